@@ -1,0 +1,193 @@
+/*
+ * cache.c - a MODEL that is no .slm file is converted once, into $XDG_CACHE_HOME/slm or
+ * ~/.cache/slm.
+ *
+ * The name there tells what it was made from: NAME-PATH-STATE.slm, where PATH is a hash of the
+ * absolute path and STATE one of the sizes and times of the source's files and of this version. So
+ * a changed source is converted anew, and what was made from its old state is removed.
+ */
+#include "engine.h"
+#include "terminal.h"
+
+#include <slm/convert.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* FNV-1a (Fowler, Noll, Vo), 64 bits: names, no secrets. */
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t n)
+{
+    const unsigned char *p = data;
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+#define HASH_START UINT64_C(0xcbf29ce484222325)
+
+static uint64_t hash_file_state(uint64_t hash, const struct stat *st)
+{
+    const int64_t state[3] = {st->st_size, st->st_mtim.tv_sec, st->st_mtim.tv_nsec};
+    return hash_bytes(hash, state, sizeof state);
+}
+
+/* All files of a directory (not of its folders); the sum does not depend on their order. */
+static uint64_t hash_directory_state(const char *path)
+{
+    uint64_t sum = 0;
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        struct stat st;
+        if (fstatat(dirfd(directory), entry->d_name, &st, 0) < 0 || !S_ISREG(st.st_mode))
+            continue;
+        uint64_t hash = hash_bytes(HASH_START, entry->d_name, strlen(entry->d_name));
+        sum += hash_file_state(hash, &st);
+    }
+    if (directory)
+        closedir(directory);
+    return sum;
+}
+
+static uint64_t hash_source_state(const char *path, const struct stat *st)
+{
+    uint64_t hash = hash_bytes(HASH_START, SLM_VERSION_STRING, strlen(SLM_VERSION_STRING));
+    if (!S_ISDIR(st->st_mode))
+        return hash_file_state(hash, st);
+    uint64_t files = hash_directory_state(path);
+    return hash_bytes(hash, &files, sizeof files);
+}
+
+/* Make the folder and those above it, as far as they are missing. */
+static bool make_folders(char *path)
+{
+    for (char *p = path + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        mkdir(path, 0777);
+        *p = '/';
+    }
+    return mkdir(path, 0777) == 0 || errno == EEXIST;
+}
+
+/* The cache's folder, made if need be. */
+static int cache_folder(char folder[PATH_MAX])
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int n;
+    if (cache && *cache == '/')
+        n = snprintf(folder, PATH_MAX, "%s/slm", cache);
+    else if (home && *home == '/')
+        n = snprintf(folder, PATH_MAX, "%s/.cache/slm", home);
+    else
+        return cli_fail("there is no place for a converted model: set HOME or XDG_CACHE_HOME, or "
+                        "run 'slm convert' and give the .slm file");
+    if (n >= PATH_MAX)
+        return cli_fail("the path of the cache is too long: %s", cache ? cache : home);
+    if (!make_folders(folder))
+        return cli_fail("%s can't be made: %s; run 'slm convert' and give the .slm file", folder,
+                        strerror(errno));
+    return CLI_OK;
+}
+
+/* The last part of a path without its extension, cut to a sane length. */
+static void stem_of(const char *path, char stem[64])
+{
+    const char *name = strrchr(path, '/');
+    snprintf(stem, 64, "%.63s", name ? name + 1 : path);
+    char *dot = strrchr(stem, '.');
+    if (dot && dot != stem)
+        *dot = '\0';
+}
+
+/* Remove what was made from the same path in another state: NAME-PATH-*.slm but `keep`. */
+static void remove_old(const char *folder, const char *prefix, const char *keep)
+{
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        size_t n = strlen(entry->d_name);
+        bool ours = strncmp(entry->d_name, prefix, strlen(prefix)) == 0 && n > 4 &&
+                    strcmp(entry->d_name + n - 4, ".slm") == 0;
+        if (ours && strcmp(entry->d_name, keep) != 0)
+            unlinkat(dirfd(directory), entry->d_name, 0);
+    }
+    if (directory)
+        closedir(directory);
+}
+
+static int convert_into_cache(const char *source, const char *path)
+{
+    cli_note("converting %s once, into %s", source, path);
+    struct cli_progress progress = {.label = "converting"};
+    const slm_convert_options options = {
+        .size = sizeof options,
+        .progress = cli_progress_step,
+        .progress_user = &progress,
+    };
+    int code = slm_convert(source, path, &options);
+    cli_progress_end(&progress);
+    return code < 0 ? cli_fail("%s", slm_convert_last_error()) : CLI_OK;
+}
+
+/* Is it a .slm file? An empty or unreadable one is for slm_model_open() to explain. */
+static bool is_slm_file(const char *path)
+{
+    unsigned char magic[4] = {0};
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return true;
+    size_t n = fread(magic, 1, sizeof magic, file);
+    fclose(file);
+    return n == 0 || memcmp(magic, "\x89SLM", 4) == 0;
+}
+
+/* A file that nothing can read: say so for both readers at once. */
+static int fail_unknown(const char *model)
+{
+    const char *text = slm_convert_last_error();
+    return cli_fail("%s is no .slm file and can't be converted: %s", model, text);
+}
+
+int cli_cache_resolve(const char *model, char **path)
+{
+    struct stat st;
+    bool there = stat(model, &st) == 0;
+    if (!there || (!S_ISDIR(st.st_mode) && is_slm_file(model))) {
+        *path = strdup(model);
+        return *path ? CLI_OK : cli_fail("out of memory");
+    }
+    if (slm_convert_detect(model) < 0)
+        return fail_unknown(model);
+
+    char absolute[PATH_MAX], folder[PATH_MAX], stem[64], prefix[96], name[128];
+    if (!realpath(model, absolute))
+        return cli_fail("%s: %s", model, strerror(errno));
+    int code = cache_folder(folder);
+    if (code != CLI_OK)
+        return code;
+    stem_of(absolute, stem);
+    unsigned long long of_path = hash_bytes(HASH_START, absolute, strlen(absolute));
+    snprintf(prefix, sizeof prefix, "%s-%08llx-", stem, of_path & 0xFFFFFFFFu);
+    snprintf(name, sizeof name, "%s%016llx.slm", prefix,
+             (unsigned long long)hash_source_state(absolute, &st));
+    if (asprintf(path, "%s/%s", folder, name) < 0) {
+        *path = NULL;
+        return cli_fail("out of memory");
+    }
+    if (access(*path, R_OK) == 0)
+        return CLI_OK;
+    code = convert_into_cache(model, *path);
+    if (code == CLI_OK) {
+        remove_old(folder, prefix, name);
+    } else {
+        free(*path);
+        *path = NULL;
+    }
+    return code;
+}

@@ -1,0 +1,435 @@
+/*
+ * chat.c - slm chat: a conversation on the terminal.
+ *
+ * Every turn renders the whole conversation anew with the model's template; what the sequence holds
+ * already, up to the first token that differs, is not computed again. When the context is full the
+ * oldest turns are forgotten, in the middle of an answer too.
+ */
+#include "answer.h"
+#include "conversation.h"
+#include "engine.h"
+#include "files.h"
+#include "terminal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIELD(name) offsetof(struct cli_settings, name)
+
+static const struct cli_option options[] = {
+    {0, "system", CLI_TEXT, FIELD(system), "TEXT", "the system message", 0, 0, NULL},
+    {'n', "tokens", CLI_INT, FIELD(n), "N", "longest answer, in tokens", 0, 1e9, NULL},
+    {'c', "context", CLI_INT, FIELD(context), "N",
+     "context in tokens (default: the model's, at most 4096)", 1, 16777216, NULL},
+    {0, "stop", CLI_LIST, FIELD(stop), "TEXT", "end answers before this text. Repeatable", 0, 0,
+     NULL},
+    {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
+};
+
+static const struct cli_group groups[] = {
+    {"Options", options},
+    {"Sampling", cli_sampling_options},
+    {"Engine", cli_engine_options},
+    {NULL, NULL},
+};
+
+struct chat {
+    const struct cli_settings *settings;
+    struct cli_engine engine;
+    struct cli_conversation conversation;
+    slm_sampler *sampler;
+    slm_seq *seq;
+    struct cli_tokens held; /* what the sequence holds */
+    int32_t context;
+    bool interactive; /* a person types */
+
+    /* of the last answer, for /stats */
+    size_t n_prompt, n_reused, n_answer;
+    double first_token_seconds, answer_seconds;
+};
+
+/* ---------------------------------------------------------------------------- one turn --- */
+
+static int append_tokens(struct cli_tokens *to, const slm_token *ids, size_t n)
+{
+    if (n == 0)
+        return CLI_OK;
+    slm_token *grown = realloc(to->ids, (to->n + n) * sizeof *grown);
+    if (!grown)
+        return cli_fail("out of memory");
+    memcpy(grown + to->n, ids, n * sizeof *grown);
+    to->ids = grown;
+    to->n += n;
+    return CLI_OK;
+}
+
+static void note_dropped(size_t n)
+{
+    if (n > 0)
+        cli_note("(the context is full: the oldest %s forgotten)",
+                 n == 1 ? "turn is" : "turns are");
+}
+
+/* The conversation as tokens, then what the answer has so far. Forgets the oldest turns until
+ * there is room to go on. */
+static int make_prompt(struct chat *chat, const struct cli_tokens *so_far,
+                       struct cli_tokens *prompt)
+{
+    size_t context = (size_t)chat->context;
+    size_t room = context / 4 < 256 ? context / 4 : 256;
+    size_t dropped = 0;
+    int code;
+    for (;;) {
+        code = cli_tokenize_chat(chat->engine.model, chat->conversation.messages,
+                                 chat->conversation.n, prompt);
+        if (code == CLI_OK)
+            code = append_tokens(prompt, so_far->ids, so_far->n);
+        if (code != CLI_OK || prompt->n + room <= context)
+            break;
+        if (!cli_conversation_drop_oldest(&chat->conversation)) {
+            if (prompt->n >= context)
+                code = cli_fail("this needs %zu tokens, and the context has %zu: shorten it, or "
+                                "start with a larger -c",
+                                prompt->n, context);
+            break;
+        }
+        dropped++;
+        cli_tokens_free(prompt);
+    }
+    note_dropped(dropped);
+    return code;
+}
+
+/* Generate after this prompt; computes only what the sequence does not hold. Returns an slm_finish
+ * or an slm_error. */
+static int generate(struct chat *chat, const struct cli_tokens *prompt, struct cli_answer *answer)
+{
+    size_t same = 0;
+    while (same < chat->held.n && same < prompt->n && chat->held.ids[same] == prompt->ids[same])
+        same++;
+    if (same == prompt->n)
+        same--; /* the last token's logits are needed */
+    slm_seq_truncate(chat->seq, (int32_t)same);
+    chat->n_prompt = prompt->n;
+    chat->n_reused = same;
+
+    const struct cli_settings *s = chat->settings;
+    const slm_generate_options how = {
+        .size = sizeof how,
+        .max_tokens = s->n > 0 ? (size_t)s->n - answer->tokens.n : 0,
+        .stop = s->stop.items,
+        .n_stop = s->stop.n,
+    };
+    size_t before = answer->tokens.n;
+    slm_sampler_accept(chat->sampler, prompt->ids + same, prompt->n - same);
+    int finish;
+    bool pressed;
+    do { /* a Ctrl-C just after the last answer ends this call, and was not meant for it */
+        cli_catch_interrupt(chat->engine.ctx);
+        finish = slm_generate(chat->seq, chat->sampler, prompt->ids + same, prompt->n - same, &how,
+                              cli_answer_piece, answer);
+        cli_catch_interrupt(NULL);
+        pressed = cli_interrupted();
+    } while (finish == SLM_EINTR && answer->tokens.n == before && !pressed);
+
+    /* The sequence may hold less than was generated, never more. */
+    chat->held.n = 0;
+    if (append_tokens(&chat->held, prompt->ids, prompt->n) != CLI_OK ||
+        append_tokens(&chat->held, answer->tokens.ids + before, answer->tokens.n - before) !=
+            CLI_OK)
+        return SLM_ENOMEM;
+    size_t length = (size_t)slm_seq_length(chat->seq);
+    chat->held.n = chat->held.n < length ? chat->held.n : length;
+    return finish;
+}
+
+/* Answer the conversation's last message and add the answer to it. */
+static int answer_turn(struct chat *chat)
+{
+    struct cli_answer answer = {.engine = &chat->engine, .print = true};
+    struct cli_tokens prompt = {0};
+    double start = cli_uptime();
+    int finish = 0;
+    int code = make_prompt(chat, &answer.tokens, &prompt);
+    while (code == CLI_OK) {
+        finish = generate(chat, &prompt, &answer);
+        cli_tokens_free(&prompt);
+        if (finish != SLM_FINISH_CONTEXT)
+            break;
+        /* Full in the middle of the answer: go on behind a shorter conversation. */
+        if (!cli_conversation_drop_oldest(&chat->conversation)) {
+            putchar('\n');
+            cli_note("(the context is full: the answer ends here)");
+            break;
+        }
+        note_dropped(1);
+        code = make_prompt(chat, &answer.tokens, &prompt);
+    }
+    cli_tokens_free(&prompt);
+    chat->n_answer = answer.tokens.n;
+    chat->first_token_seconds = answer.first_token - start;
+    chat->answer_seconds = cli_uptime() - start;
+
+    if (answer.text.length > 0 || code == CLI_OK)
+        putchar('\n');
+    fflush(stdout);
+    if (code == CLI_OK && finish < 0 && finish != SLM_EINTR)
+        code = cli_fail_library(finish);
+    if (finish == SLM_EINTR)
+        cli_note("(stopped)");
+    slm_buf_byte(&answer.text, 0);
+    if (code == CLI_OK && slm_buf_ok(&answer.text) == 0 && answer.tokens.n > 0)
+        code =
+            cli_conversation_add(&chat->conversation, "assistant", (const char *)answer.text.data);
+    else
+        cli_conversation_remove_last(&chat->conversation); /* nobody answered it */
+    cli_answer_free(&answer);
+    return code;
+}
+
+/* ---------------------------------------------------------------------------- commands --- */
+
+static void show_help(void)
+{
+    fputs("  /help            this list\n"
+          "  /clear           forget the conversation, keep the system message\n"
+          "  /system [TEXT]   show or set the system message\n"
+          "  /save FILE       write the conversation to a file (JSON)\n"
+          "  /load FILE       go on with a conversation from a file\n"
+          "  /stats           speeds, memory, and how full the context is\n"
+          "  /exit            leave (as Ctrl-D does)\n"
+          "A line that ends with \\ goes on below; \"\"\" begins and ends a text of many lines.\n"
+          "Ctrl-C stops an answer.\n",
+          stderr);
+}
+
+static void show_stats(const struct chat *chat)
+{
+    slm_stats stats = {.size = sizeof stats};
+    slm_ctx_stats(chat->engine.ctx, &stats);
+    fprintf(stderr, "context      %zu of %d tokens, %zu messages\n", chat->held.n,
+            (int)chat->context, chat->conversation.n);
+    fprintf(stderr, "last prompt  %zu tokens, %zu of them reused\n", chat->n_prompt,
+            chat->n_reused);
+    if (chat->n_answer > 0)
+        fprintf(stderr, "last answer  %zu tokens in %.2f s, the first after %.3f s\n",
+                chat->n_answer, chat->answer_seconds, chat->first_token_seconds);
+    if (stats.prompt_seconds > 0)
+        fprintf(stderr, "prompts      %.1f tokens/s\n",
+                (double)stats.prompt_tokens / stats.prompt_seconds);
+    if (stats.decode_seconds > 0)
+        fprintf(stderr, "answers      %.1f tokens/s\n",
+                (double)stats.decode_tokens / stats.decode_seconds);
+    fprintf(stderr, "peak memory  %s\n", cli_bytes(cli_peak_memory()).text);
+}
+
+static void do_system(struct chat *chat, const char *text)
+{
+    struct cli_conversation *c = &chat->conversation;
+    if (*text) {
+        if (cli_conversation_set_system(c, text) == CLI_OK)
+            cli_note("(the system message is set)");
+        return;
+    }
+    bool there = c->n > 0 && strcmp(c->messages[0].role, "system") == 0;
+    cli_note("system message: %s", there ? c->messages[0].content : "(none)");
+}
+
+static void do_file(struct chat *chat, bool save, const char *path)
+{
+    if (!*path) {
+        cli_note("which file? %s FILE", save ? "/save" : "/load");
+    } else if (save) {
+        if (cli_conversation_save(&chat->conversation, path) == CLI_OK)
+            cli_note("(%zu messages in %s)", chat->conversation.n, path);
+    } else if (cli_conversation_load(&chat->conversation, path) == CLI_OK) {
+        cli_note("(%zu messages from %s)", chat->conversation.n, path);
+    }
+}
+
+/* A line that begins with "/". False: the user wants to leave. */
+static bool do_command(struct chat *chat, const char *line)
+{
+    static const char *const names[] = {"/help", "/clear", "/system", "/save",
+                                        "/load", "/stats", "/exit"};
+    enum { HELP, CLEAR, SYSTEM, SAVE, LOAD, STATS, EXIT, N_NAMES };
+    size_t n = strcspn(line, " \t\n"), which = 0;
+    while (which < N_NAMES && (strlen(names[which]) != n || memcmp(names[which], line, n) != 0))
+        which++;
+    const char *rest = line + n + strspn(line + n, " \t");
+    switch (which) {
+    case HELP: show_help(); break;
+    case CLEAR:
+        cli_conversation_clear(&chat->conversation);
+        slm_sampler_reset(chat->sampler);
+        cli_note("(a new conversation)");
+        break;
+    case SYSTEM: do_system(chat, rest); break;
+    case SAVE: do_file(chat, true, rest); break;
+    case LOAD: do_file(chat, false, rest); break;
+    case STATS: show_stats(chat); break;
+    case EXIT: return false;
+    default: {
+        char word[32];
+        snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), line);
+        const char *meant = cli_did_you_mean(word, names, N_NAMES);
+        cli_note("there is no command %s; %s%s (begin with a blank to send it as text)", word,
+                 meant ? "did you mean " : "/help lists them", meant ? meant : "");
+    }
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------------------- input --- */
+
+enum input { INPUT_TEXT, INPUT_AGAIN, INPUT_END };
+
+/* One line without its newline, appended to *text. INPUT_AGAIN: Ctrl-C. */
+static enum input read_line(const struct chat *chat, const char *prompt, struct slm_buf *text)
+{
+    if (chat->interactive) {
+        printf("%s%s%s", cli_style(stdout, CLI_GREEN), prompt, cli_style(stdout, CLI_PLAIN));
+        fflush(stdout);
+    }
+    char *line = NULL;
+    size_t capacity = 0;
+    errno = 0;
+    ssize_t n = getline(&line, &capacity, stdin);
+    bool interrupted = cli_interrupted();
+    if (n < 0) {
+        free(line);
+        if (!interrupted)
+            return INPUT_END;
+        clearerr(stdin);
+        return INPUT_AGAIN;
+    }
+    while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+        n--;
+    slm_buf_append(text, line, (size_t)n);
+    free(line);
+    return INPUT_TEXT;
+}
+
+static bool ends_with(const struct slm_buf *text, const char *end)
+{
+    size_t n = strlen(end);
+    return text->length >= n && memcmp(text->data + text->length - n, end, n) == 0;
+}
+
+/* What the user says, of one or many lines; ends with NUL. */
+static enum input read_message(const struct chat *chat, struct slm_buf *text)
+{
+    static const char quotes[] = "\"\"\"";
+    text->length = 0;
+    enum input got = read_line(chat, "> ", text);
+    bool block = text->length >= 3 && memcmp(text->data, quotes, 3) == 0;
+    bool closed = block && text->length >= 6 && ends_with(text, quotes);
+    while (got == INPUT_TEXT && (block ? !closed : ends_with(text, "\\"))) {
+        if (!block)
+            text->length--; /* the backslash */
+        slm_buf_byte(text, '\n');
+        got = read_line(chat, ". ", text);
+        closed = block && ends_with(text, quotes);
+    }
+    if (got == INPUT_END && text->length > 0 && !chat->interactive)
+        got = INPUT_TEXT; /* a script that ends in the middle of a message */
+    if (got == INPUT_TEXT && block) {
+        size_t end = closed ? text->length - 3 : text->length;
+        memmove(text->data, text->data + 3, end - 3);
+        text->length = end - 3;
+    }
+    slm_buf_byte(text, 0);
+    return slm_buf_ok(text) < 0 ? INPUT_END : got;
+}
+
+static bool is_blank(const char *text)
+{
+    return text[strspn(text, " \t\n")] == '\0';
+}
+
+static int talk(struct chat *chat)
+{
+    struct slm_buf text = {0};
+    int code = CLI_OK;
+    cli_catch_interrupt(NULL);
+    for (;;) {
+        enum input got = read_message(chat, &text);
+        if (got == INPUT_END)
+            break;
+        if (got == INPUT_AGAIN) {
+            fputs("\n(/exit or Ctrl-D leaves)\n", stderr);
+            continue;
+        }
+        const char *line = (const char *)text.data;
+        if (is_blank(line))
+            continue;
+        if (line[0] == '/') {
+            if (!do_command(chat, line))
+                break;
+            continue;
+        }
+        code = cli_conversation_add(&chat->conversation, "user", line);
+        if (code == CLI_OK)
+            code = answer_turn(chat);
+        if (code != CLI_OK && !chat->interactive)
+            break; /* a person can go on, a script can't know */
+        code = CLI_OK;
+    }
+    if (chat->interactive)
+        putchar('\n');
+    slm_buf_free(&text);
+    return code;
+}
+
+static int run(const struct cli_settings *s)
+{
+    struct chat chat = {.settings = s,
+                        .interactive = cli_is_terminal(stdin) && cli_is_terminal(stdout)};
+    uint64_t seed;
+    int code = cli_engine_model(&chat.engine, s);
+    if (code == CLI_OK && !chat.engine.info.has_template)
+        code = cli_fail("this model has no chat template; 'slm run --raw' continues texts with it");
+    if (code == CLI_OK)
+        code = cli_engine_sampler(&chat.engine, s, &chat.sampler, &seed);
+    if (code == CLI_OK) {
+        chat.context = cli_engine_context_length(&chat.engine, s);
+        const struct cli_wants wants = {.max_tokens = chat.context};
+        code = cli_engine_context(&chat.engine, s, &wants);
+    }
+    if (code == CLI_OK) {
+        int rc = slm_seq_new(&chat.seq, chat.engine.ctx);
+        if (rc < 0)
+            code = cli_fail_library(rc);
+    }
+    if (code == CLI_OK && s->system)
+        code = cli_conversation_set_system(&chat.conversation, s->system);
+    if (code == CLI_OK) {
+        if (chat.interactive)
+            cli_note("%s, %d tokens of context; /help explains, Ctrl-C stops an answer",
+                     s->arguments[0], (int)chat.context);
+        code = talk(&chat);
+    }
+    cli_conversation_free(&chat.conversation);
+    cli_tokens_free(&chat.held);
+    slm_sampler_free(chat.sampler);
+    slm_seq_free(chat.seq);
+    cli_engine_close(&chat.engine);
+    return code;
+}
+
+const struct cli_command cli_chat = {
+    .name = "chat",
+    .usage = "MODEL [options]",
+    .summary = "have a conversation",
+    .details =
+        "Type a message; /help lists the commands that a line can be. When the context is full "
+        "the\n"
+        "oldest turns are forgotten and the system message stays. Input may also be piped in.",
+    .examples = "  slm chat model.slm --system \"You are a helpful AI assistant.\"\n"
+                "  slm chat model.slm --temp 0.7 --top-p 0.9 -c 8192",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .groups = groups,
+    .run = run,
+};

@@ -1,0 +1,214 @@
+/*
+ * convert.c - slm convert: other formats to .slm.
+ */
+#include "files.h"
+#include "terminal.h"
+
+#include <slm/convert.h>
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define FIELD(name) offsetof(struct cli_settings, name)
+
+static const struct cli_option options[] = {
+    {'o', "output", CLI_TEXT, FIELD(output), "OUT", "the new file (default: IN with .slm)", 0, 0,
+     NULL},
+    {0, "type", CLI_TEXT, FIELD(type), "T",
+     "keep (default), q4, q4a, q8, f16, bf16 or f32: type of the\nmatrices", 0, 0, NULL},
+    {0, "head-type", CLI_TEXT, FIELD(head_type), "T", "the same for embedding and head", 0, 0,
+     NULL},
+    {0, "tokenizer", CLI_TEXT, FIELD(tokenizer), "FILE",
+     "tokenizer.json, tokenizer.model or llama2.c's tokenizer.bin\n(default: what comes with the "
+     "weights)",
+     0, 0, NULL},
+    {0, "json", CLI_FLAG, FIELD(json), NULL, "print a JSON object", 0, 0, NULL},
+    {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
+};
+
+static const struct cli_group groups[] = {{"Options", options}, {NULL, NULL}};
+
+/* All tensors that went from one type to another. */
+struct kind {
+    char from[24], to[24];
+    size_t n;
+    uint64_t source_bytes, bytes;
+    double worst; /* greatest error of one tensor */
+};
+enum { MOST_KINDS = 64 };
+
+struct report {
+    struct kind kinds[MOST_KINDS];
+    size_t n;
+    struct cli_progress progress;
+};
+
+static void on_tensor(void *user, const slm_convert_tensor *tensor)
+{
+    struct report *r = user;
+    size_t i = 0;
+    while (i < r->n && (strcmp(r->kinds[i].from, tensor->source_type) != 0 ||
+                        strcmp(r->kinds[i].to, tensor->type) != 0))
+        i++;
+    if (i == MOST_KINDS)
+        return;
+    struct kind *k = &r->kinds[i];
+    if (i == r->n) {
+        *k = (struct kind){.n = 0};
+        snprintf(k->from, sizeof k->from, "%s", tensor->source_type);
+        snprintf(k->to, sizeof k->to, "%s", tensor->type);
+        r->n++;
+    }
+    k->n++;
+    k->source_bytes += tensor->source_bytes;
+    k->bytes += tensor->bytes;
+    k->worst = tensor->error > k->worst ? tensor->error : k->worst;
+}
+
+static volatile sig_atomic_t stop;
+static void on_interrupt(int number)
+{
+    (void)number;
+    stop = 1;
+}
+
+/* Ctrl-C ends the conversion in the library, which then leaves no half file behind. */
+static int on_progress(void *user, uint64_t done, uint64_t total)
+{
+    cli_progress_step(&((struct report *)user)->progress, done, total);
+    return stop;
+}
+
+static void on_log(void *user, int level, const char *text)
+{
+    cli_progress_end(&((struct report *)user)->progress);
+    if (level >= SLM_LOG_WARNING)
+        cli_note("note: %s", text);
+}
+
+/* IN without its extension, with .slm; the caller frees it. */
+static char *default_output(const char *in)
+{
+    size_t n = strlen(in);
+    while (n > 1 && in[n - 1] == '/')
+        n--; /* a directory may be written with a slash */
+    size_t stem = n;
+    for (size_t i = n; i-- > 0 && in[i] != '/';)
+        if (in[i] == '.' && i > 0 && in[i - 1] != '/' && stem == n)
+            stem = i;
+    struct stat st;
+    if (stat(in, &st) == 0 && S_ISDIR(st.st_mode))
+        stem = n; /* a folder's dots belong to its name */
+    char *out = NULL;
+    return asprintf(&out, "%.*s.slm", (int)stem, in) < 0 ? NULL : out;
+}
+
+static void print_text(const struct report *r, const char *out, uint64_t length)
+{
+    struct cli_table table = {.n_columns = 6, .align = "llrrrr"};
+    static const char *const head[] = {"from", "to", "tensors", "size", "new size", "error"};
+    for (size_t i = 0; i < 6; i++)
+        cli_cell(&table, "%s", head[i]);
+    for (size_t i = 0; i < r->n; i++) {
+        const struct kind *k = &r->kinds[i];
+        cli_cell(&table, "%s", k->from);
+        cli_cell(&table, "%s", k->to);
+        cli_cell(&table, "%zu", k->n);
+        cli_cell(&table, "%s", cli_bytes(k->source_bytes).text);
+        cli_cell(&table, "%s", cli_bytes(k->bytes).text);
+        if (k->worst > 0)
+            cli_cell(&table, "%.3f %%", k->worst * 100);
+        else
+            cli_cell(&table, "exact");
+    }
+    cli_table_print(&table, CLI_TABLE_PLAIN, true);
+    printf("%s: %s\n", out, cli_bytes(length).text);
+}
+
+static void print_json(const struct report *r, const char *out, uint64_t length, const char *kind)
+{
+    struct cli_json json = {0};
+    cli_json_open(&json, NULL, '{');
+    cli_json_name(&json, "output", out);
+    cli_json_int(&json, "bytes", (int64_t)length);
+    cli_json_name(&json, "source", kind);
+    cli_json_open(&json, "types", '[');
+    for (size_t i = 0; i < r->n; i++) {
+        const struct kind *k = &r->kinds[i];
+        cli_json_open(&json, NULL, '{');
+        cli_json_name(&json, "from", k->from);
+        cli_json_name(&json, "to", k->to);
+        cli_json_int(&json, "tensors", (int64_t)k->n);
+        cli_json_int(&json, "source_bytes", (int64_t)k->source_bytes);
+        cli_json_int(&json, "bytes", (int64_t)k->bytes);
+        cli_json_number(&json, "error", k->worst);
+        cli_json_close(&json, '}');
+    }
+    cli_json_close(&json, ']');
+    cli_json_close(&json, '}');
+    cli_json_print(&json);
+}
+
+static int run(const struct cli_settings *s)
+{
+    const char *in = s->arguments[0];
+    int kind = slm_convert_detect(in);
+    if (kind < 0)
+        return cli_fail("%s", slm_convert_last_error());
+    char *chosen = s->output ? NULL : default_output(in);
+    const char *out = s->output ? s->output : chosen;
+    if (!out)
+        return cli_fail("out of memory");
+
+    struct report report = {.progress = {.label = "converting"}};
+    const slm_convert_options how = {
+        .size = sizeof how,
+        .type = s->type,
+        .head_type = s->head_type,
+        .tokenizer = s->tokenizer,
+        .progress = on_progress,
+        .progress_user = &report,
+        .report = on_tensor,
+        .report_user = &report,
+        .log = on_log,
+        .log_user = &report,
+    };
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    int rc = slm_convert(in, out, &how);
+    cli_progress_end(&report.progress);
+
+    int code = CLI_OK;
+    struct stat st = {0};
+    if (rc == SLM_EINTR)
+        code = CLI_INTERRUPTED;
+    else if (rc == SLM_EINVAL) /* a type that does not exist */
+        code = cli_usage_error("convert", "%s", slm_convert_last_error());
+    else if (rc < 0 || stat(out, &st) < 0)
+        code = cli_fail("%s", slm_convert_last_error());
+    else if (s->json)
+        print_json(&report, out, (uint64_t)st.st_size, slm_convert_kind_name(kind));
+    else
+        print_text(&report, out, (uint64_t)st.st_size);
+    free(chosen);
+    return code;
+}
+
+const struct cli_command cli_convert = {
+    .name = "convert",
+    .usage = "IN [-o OUT] [--type T] [--head-type T] [--tokenizer FILE]",
+    .summary = "bring a model into the .slm format",
+    .details =
+        "IN is a .gguf file, a Hugging Face directory (config.json, *.safetensors, tokenizer) or\n"
+        "a llama2.c checkpoint. OUT appears when it is complete. The error is the root mean\n"
+        "square of what a tensor lost, in percent of its own; the largest of each row stands.",
+    .examples = "  slm convert model.gguf\n"
+                "  slm convert ~/models/SmolLM2-135M-Instruct --type q8 -o smol-q8.slm",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .groups = groups,
+    .run = run,
+};

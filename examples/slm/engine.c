@@ -1,0 +1,215 @@
+/*
+ * engine.c - see engine.h.
+ */
+#include "engine.h"
+
+#include "terminal.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DEFAULT_CONTEXT = 4096 };
+
+/* ------------------------------------------------------------------ model and context --- */
+
+int cli_engine_model(struct cli_engine *engine, const struct cli_settings *settings)
+{
+    *engine = (struct cli_engine){.info = {.size = sizeof engine->info}};
+    char *path = NULL;
+    int code = cli_cache_resolve(settings->arguments[0], &path);
+    if (code != CLI_OK)
+        return code;
+    double start = cli_clock();
+    int opened = slm_model_open(&engine->model, path, NULL);
+    free(path);
+    if (opened < 0)
+        return cli_fail_library(opened);
+    slm_model_info(engine->model, &engine->info);
+    engine->load_seconds = cli_clock() - start;
+    return CLI_OK;
+}
+
+/* --cpu by name: the bit, 0 for "whatever is best", or -1 after saying which names there are. */
+static int64_t find_cpu(const char *name)
+{
+    if (!name)
+        return 0;
+    unsigned tiers = slm_cpu_tiers();
+    char known[128] = "";
+    for (unsigned bit = 1; bit; bit <<= 1) {
+        if (!(tiers & bit))
+            continue;
+        const char *tier = slm_cpu_tier_name(bit);
+        if (strcmp(tier, name) == 0)
+            return bit;
+        size_t n = strlen(known);
+        snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", tier);
+    }
+    cli_fail("--cpu: this machine has no tier '%s'; it has %s", name, known);
+    return -1;
+}
+
+int cli_engine_context(struct cli_engine *engine, const struct cli_settings *settings,
+                       const struct cli_wants *wants)
+{
+    int64_t cpu = find_cpu(settings->cpu);
+    if (cpu < 0)
+        return CLI_USAGE;
+    slm_ctx_options options = {
+        .size = sizeof options,
+        .n_threads = settings->threads,
+        .max_tokens = wants->max_tokens,
+        .max_seqs = wants->max_seqs,
+        .max_batch = wants->max_batch,
+        .max_logits = wants->max_logits,
+        .kv_type = settings->kv,
+        .cpu = (uint32_t)cpu,
+    };
+    double start = cli_clock();
+    int code = slm_ctx_new(&engine->ctx, engine->model, &options);
+    if (code < 0)
+        return cli_fail_library(code);
+    engine->load_seconds += cli_clock() - start;
+    return CLI_OK;
+}
+
+void cli_engine_close(struct cli_engine *engine)
+{
+    cli_release_interrupt();
+    slm_ctx_free(engine->ctx);
+    slm_model_unref(engine->model);
+    engine->ctx = NULL;
+    engine->model = NULL;
+}
+
+int32_t cli_engine_context_length(const struct cli_engine *engine,
+                                  const struct cli_settings *settings)
+{
+    int32_t trained = engine->info.max_context;
+    if (settings->context > 0) {
+        if (trained > 0 && settings->context > trained)
+            cli_note("note: -c %d is more than the %d tokens that the model was trained for",
+                     (int)settings->context, (int)trained);
+        return settings->context;
+    }
+    return trained > 0 && trained < DEFAULT_CONTEXT ? trained : DEFAULT_CONTEXT;
+}
+
+bool cli_adds_bos(const struct cli_engine *engine)
+{
+    slm_token first = SLM_TOKEN_NONE;
+    slm_tokenize(engine->model, "", 0, SLM_TEXT_ADD_SPECIAL, &first, 1);
+    return first != SLM_TOKEN_NONE && first == engine->info.bos;
+}
+
+/* ---------------------------------------------------------------------------- sampling --- */
+
+/* "ID=VALUE" from --bias. */
+static int parse_bias(const char *text, slm_token *token, float *value)
+{
+    char *end;
+    long long id = strtoll(text, &end, 10);
+    if (end == text || *end != '=' || id < 0 || id > INT32_MAX)
+        return cli_fail("--bias: '%s' is not ID=VALUE, as in 42=-1.5 or 42=-inf", text);
+    const char *number = end + 1;
+    *value = strtof(number, &end);
+    if (end == number || *end)
+        return cli_fail("--bias: '%s' is not a number", number);
+    *token = (slm_token)id;
+    return CLI_OK;
+}
+
+int cli_engine_sampler(const struct cli_engine *engine, const struct cli_settings *s,
+                       slm_sampler **sampler, uint64_t *seed)
+{
+    *seed = s->seed;
+    if (!s->seed_given) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        *seed = (uint64_t)now.tv_sec * 1000003u ^ (uint64_t)now.tv_nsec ^ (uint64_t)getpid() << 32;
+    }
+    size_t n = s->bias.n;
+    slm_token *tokens = calloc(n + 1, sizeof *tokens);
+    float *values = calloc(n + 1, sizeof *values);
+    int code = tokens && values ? CLI_OK : cli_fail("out of memory");
+    for (size_t i = 0; i < n && code == CLI_OK; i++)
+        code = parse_bias(s->bias.items[i], &tokens[i], &values[i]);
+    if (code == CLI_OK) {
+        slm_sampler_options options = {
+            .size = sizeof options,
+            .temperature = s->temperature,
+            .top_k = s->top_k,
+            .top_p = s->top_p,
+            .min_p = s->min_p,
+            .repeat_penalty = s->repeat_penalty,
+            .presence_penalty = s->presence_penalty,
+            .frequency_penalty = s->frequency_penalty,
+            .penalty_window = s->penalty_window,
+            .bias_tokens = tokens,
+            .bias_values = values,
+            .n_bias = n,
+            .seed = *seed,
+        };
+        int made = slm_sampler_new(sampler, engine->model, &options);
+        if (made < 0)
+            code = cli_fail_library(made);
+    }
+    free(tokens);
+    free(values);
+    return code;
+}
+
+/* -------------------------------------------------------------------------- interrupts --- */
+
+/* What a signal handler may touch. */
+static slm_ctx *volatile interrupt_context;
+static volatile sig_atomic_t interrupt_seen;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupt_seen = 1;
+    if (interrupt_context)
+        slm_ctx_interrupt(interrupt_context);
+}
+
+void cli_catch_interrupt(slm_ctx *ctx)
+{
+    interrupt_context = ctx;
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL); /* no SA_RESTART: reading a line ends as well */
+}
+
+void cli_release_interrupt(void)
+{
+    signal(SIGINT, SIG_DFL); /* first: the handler must not see a context that is gone */
+    interrupt_context = NULL;
+    interrupt_seen = 0;
+}
+
+bool cli_interrupted(void)
+{
+    bool seen = interrupt_seen;
+    interrupt_seen = 0;
+    return seen;
+}
+
+/* ------------------------------------------------------------------------------ memory --- */
+
+uint64_t cli_peak_memory(void)
+{
+    FILE *status = fopen("/proc/self/status", "r");
+    if (!status)
+        return 0;
+    char line[256];
+    unsigned long long kilobytes = 0;
+    while (fgets(line, sizeof line, status))
+        if (sscanf(line, "VmHWM: %llu kB", &kilobytes) == 1)
+            break;
+    fclose(status);
+    return (uint64_t)kilobytes * 1024;
+}

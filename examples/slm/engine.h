@@ -1,0 +1,57 @@
+/*
+ * engine.h - from what a user typed to a model and a context that are ready.
+ *
+ * MODEL may be what `slm convert` reads: then it is converted once into a cache, and later runs
+ * find it there until the file changes.
+ */
+#ifndef SLM_CLI_ENGINE_H
+#define SLM_CLI_ENGINE_H
+
+#include "cli.h"
+
+struct cli_engine {
+    slm_model *model;
+    slm_ctx *ctx;
+    slm_info info;
+    double load_seconds; /* model and context, without a conversion */
+};
+
+/* What a command wants beyond the user's -t, --cpu and --kv; zero as in slm_ctx_options. */
+struct cli_wants {
+    int32_t max_tokens, max_seqs, max_batch, max_logits;
+};
+
+/* Each returns an exit code and has said why on stderr. cli_engine_close() is safe after any. */
+int cli_engine_model(struct cli_engine *engine, const struct cli_settings *settings);
+int cli_engine_context(struct cli_engine *engine, const struct cli_settings *settings,
+                       const struct cli_wants *wants);
+void cli_engine_close(struct cli_engine *engine);
+
+/* cache.c: the .slm file to open for what the user named, in *path (the caller frees it); converts
+ * when that has to be. */
+int cli_cache_resolve(const char *model, char **path);
+
+/* A sampler as the options say. *seed gets the seed that is used: without --seed one that changes
+ * from run to run. */
+int cli_engine_sampler(const struct cli_engine *engine, const struct cli_settings *settings,
+                       slm_sampler **sampler, uint64_t *seed);
+
+/* The tokens of -c, or what fits both the model and common sense. */
+int32_t cli_engine_context_length(const struct cli_engine *engine,
+                                  const struct cli_settings *settings);
+
+/* From now on Ctrl-C does not end the program: it interrupts this context (NULL: none is busy now)
+ * and is remembered. */
+void cli_catch_interrupt(slm_ctx *ctx);
+/* Ctrl-C ends the program again. */
+void cli_release_interrupt(void);
+/* Was Ctrl-C pressed since the last call? */
+bool cli_interrupted(void);
+
+/* Does the model begin every text with BOS? */
+bool cli_adds_bos(const struct cli_engine *engine);
+
+/* Peak resident memory of this process in bytes (VmHWM); 0 where the system does not tell. */
+uint64_t cli_peak_memory(void);
+
+#endif

@@ -1,0 +1,191 @@
+/*
+ * files.c - see files.h.
+ */
+#include "files.h"
+
+#include "terminal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------------- files --- */
+
+int cli_read_file(const char *path, struct slm_buf *out)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    FILE *file = is_stdin ? stdin : fopen(path, "rb");
+    if (!file)
+        return cli_fail("%s can't be opened: %s", path, strerror(errno));
+    char block[65536];
+    size_t n;
+    while ((n = fread(block, 1, sizeof block, file)) > 0)
+        slm_buf_append(out, block, n);
+    int code = CLI_OK;
+    if (ferror(file))
+        code =
+            cli_fail("%s can't be read: %s", is_stdin ? "standard input" : path, strerror(errno));
+    if (!is_stdin)
+        fclose(file);
+    if (code == CLI_OK && slm_buf_ok(out) < 0)
+        code = cli_fail("%s is too large for the memory", path);
+    return code;
+}
+
+int cli_read_prompt(const char *command, const struct cli_settings *settings, struct slm_buf *out)
+{
+    if (settings->prompt && settings->file)
+        return cli_usage_error(command, "-p and -f can't both be given");
+    if (settings->prompt) {
+        slm_buf_text(out, settings->prompt);
+        return slm_buf_ok(out) < 0 ? cli_fail("out of memory") : CLI_OK;
+    }
+    if (settings->file)
+        return cli_read_file(settings->file, out);
+    if (cli_is_terminal(stdin))
+        return cli_usage_error(command, "there is no text: give -p TEXT or -f FILE, or pipe it in");
+    return cli_read_file("-", out);
+}
+
+/* ------------------------------------------------------------------------------ tokens --- */
+
+void cli_tokens_free(struct cli_tokens *tokens)
+{
+    free(tokens->ids);
+    *tokens = (struct cli_tokens){0};
+}
+
+static bool is_separator(char c)
+{
+    return c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '[' || c == ']';
+}
+
+int cli_parse_ids(const char *text, size_t n, struct cli_tokens *out)
+{
+    /* Every id takes two bytes at least, with what separates it. */
+    out->ids = malloc((n / 2 + 1) * sizeof *out->ids);
+    out->n = 0;
+    if (!out->ids)
+        return cli_fail("out of memory");
+    for (size_t i = 0; i < n;) {
+        if (is_separator(text[i])) {
+            i++;
+            continue;
+        }
+        char word[16] = "";
+        size_t length = 0, start = i;
+        while (i < n && !is_separator(text[i])) {
+            if (length + 1 < sizeof word)
+                word[length] = text[i];
+            length++;
+            i++;
+        }
+        int64_t id;
+        if (length >= sizeof word || !cli_parse_int(word, &id) || id < 0 || id > INT32_MAX) {
+            cli_tokens_free(out);
+            return cli_fail(
+                "'%.*s' at byte %zu is no token id; ids are whole numbers, separated by "
+                "commas or blanks",
+                (int)(length < 40 ? length : 40), text + start, start);
+        }
+        out->ids[out->n++] = (slm_token)id;
+    }
+    return CLI_OK;
+}
+
+int cli_tokenize_text(const slm_model *model, const char *text, size_t n, unsigned flags,
+                      struct cli_tokens *out)
+{
+    *out = (struct cli_tokens){0};
+    /* There are rarely more ids than bytes; if there are, the second call has the room. */
+    size_t capacity = n + 8;
+    for (;;) {
+        slm_token *ids = realloc(out->ids, capacity * sizeof *ids);
+        if (!ids) {
+            cli_tokens_free(out);
+            return cli_fail("out of memory");
+        }
+        out->ids = ids;
+        int64_t count = slm_tokenize(model, text, n, flags, ids, capacity);
+        if (count < 0) {
+            cli_tokens_free(out);
+            return cli_fail_library((int)count);
+        }
+        out->n = (size_t)count;
+        if (out->n <= capacity)
+            return CLI_OK;
+        capacity = out->n;
+    }
+}
+
+/* -------------------------------------------------------------------------------- JSON --- */
+
+static void begin_value(struct cli_json *json, const char *key)
+{
+    if (json->comma)
+        slm_buf_text(&json->text, ", ");
+    json->comma = true;
+    if (key) {
+        slm_json_write_string(&json->text, key, strlen(key));
+        slm_buf_text(&json->text, ": ");
+    }
+}
+
+void cli_json_open(struct cli_json *json, const char *key, char bracket)
+{
+    begin_value(json, key);
+    slm_buf_byte(&json->text, (uint8_t)bracket);
+    json->comma = false;
+}
+
+void cli_json_close(struct cli_json *json, char bracket)
+{
+    slm_buf_byte(&json->text, (uint8_t)bracket);
+    json->comma = true;
+}
+
+void cli_json_text(struct cli_json *json, const char *key, const char *text, size_t n)
+{
+    begin_value(json, key);
+    slm_json_write_string(&json->text, text, n);
+}
+
+void cli_json_name(struct cli_json *json, const char *key, const char *text)
+{
+    if (text) {
+        cli_json_text(json, key, text, strlen(text));
+        return;
+    }
+    begin_value(json, key);
+    slm_buf_text(&json->text, "null");
+}
+
+void cli_json_number(struct cli_json *json, const char *key, double value)
+{
+    begin_value(json, key);
+    slm_json_write_number(&json->text, value);
+}
+
+void cli_json_int(struct cli_json *json, const char *key, int64_t value)
+{
+    begin_value(json, key);
+    slm_buf_format(&json->text, "%lld", (long long)value);
+}
+
+void cli_json_bool(struct cli_json *json, const char *key, bool value)
+{
+    begin_value(json, key);
+    slm_buf_text(&json->text, value ? "true" : "false");
+}
+
+int cli_json_print(struct cli_json *json)
+{
+    int code = CLI_OK;
+    if (slm_buf_ok(&json->text) < 0)
+        code = cli_fail("out of memory");
+    else if (json->text.length > 0)
+        fwrite(json->text.data, 1, json->text.length, stdout);
+    putchar('\n');
+    slm_buf_free(&json->text);
+    return code;
+}

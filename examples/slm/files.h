@@ -1,0 +1,46 @@
+/*
+ * files.h - bytes in and out: whole files, lists of token ids, and a JSON writer.
+ */
+#ifndef SLM_CLI_FILES_H
+#define SLM_CLI_FILES_H
+
+#include "cli.h"
+
+#include "base/json.h"
+
+/* Append a file ("-": standard input) to *out, which the caller frees. */
+int cli_read_file(const char *path, struct slm_buf *out);
+
+/* The text that a command works on: -p TEXT, -f FILE, or standard input if it is no terminal. */
+int cli_read_prompt(const char *command, const struct cli_settings *settings, struct slm_buf *out);
+
+struct cli_tokens {
+    slm_token *ids; /* [n] */
+    size_t n;
+};
+void cli_tokens_free(struct cli_tokens *tokens);
+
+/* "1,2,3", "1 2 3" or "[1, 2, 3]". */
+int cli_parse_ids(const char *text, size_t n, struct cli_tokens *out);
+
+/* Text to ids; flags as in slm_tokenize(). */
+int cli_tokenize_text(const slm_model *model, const char *text, size_t n, unsigned flags,
+                      struct cli_tokens *out);
+
+/* JSON with its commas: cli_json_key() or nothing comes before each value. Zero-initialise. */
+struct cli_json {
+    struct slm_buf text;
+    bool comma; /* something stands in the present array or object already */
+};
+void cli_json_open(struct cli_json *json, const char *key,
+                   char bracket); /* key NULL: in an array */
+void cli_json_close(struct cli_json *json, char bracket);
+void cli_json_text(struct cli_json *json, const char *key, const char *text, size_t n);
+void cli_json_name(struct cli_json *json, const char *key, const char *text); /* NULL: null */
+void cli_json_number(struct cli_json *json, const char *key, double value);
+void cli_json_int(struct cli_json *json, const char *key, int64_t value);
+void cli_json_bool(struct cli_json *json, const char *key, bool value);
+/* Print it with a newline and free it. */
+int cli_json_print(struct cli_json *json);
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * tokenize.c - slm tokenize: text to token ids and back.
+ */
+#include "engine.h"
+#include "files.h"
+#include "terminal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FIELD(name) offsetof(struct cli_settings, name)
+
+static const struct cli_option options[] = {
+    {'p', "prompt", CLI_TEXT, FIELD(prompt), "TEXT", "the text, or with --decode the ids", 0, 0,
+     NULL},
+    {'f', "file", CLI_TEXT, FIELD(file), "FILE", "read it from a file; - is standard input", 0, 0,
+     NULL},
+    {0, "ids", CLI_FLAG, FIELD(print_ids), NULL, "print the ids alone: 1,2,3", 0, 0, NULL},
+    {0, "count", CLI_FLAG, FIELD(count), NULL, "print only how many there are", 0, 0, NULL},
+    {0, "json", CLI_FLAG, FIELD(json), NULL, "print a JSON object with ids and their texts", 0, 0,
+     NULL},
+    {0, "add-special", CLI_FLAG, FIELD(add_special), NULL,
+     "add BOS and EOS where the model wants them", 0, 0, NULL},
+    {0, "parse-special", CLI_FLAG, FIELD(parse_special), NULL,
+     "recognise special tokens such as <|im_end|> in the text", 0, 0, NULL},
+    {0, "decode", CLI_FLAG, FIELD(decode), NULL, "the other way: ids to text", 0, 0, NULL},
+    {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
+};
+
+static const struct cli_group groups[] = {{"Options", options}, {NULL, NULL}};
+
+static void print_ids(const struct cli_tokens *tokens)
+{
+    for (size_t i = 0; i < tokens->n; i++)
+        printf(i ? ",%d" : "%d", (int)tokens->ids[i]);
+    putchar('\n');
+}
+
+static int print_json(const slm_model *model, const struct cli_tokens *tokens)
+{
+    struct cli_json json = {0};
+    cli_json_open(&json, NULL, '{');
+    cli_json_int(&json, "count", (int64_t)tokens->n);
+    cli_json_open(&json, "ids", '[');
+    for (size_t i = 0; i < tokens->n; i++)
+        cli_json_int(&json, NULL, tokens->ids[i]);
+    cli_json_close(&json, ']');
+    cli_json_open(&json, "texts", '[');
+    for (size_t i = 0; i < tokens->n; i++) {
+        size_t n = 0;
+        const char *text = slm_token_text(model, tokens->ids[i], &n);
+        cli_json_text(&json, NULL, text ? text : "", n);
+    }
+    cli_json_close(&json, ']');
+    cli_json_close(&json, '}');
+    return cli_json_print(&json);
+}
+
+/* One token a line: its id and its text, quoted so that blanks can be seen. */
+static int print_table(const slm_model *model, const struct cli_tokens *tokens)
+{
+    struct slm_buf line = {0};
+    for (size_t i = 0; i < tokens->n; i++) {
+        size_t n = 0;
+        const char *text = slm_token_text(model, tokens->ids[i], &n);
+        line.length = 0;
+        slm_json_write_string(&line, text ? text : "", n);
+        slm_buf_byte(&line, 0);
+        if (slm_buf_ok(&line) < 0)
+            break;
+        printf("%7d  %s\n", (int)tokens->ids[i], (const char *)line.data);
+    }
+    int code = slm_buf_ok(&line) < 0 ? cli_fail("out of memory") : CLI_OK;
+    slm_buf_free(&line);
+    return code;
+}
+
+static int encode(const struct cli_engine *engine, const struct cli_settings *s,
+                  const struct slm_buf *text)
+{
+    struct cli_tokens tokens = {0};
+    unsigned flags = (s->add_special ? SLM_TEXT_ADD_SPECIAL : 0) |
+                     (s->parse_special ? SLM_TEXT_PARSE_SPECIAL : 0);
+    int code =
+        cli_tokenize_text(engine->model, (const char *)text->data, text->length, flags, &tokens);
+    if (code == CLI_OK) {
+        if (s->count)
+            printf("%zu\n", tokens.n);
+        else if (s->print_ids)
+            print_ids(&tokens);
+        else if (s->json)
+            code = print_json(engine->model, &tokens);
+        else
+            code = print_table(engine->model, &tokens);
+    }
+    cli_tokens_free(&tokens);
+    return code;
+}
+
+/* The text alone, nothing added: what was encoded comes back byte for byte. */
+static int decode(const struct cli_engine *engine, const struct slm_buf *text)
+{
+    struct cli_tokens tokens = {0};
+    int code = cli_parse_ids((const char *)text->data, text->length, &tokens);
+    if (code != CLI_OK)
+        return code;
+    char *out = NULL;
+    int64_t n = slm_detokenize(engine->model, tokens.ids, tokens.n, SLM_TEXT_SHOW_SPECIAL, NULL, 0);
+    if (n > 0) {
+        out = malloc((size_t)n);
+        if (out)
+            n = slm_detokenize(engine->model, tokens.ids, tokens.n, SLM_TEXT_SHOW_SPECIAL, out,
+                               (size_t)n);
+        else
+            code = cli_fail("out of memory");
+    }
+    if (n < 0)
+        code = cli_fail_library((int)n);
+    if (code == CLI_OK && n > 0)
+        fwrite(out, 1, (size_t)n, stdout);
+    if (code == CLI_OK && cli_is_terminal(stdout))
+        putchar('\n');
+    free(out);
+    cli_tokens_free(&tokens);
+    return code;
+}
+
+static int run(const struct cli_settings *s)
+{
+    if (s->print_ids + s->count + s->json + s->decode > 1)
+        return cli_usage_error("tokenize", "give only one of --ids, --count, --json and --decode");
+    if (s->decode && (s->add_special || s->parse_special))
+        return cli_usage_error("tokenize",
+                               "--add-special and --parse-special are for text, not for "
+                               "--decode");
+    struct cli_engine engine = {0};
+    struct slm_buf text = {0};
+    int code = cli_read_prompt("tokenize", s, &text);
+    if (code == CLI_OK)
+        code = cli_engine_model(&engine, s);
+    if (code == CLI_OK)
+        code = s->decode ? decode(&engine, &text) : encode(&engine, s, &text);
+    slm_buf_free(&text);
+    cli_engine_close(&engine);
+    return code;
+}
+
+const struct cli_command cli_tokenize = {
+    .name = "tokenize",
+    .usage = "MODEL [-p TEXT | -f FILE] [--ids | --count | --json | --decode]",
+    .summary = "turn text into token ids, or back",
+    .examples = "  slm tokenize model.slm -p \"Hello, world\"\n"
+                "  slm tokenize model.slm -f book.txt --count\n"
+                "  slm tokenize model.slm --decode -p 1,403,407",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .groups = groups,
+    .run = run,
+};

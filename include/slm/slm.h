@@ -1,0 +1,487 @@
+/*
+ * slm.h - small language models inside your own program.
+ *
+ * The objects, and who holds whom:
+ *
+ *     slm_model ----------- one .slm file: weights, vocabulary, chat template. Immutable.
+ *        |  \
+ *        |   slm_sampler -- how a token is chosen from logits: greedy, temperature, penalties...
+ *        |
+ *     slm_ctx ------------- memory and threads for evaluation: KV pages, scratch, logits.
+ *        |
+ *     slm_seq ------------- one text in progress: a table of KV pages. Cheap to fork and truncate.
+ *
+ * Threads:    a model may be used by any number of threads at once.
+ *             A context, with its sequences, belongs to one thread at a time; so does a sampler.
+ *             slm_ctx_interrupt() is the exception: call it from any thread.
+ *             Different contexts never wait for one another.
+ *
+ * Ownership:  whatever a function called slm_x_new or slm_x_open gave you, you free.
+ *             Text and options that you pass in are copied or used during the call only.
+ *             A const pointer that you get back lives as long as the comment beside it says.
+ *
+ * Errors:     a function returns 0 (or a count) when it worked and a negative slm_error when it
+ *             did not; slm_last_error() then says what, where and what to do about it.
+ *             Nothing here ever prints, exits or aborts.
+ *
+ * Hello, world (complete in README.md and examples/hello.c):
+ *
+ *     slm_model *model;  slm_model_open(&model, "model.slm", NULL);
+ *     slm_ctx *ctx;      slm_ctx_new(&ctx, model, NULL);
+ *     slm_seq *seq;      slm_seq_new(&seq, ctx);
+ *     slm_token ids[256];
+ *     int64_t n = slm_tokenize(model, "Once upon a time", 16, SLM_TEXT_ADD_SPECIAL, ids, 256);
+ *     slm_generate(seq, NULL, ids, (size_t)n, NULL, print_piece, NULL);
+ *     slm_seq_free(seq);  slm_ctx_free(ctx);  slm_model_unref(model);
+ *
+ * Numbers:    logits are bit-identical on every CPU tier, for any number of threads, any batch
+ *             and any chunking of a prompt (docs/numerics.md).
+ */
+#ifndef SLM_SLM_H
+#define SLM_SLM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <slm/version.h>
+
+#if defined(SLM_STATIC)
+#define SLM_API
+#elif defined(_WIN32)
+#if defined(SLM_BUILD)
+#define SLM_API __declspec(dllexport)
+#else
+#define SLM_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define SLM_API __attribute__((visibility("default")))
+#else
+#define SLM_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------------- 1 version --- */
+
+/* The version of the library that runs: major * 10000 + minor * 100 + patch. The macro
+ * SLM_VERSION_NUMBER is the version that you compiled against. */
+SLM_API int slm_version_number(void);
+SLM_API const char *slm_version_string(void); /* "0.1.0"; static */
+
+/* The kernels that this build holds, one bit each. A context picks the best tier that the CPU
+ * and the operating system allow; all of them give the same bits. */
+enum slm_cpu {
+    SLM_CPU_C = 1 << 0,         /* plain C: any CPU, the reference */
+    SLM_CPU_AVX2 = 1 << 1,      /* AVX2 + FMA + F16C */
+    SLM_CPU_AVX512 = 1 << 2     /* AVX-512 F, BW, DQ, VL and VNNI */
+};
+
+/* The tiers that this machine can run, as a set of SLM_CPU_ bits. Never 0. */
+SLM_API unsigned slm_cpu_tiers(void);
+
+/* "c", "avx2", "avx512" for a single SLM_CPU_ bit, NULL for anything else; static. */
+SLM_API const char *slm_cpu_tier_name(unsigned tier);
+
+/* -------------------------------------------------------------------------- 2 errors --- */
+
+enum slm_error {
+    SLM_OK = 0,
+    SLM_EINVAL = -1,       /* an argument is wrong: a bug in the caller */
+    SLM_ENOMEM = -2,       /* the allocator returned NULL */
+    SLM_EIO = -3,          /* the operating system refused: no such file, no permission, disk full */
+    SLM_EFORMAT = -4,      /* the file is damaged or not what it claims to be */
+    SLM_EVERSION = -5,     /* the file needs a newer library */
+    SLM_ELIMIT = -6,       /* larger than the context, or than a limit of the library */
+    SLM_ENOSPACE = -7,     /* the context has no free KV page: other sequences hold them */
+    SLM_ESTATE = -8,       /* not possible in the object's present state */
+    SLM_EINTR = -9,        /* slm_ctx_interrupt(), or a callback asked to stop */
+    SLM_EUNSUPPORTED = -10 /* well-formed, but this library can't do it */
+};
+
+/* A short English name for a code ("out of memory"); static, never NULL. */
+SLM_API const char *slm_strerror(int code);
+
+/* What went wrong in the last call of this thread that failed: a sentence that names the thing,
+ * the place and, where there is one, the remedy. Empty before the first failure. Valid until the
+ * next failing call of the same thread. */
+SLM_API const char *slm_last_error(void);
+
+/* --------------------------------------------------------------------------- 3 hooks --- */
+
+/* Where memory comes from. alloc returns `size` bytes aligned to `align` (a power of two, at
+ * least 16), or NULL; free gets the same size back. Both may be called from the thread that calls
+ * the library, never from its workers. Copied; `user` must outlive the object it was given to. */
+typedef struct slm_allocator {
+    void *(*alloc)(void *user, size_t size, size_t align);
+    void (*free)(void *user, void *p, size_t size);
+    void *user;
+} slm_allocator;
+
+enum slm_log_level { SLM_LOG_INFO = 0, SLM_LOG_WARNING = 1 };
+
+/* Gets one line without a newline. There is no log unless you give one. */
+typedef void (*slm_log_fn)(void *user, int level, const char *message);
+
+/* Called now and then during long work with what is done of what, in bytes. Return 0 to go on,
+ * anything else to stop: the work then ends with SLM_EINTR and leaves nothing behind. */
+typedef int (*slm_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+/* --------------------------------------------------------------------------- 4 model --- */
+
+typedef int32_t slm_token;
+#define SLM_TOKEN_NONE ((slm_token)-1)
+
+/* A loaded .slm file. Immutable, counted, shared by threads and contexts. */
+typedef struct slm_model slm_model;
+
+typedef struct slm_model_options {
+    size_t size; /* sizeof(slm_model_options) */
+
+    /* 0: map the file. Pages are read when first used and shared between processes, and opening
+     *    takes milliseconds. The file must then stay as it is: if somebody truncates it while it
+     *    is mapped, the operating system raises SIGBUS in the thread that touches a lost page,
+     *    and no library can turn that into an error code.
+     * 1: read the file into memory first. Slower to open, twice the memory where several
+     *    processes share a model, immune to changes of the file. */
+    int copy;
+
+    const slm_allocator *allocator; /* NULL: malloc */
+    slm_log_fn log;                 /* NULL: silence */
+    void *log_user;
+} slm_model_options;
+
+/* Open a .slm file. Everything but the weights' values is validated here (slm_model_verify()
+ * checks those too). options may be NULL.
+ * Returns 0, or SLM_EIO, SLM_EFORMAT, SLM_EVERSION, SLM_EUNSUPPORTED, SLM_ENOMEM, SLM_EINVAL;
+ * *out is NULL then. Free with slm_model_unref(). */
+SLM_API int slm_model_open(slm_model **out, const char *path, const slm_model_options *options);
+
+/* The same from an open descriptor: `length` bytes (0: up to the end) from `offset` on, as in an
+ * Android asset or a bundle. The descriptor may be closed afterwards. */
+SLM_API int slm_model_open_fd(slm_model **out, int fd, uint64_t offset, uint64_t length,
+                              const slm_model_options *options);
+
+/* The same from memory, which must be aligned to 64 bytes and stay unchanged until the model is
+ * gone, unless options->copy is set (then any alignment and lifetime will do). */
+SLM_API int slm_model_open_memory(slm_model **out, const void *data, size_t length,
+                                  const slm_model_options *options);
+
+/* One more owner (returns model), one owner less (NULL is a no-op; contexts and samplers hold
+ * their own reference, so the order of freeing does not matter). Any thread. */
+SLM_API slm_model *slm_model_ref(slm_model *model);
+SLM_API void slm_model_unref(slm_model *model);
+
+typedef struct slm_info {
+    size_t size;           /* sizeof(slm_info) */
+    uint64_t file_size;    /* bytes */
+    uint64_t n_params;     /* weights and biases; a tied embedding counts once */
+    int32_t n_layers;
+    int32_t dim;           /* width of the residual stream */
+    int32_t n_heads;       /* of the first layer, as the next three */
+    int32_t n_kv_heads;
+    int32_t head_dim;
+    int32_t ffn_dim;
+    int32_t n_vocab;
+    int32_t max_context;   /* tokens that the model was trained for; 0: unknown */
+    slm_token bos;         /* SLM_TOKEN_NONE: it has none */
+    slm_token eos;
+    int32_t has_tokenizer; /* 0 or 1 */
+    int32_t has_template;  /* 0 or 1: slm_chat_format() works */
+} slm_info;
+
+/* Fill *info (set info->size first). Returns 0 or SLM_EINVAL. */
+SLM_API int slm_model_info(const slm_model *model, slm_info *info);
+
+/* A metadata text: "name", "architecture", "license", "source", "quantization"... NULL when the
+ * file does not have it. Lives as long as the model. */
+SLM_API const char *slm_model_metadata(const slm_model *model, const char *key);
+
+/* The i-th key, in the file's order; NULL past the last. Lives as long as the model. */
+SLM_API const char *slm_model_metadata_key(const slm_model *model, size_t i);
+
+typedef struct slm_tensor_info {
+    size_t size;       /* sizeof(slm_tensor_info) */
+    const char *role;  /* "attn_q", "embedding"...; lives as long as the library */
+    const char *type;  /* "f32", "q8", "q4a"...; likewise */
+    int32_t layer;     /* -1: not of a layer */
+    int32_t rows;      /* outputs; 1 for a vector */
+    int32_t cols;      /* inputs, or the length of a vector */
+    uint64_t offset;   /* in the file, bytes */
+    uint64_t length;   /* bytes, padding included */
+} slm_tensor_info;
+
+/* Fill *info for the i-th tensor. Returns 0, or SLM_EINVAL past the last. */
+SLM_API int slm_model_tensor(const slm_model *model, size_t i, slm_tensor_info *info);
+
+/* Dequantize one row of the i-th tensor into out[cols]. Returns 0 or SLM_EINVAL. */
+SLM_API int slm_model_tensor_row(const slm_model *model, size_t i, size_t row, float *out);
+
+/* Read the whole file and compare every checksum. progress may be NULL.
+ * Returns 0, SLM_EFORMAT (slm_last_error() names the tensor), or SLM_EINTR. */
+SLM_API int slm_model_verify(const slm_model *model, slm_progress_fn progress, void *user);
+
+/* ---------------------------------------------------------------------------- 5 text --- */
+
+enum slm_text_flags {
+    SLM_TEXT_ADD_SPECIAL = 1 << 0,  /* tokenize: add BOS and EOS where the model wants them */
+    SLM_TEXT_PARSE_SPECIAL = 1 << 1,/* tokenize: "<|im_end|>" in the text is that token */
+    SLM_TEXT_SHOW_SPECIAL = 1 << 2  /* detokenize: write special tokens instead of dropping them */
+};
+
+/* Text to token ids. text: n bytes, need not be valid UTF-8 or end with NUL. Writes at most cap
+ * ids to out (NULL with cap 0 only counts) and returns how many the text has: call again with
+ * more room when that exceeds cap. Linear in n. Any thread.
+ * Errors: SLM_EINVAL, SLM_ELIMIT (2 GiB of text), SLM_ENOMEM, SLM_EUNSUPPORTED (no tokenizer). */
+SLM_API int64_t slm_tokenize(const slm_model *model, const char *text, size_t n, unsigned flags,
+                             slm_token *out, size_t cap);
+
+/* Token ids to text. Writes at most cap bytes (no NUL is added) and returns how many there are.
+ * Bytes that are not UTF-8 become U+FFFD. Errors: SLM_EINVAL (an id out of range)... */
+SLM_API int64_t slm_detokenize(const slm_model *model, const slm_token *tokens, size_t n,
+                               unsigned flags, char *out, size_t cap);
+
+/* The vocabulary's own text of one token ("Ġthe" is " the" here); *n gets its length in bytes.
+ * NULL when the id is out of range. Lives as long as the model. */
+SLM_API const char *slm_token_text(const slm_model *model, slm_token token, size_t *n);
+
+/* Detokenizing piece by piece: what comes out is always whole UTF-8, and all pieces together
+ * equal slm_detokenize() of all tokens. */
+typedef struct slm_text_stream slm_text_stream;
+SLM_API int slm_text_stream_new(slm_text_stream **out, slm_model *model, unsigned flags);
+
+/* Add a token; *piece and *n get the text that is complete now (n may be 0). token
+ * SLM_TOKEN_NONE ends the text: what was held back comes out and the stream starts anew.
+ * *piece lives until the next call. Returns 0 or SLM_EINVAL. */
+SLM_API int slm_text_stream_push(slm_text_stream *stream, slm_token token, const char **piece,
+                                 size_t *n);
+SLM_API void slm_text_stream_free(slm_text_stream *stream);
+
+/* One message of a conversation, NUL-terminated UTF-8. */
+typedef struct slm_message {
+    const char *role; /* "system", "user", "assistant"... */
+    const char *content;
+} slm_message;
+
+typedef struct slm_chat_options {
+    size_t size; /* sizeof(slm_chat_options) */
+
+    int no_generation_prompt; /* 0: end with the start of the assistant's answer */
+
+    /* More variables for the template, a JSON object: {"enable_thinking": false}. NULL: none. */
+    const char *variables_json;
+
+    /* The conversation as JSON, for tools and multi-part content: an array of message objects as
+     * in the OpenAI API. When given, `messages` must be NULL. NULL: none. */
+    const char *messages_json;
+    const char *tools_json; /* an array of tool definitions, or NULL */
+} slm_chat_options;
+
+/* Render the model's own chat template. Writes at most cap bytes (no NUL) and returns how many
+ * there are. Errors: SLM_EUNSUPPORTED (no template), SLM_EINVAL (the template refuses: its own
+ * message), SLM_EFORMAT (the template is broken: line and column), SLM_ELIMIT. */
+SLM_API int64_t slm_chat_format(const slm_model *model, const slm_message *messages, size_t n,
+                                const slm_chat_options *options, char *out, size_t cap);
+
+/* The same, to tokens: what the template writes may be special, what the messages hold never is,
+ * so nobody can end a turn by writing "<|im_end|>". Returns the number of ids. */
+SLM_API int64_t slm_chat_tokenize(const slm_model *model, const slm_message *messages, size_t n,
+                                  const slm_chat_options *options, slm_token *out, size_t cap);
+
+/* ------------------------------------------------------------------------- 6 context --- */
+
+/* Memory and threads for evaluation. Takes all of its memory when it is made. */
+typedef struct slm_ctx slm_ctx;
+
+enum slm_kv_type {
+    SLM_KV_F16 = 0, /* keys and values in half precision: the default */
+    SLM_KV_F32 = 1  /* for exact comparisons */
+};
+
+typedef struct slm_ctx_options {
+    size_t size;          /* sizeof(slm_ctx_options) */
+    int32_t n_threads;    /* 0: the CPUs that this process may use */
+    int32_t max_tokens;   /* KV positions, all sequences together; 0: the model's max_context, or
+                             4096 if that is less */
+    int32_t max_seqs;     /* sequences alive at once; 0: 1 */
+    int32_t max_batch;    /* tokens computed together; longer prompts are cut. 0: 512 */
+    int32_t max_logits;   /* rows of logits kept by a call; 0: max_seqs */
+    int32_t kv_type;      /* SLM_KV_ */
+    uint32_t cpu;         /* SLM_CPU_ bits to choose from; 0: all */
+    const slm_allocator *allocator; /* NULL: the model's */
+} slm_ctx_options;
+
+/* What slm_ctx_new() with these options takes from the allocator, to the byte. (Threads have
+ * stacks of their own from the operating system.) Returns bytes, or an error as slm_ctx_new(). */
+SLM_API int64_t slm_ctx_memory(const slm_model *model, const slm_ctx_options *options);
+
+/* Make a context. options may be NULL. Errors: SLM_EINVAL, SLM_ENOMEM, SLM_ELIMIT, SLM_EIO (no
+ * thread to be had), SLM_EUNSUPPORTED (cpu names no tier of this machine). */
+SLM_API int slm_ctx_new(slm_ctx **out, slm_model *model, const slm_ctx_options *options);
+
+/* Free the context and whatever sequences it still has. NULL is a no-op. */
+SLM_API void slm_ctx_free(slm_ctx *ctx);
+
+/* Stop the evaluation that runs now, or the next one if none does: it returns SLM_EINTR within
+ * milliseconds, and its sequences are as they were. From any thread or a signal handler. */
+SLM_API void slm_ctx_interrupt(slm_ctx *ctx);
+
+typedef struct slm_stats {
+    size_t size;              /* sizeof(slm_stats) */
+    uint64_t prompt_tokens;   /* evaluated in spans of more than one token */
+    uint64_t decode_tokens;   /* evaluated one at a time */
+    double prompt_seconds;
+    double decode_seconds;
+    uint64_t memory;          /* bytes taken from the allocator */
+    int32_t kv_positions;     /* KV capacity, in tokens */
+    int32_t kv_positions_free;
+    int32_t n_threads;
+    uint32_t cpu;             /* the SLM_CPU_ bit in use */
+} slm_stats;
+
+/* Fill *stats (set stats->size first). Returns 0 or SLM_EINVAL. */
+SLM_API int slm_ctx_stats(const slm_ctx *ctx, slm_stats *stats);
+
+/* ------------------------------------------------------------------------ 7 sequence --- */
+
+/* One text in progress: which tokens were evaluated, and where their keys and values lie. */
+typedef struct slm_seq slm_seq;
+
+/* An empty sequence. SLM_ELIMIT when max_seqs are alive. Belongs to the context. */
+SLM_API int slm_seq_new(slm_seq **out, slm_ctx *ctx);
+
+/* Give back its pages. NULL is a no-op. Must come before slm_ctx_free(), which frees the rest. */
+SLM_API void slm_seq_free(slm_seq *seq);
+
+/* A copy that shares all pages so far; it takes microseconds, and no page until one of the two
+ * goes on. */
+SLM_API int slm_seq_fork(slm_seq **out, slm_seq *seq);
+
+/* Number of tokens evaluated. */
+SLM_API int32_t slm_seq_length(const slm_seq *seq);
+
+/* Forget all but the first n tokens. SLM_EINVAL when n is negative or above the length. */
+SLM_API int slm_seq_truncate(slm_seq *seq, int32_t n);
+
+/* ---------------------------------------------------------------------------- 8 eval --- */
+
+/* Tokens to append to one sequence. */
+typedef struct slm_span {
+    size_t size; /* sizeof(slm_span) */
+    slm_seq *seq;
+    const slm_token *tokens; /* [n] */
+    size_t n;                /* at least 1 */
+    size_t n_logits;         /* logits wanted of the last n_logits positions: 0 to n */
+} slm_span;
+
+/* Append every span to its sequence (a sequence at most once a call) and compute logits. One
+ * call serves a prompt, a token, many sequences at once, or the check of drafted tokens.
+ * All or nothing: on an error no sequence has changed.
+ * Returns 0, SLM_EINVAL (a token out of range...), SLM_ELIMIT (a sequence would exceed max_tokens,
+ * or the sum of n_logits exceeds max_logits), SLM_ENOSPACE, SLM_EINTR. */
+SLM_API int slm_eval(slm_ctx *ctx, const slm_span *spans, size_t n_spans);
+
+/* Row i (0 to n_logits - 1) of a span of the last slm_eval(): float[n_vocab], valid until the
+ * next slm_eval(). NULL when there is no such row. */
+SLM_API const float *slm_logits(const slm_ctx *ctx, size_t span, size_t i);
+
+/* ------------------------------------------------------------------------ 9 sampling --- */
+
+/* How the next token is chosen. The steps run in this order: bias, penalties, top-k, top-p,
+ * min-p, temperature, draw. */
+typedef struct slm_sampler slm_sampler;
+
+typedef struct slm_sampler_options {
+    size_t size;             /* sizeof(slm_sampler_options) */
+    float temperature;       /* 0: greedy, the most likely token (ties: the lowest id) */
+    int32_t top_k;           /* 0: off */
+    float top_p;             /* 0 or 1: off */
+    float min_p;             /* 0: off */
+    float repeat_penalty;    /* 0 or 1: off; divides positive and multiplies negative logits */
+    float presence_penalty;  /* subtracted once from tokens that occurred */
+    float frequency_penalty; /* subtracted for each occurrence */
+    int32_t penalty_window;  /* tokens that penalties look back; 0: 64, -1: all */
+    const slm_token *bias_tokens; /* [n_bias] logit bias; copied */
+    const float *bias_values;     /* [n_bias] added to the logit; -INFINITY forbids */
+    size_t n_bias;
+    uint64_t seed; /* the same seed gives the same tokens on every machine */
+} slm_sampler_options;
+
+/* options NULL: greedy. Errors: SLM_EINVAL (which option, and its range), SLM_ENOMEM. */
+SLM_API int slm_sampler_new(slm_sampler **out, slm_model *model,
+                            const slm_sampler_options *options);
+SLM_API void slm_sampler_free(slm_sampler *sampler);
+
+/* Back to the start: history empty, random numbers from the seed. */
+SLM_API void slm_sampler_reset(slm_sampler *sampler);
+
+typedef struct slm_choice {
+    size_t size;     /* sizeof(slm_choice) */
+    slm_token token;
+    float logprob;   /* natural log of its probability under the model's own softmax */
+    float entropy;   /* of that softmax, in nats */
+} slm_choice;
+
+/* Choose from logits[n_vocab] and remember the choice for penalties. Fills *choice.
+ * Errors: SLM_EINVAL, SLM_ESTATE (every token is forbidden). */
+SLM_API int slm_sample(slm_sampler *sampler, const float *logits, slm_choice *choice);
+
+/* Remember tokens that were not sampled (a prompt) for penalties. */
+SLM_API int slm_sampler_accept(slm_sampler *sampler, const slm_token *tokens, size_t n);
+
+/* The k most likely tokens of logits[n_vocab] with their log probabilities, best first, into
+ * tokens[k] and logprobs[k] (ties: the lower id first). Returns how many, at most k. */
+SLM_API int64_t slm_top_logprobs(const slm_model *model, const float *logits, size_t k,
+                                 slm_token *tokens, float *logprobs);
+
+/* ------------------------------------------------------------------------ 11 generate --- */
+
+typedef struct slm_generate_options {
+    size_t size;              /* sizeof(slm_generate_options) */
+    size_t max_tokens;        /* 0: until the model stops or the context is full */
+    const char *const *stop;  /* [n_stop] texts that end the answer; never part of it */
+    size_t n_stop;
+    int ignore_stop_tokens;   /* 1: go on after EOS (for measurements) */
+    int show_special;         /* 1: special tokens appear in the text */
+} slm_generate_options;
+
+/* What the callback gets: a whole number of characters of new text. */
+typedef struct slm_piece {
+    size_t size;
+    const char *text; /* n bytes, not NUL-terminated; valid during the call */
+    size_t n;         /* 0 when a token only completed part of a character */
+    slm_token token;  /* SLM_TOKEN_NONE for text that was held back and comes out at the end */
+    float logprob;
+    float entropy;
+    const float *logits; /* [n_vocab] that it was chosen from; NULL with SLM_TOKEN_NONE */
+} slm_piece;
+
+/* Return 0 to go on, anything else to stop. */
+typedef int (*slm_piece_fn)(void *user, const slm_piece *piece);
+
+enum slm_finish {
+    SLM_FINISH_STOP = 1,     /* the model ended its answer: EOS, end of turn, end of message */
+    SLM_FINISH_TEXT = 2,     /* a stop text */
+    SLM_FINISH_LENGTH = 3,   /* max_tokens */
+    SLM_FINISH_CONTEXT = 4,  /* the context is full */
+    SLM_FINISH_CALLBACK = 5  /* the callback said so */
+};
+
+/* Append tokens[n] (a prompt; at least 1) to the sequence, then choose, append and report tokens
+ * until something ends it. sampler NULL: greedy; on_piece NULL: nobody listens. Afterwards the
+ * sequence holds the prompt and every token that was reported but the last, which is the next
+ * call's first if you go on.
+ * Returns an slm_finish, or an error as slm_eval(); after SLM_EINTR the sequence holds what was
+ * reported so far. */
+SLM_API int slm_generate(slm_seq *seq, slm_sampler *sampler, const slm_token *tokens, size_t n,
+                         const slm_generate_options *options, slm_piece_fn on_piece, void *user);
+
+/* 1 if the token ends an answer (any EOS, EOT or EOM that the model names), else 0. */
+SLM_API int slm_token_is_stop(const slm_model *model, slm_token token);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,142 @@
+/* context.c - the exported context, sequence and evaluation functions: argument checks around
+ * src/run. Whatever computes is wrapped in the library's own floating-point mode. */
+#include "api/sized.h"
+#include "run/run.h"
+
+int64_t slm_ctx_memory(const slm_model *model, const slm_ctx_options *options)
+{
+    slm_ctx_options own;
+    if (!model)
+        return slm_fail(SLM_EINVAL, "slm_ctx_memory: model is NULL");
+    int rc = slm_sized_read(&own, sizeof own, options, "slm_ctx_options");
+    return rc < 0 ? rc : slm_context_bytes(model, &own);
+}
+
+int slm_ctx_new(slm_ctx **out, slm_model *model, const slm_ctx_options *options)
+{
+    slm_ctx_options own;
+    if (!out)
+        return slm_fail(SLM_EINVAL, "slm_ctx_new: out is NULL");
+    *out = NULL;
+    if (!model)
+        return slm_fail(SLM_EINVAL, "slm_ctx_new: model is NULL");
+    int rc = slm_sized_read(&own, sizeof own, options, "slm_ctx_options");
+    if (rc == SLM_OK && own.allocator && (!own.allocator->alloc || !own.allocator->free))
+        rc = slm_fail(SLM_EINVAL, "slm_ctx_options.allocator lacks alloc or free");
+    return rc < 0 ? rc : slm_context_new(out, model, &own);
+}
+
+void slm_ctx_free(slm_ctx *ctx)
+{
+    if (ctx)
+        slm_context_free(ctx);
+}
+
+void slm_ctx_interrupt(slm_ctx *ctx)
+{
+    if (ctx)
+        atomic_store_explicit(&ctx->interrupt, true, memory_order_relaxed);
+}
+
+int slm_ctx_stats(const slm_ctx *ctx, slm_stats *stats)
+{
+    if (!ctx || !stats)
+        return slm_fail(SLM_EINVAL, "slm_ctx_stats: %s is NULL", ctx ? "stats" : "ctx");
+    uint32_t n_free = UINT32_MAX;
+    for (uint32_t g = 0; g < ctx->kv.n_groups; g++)
+        if (ctx->kv.groups[g].n_free < n_free)
+            n_free = ctx->kv.groups[g].n_free;
+    size_t positions = (size_t)n_free * SLM_PAGE;
+    slm_stats own = {
+        .prompt_tokens = ctx->prompt_tokens,
+        .decode_tokens = ctx->decode_tokens,
+        .prompt_seconds = ctx->prompt_seconds,
+        .decode_seconds = ctx->decode_seconds,
+        .memory = ctx->bytes + ctx->team_bytes,
+        .kv_positions = (int32_t)ctx->max_tokens,
+        .kv_positions_free = (int32_t)(positions < ctx->max_tokens ? positions : ctx->max_tokens),
+        .n_threads = ctx->n_threads,
+        .cpu = ctx->fwd.kern->tier,
+    };
+    return slm_sized_write(stats, &own, sizeof own, "slm_stats");
+}
+
+int slm_seq_new(slm_seq **out, slm_ctx *ctx)
+{
+    if (!out)
+        return slm_fail(SLM_EINVAL, "slm_seq_new: out is NULL");
+    *out = NULL;
+    if (!ctx)
+        return slm_fail(SLM_EINVAL, "slm_seq_new: ctx is NULL");
+    return slm_sequence_open(out, ctx);
+}
+
+void slm_seq_free(slm_seq *seq)
+{
+    if (seq && seq->alive)
+        slm_sequence_close(seq);
+}
+
+int slm_seq_fork(slm_seq **out, slm_seq *seq)
+{
+    if (!out)
+        return slm_fail(SLM_EINVAL, "slm_seq_fork: out is NULL");
+    *out = NULL;
+    if (!seq || !seq->alive)
+        return slm_fail(SLM_EINVAL, "slm_seq_fork: seq is %s", seq ? "freed" : "NULL");
+    return slm_sequence_fork(out, seq);
+}
+
+int32_t slm_seq_length(const slm_seq *seq)
+{
+    return seq ? seq->length : 0;
+}
+
+int slm_seq_truncate(slm_seq *seq, int32_t n)
+{
+    if (!seq || !seq->alive)
+        return slm_fail(SLM_EINVAL, "slm_seq_truncate: seq is %s", seq ? "freed" : "NULL");
+    if (n < 0 || n > seq->length)
+        return slm_fail(SLM_EINVAL, "slm_seq_truncate: can't cut %d tokens to %d", seq->length, n);
+    slm_sequence_truncate(seq, n);
+    return SLM_OK;
+}
+
+/* An array of caller's structs: their own size is the step from one to the next. Returns the i-th
+ * as this library's struct. */
+static int read_span(slm_span *own, const slm_span *spans, size_t i)
+{
+    const char *at = (const char *)spans + i * spans->size;
+    int rc = slm_sized_read(own, sizeof *own, at, "slm_span");
+    if (rc == SLM_OK && own->size != spans->size)
+        rc = slm_fail(SLM_EINVAL, "span %zu: its size differs from the first span's", i);
+    if (rc == SLM_OK && (!own->seq || (!own->tokens && own->n)))
+        rc = slm_fail(SLM_EINVAL, "span %zu: %s is NULL", i, own->seq ? "tokens" : "seq");
+    return rc;
+}
+
+int slm_eval(slm_ctx *ctx, const slm_span *spans, size_t n_spans)
+{
+    if (!ctx || !spans || n_spans == 0)
+        return slm_fail(SLM_EINVAL, "slm_eval: %s", !ctx ? "ctx is NULL" : "there are no spans");
+    if (n_spans > ctx->max_seqs)
+        return slm_fail(SLM_EINVAL, "slm_eval: %zu spans, and the context has %zu sequences", n_spans,
+                        ctx->max_seqs);
+    for (size_t i = 0; i < n_spans; i++) {
+        int rc = read_span(&ctx->spans[i], spans, i);
+        if (rc < 0)
+            return rc;
+    }
+    struct slm_fenv env;
+    slm_fenv_enter(&env);
+    int rc = slm_evaluate(ctx, ctx->spans, n_spans);
+    slm_fenv_leave(&env);
+    return rc;
+}
+
+const float *slm_logits(const slm_ctx *ctx, size_t span, size_t i)
+{
+    if (!ctx || span >= ctx->n_spans || i >= ctx->span_logits[span].n)
+        return NULL;
+    return ctx->logits + (ctx->span_logits[span].first + i) * ctx->logits_stride;
+}

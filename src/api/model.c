@@ -1,0 +1,187 @@
+/* model.c - the exported model functions: argument checks around src/model and src/format. */
+#include "model/model.h"
+
+#include "api/sized.h"
+
+#include <string.h>
+
+static int read_options(slm_model_options *own, slm_model **out, const slm_model_options *options)
+{
+    if (!out)
+        return slm_fail(SLM_EINVAL, "slm_model_open: out is NULL");
+    *out = NULL;
+    int rc = slm_sized_read(own, sizeof *own, options, "slm_model_options");
+    if (rc == SLM_OK && own->allocator && (!own->allocator->alloc || !own->allocator->free))
+        rc = slm_fail(SLM_EINVAL, "slm_model_options.allocator lacks alloc or free");
+    return rc;
+}
+
+int slm_model_open(slm_model **out, const char *path, const slm_model_options *options)
+{
+    slm_model_options own;
+    int rc = read_options(&own, out, options);
+    if (rc < 0)
+        return rc;
+    if (!path)
+        return slm_fail(SLM_EINVAL, "slm_model_open: path is NULL");
+    struct slm_mapping mapping;
+    rc = slm_map_path(&mapping, path, own.copy != 0, own.allocator);
+    if (rc < 0)
+        return rc;
+    rc = slm_model_load(out, &mapping, &own);
+    return rc < 0 ? slm_fail_in(rc, "%s", path) : SLM_OK;
+}
+
+int slm_model_open_fd(slm_model **out, int fd, uint64_t offset, uint64_t length,
+                      const slm_model_options *options)
+{
+    slm_model_options own;
+    int rc = read_options(&own, out, options);
+    if (rc < 0)
+        return rc;
+    struct slm_mapping mapping;
+    rc = slm_map_fd(&mapping, fd, offset, length, own.copy != 0, "file descriptor", own.allocator);
+    return rc < 0 ? rc : slm_model_load(out, &mapping, &own);
+}
+
+int slm_model_open_memory(slm_model **out, const void *data, size_t length,
+                          const slm_model_options *options)
+{
+    slm_model_options own;
+    int rc = read_options(&own, out, options);
+    if (rc < 0)
+        return rc;
+    if (!data || length == 0)
+        return slm_fail(SLM_EINVAL, "slm_model_open_memory: there are no bytes");
+    struct slm_mapping mapping = {.data = data, .length = length};
+    if (own.copy) {
+        void *copy = slm_alloc(own.allocator, length);
+        if (!copy)
+            return SLM_ENOMEM;
+        memcpy(copy, data, length);
+        mapping = (struct slm_mapping){copy, length, copy, length, true, own.allocator};
+    } else if ((uintptr_t)data % SLM_FILE_ALIGN != 0) {
+        return slm_fail(SLM_EINVAL, "slm_model_open_memory: data must be aligned to %d bytes; align it, "
+                        "or set slm_model_options.copy", SLM_FILE_ALIGN);
+    }
+    return slm_model_load(out, &mapping, &own);
+}
+
+slm_model *slm_model_ref(slm_model *model)
+{
+    if (model)
+        atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+    return model;
+}
+
+void slm_model_unref(slm_model *model)
+{
+    slm_model_drop(model);
+}
+
+static uint64_t count_parameters(const struct slm_file *file)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < file->n_tensors; i++)
+        if (file->tensors[i].role != SLM_ROLE_ROPE_FREQUENCIES)
+            n += (uint64_t)file->tensors[i].rows * file->tensors[i].cols;
+    return n;
+}
+
+int slm_model_info(const slm_model *model, slm_info *info)
+{
+    if (!model || !info)
+        return slm_fail(SLM_EINVAL, "slm_model_info: %s is NULL", model ? "info" : "model");
+    const struct slm_traits *t = model->traits;
+    const struct slm_layer_traits *first = model->file.layers;
+    slm_info own = {
+        .file_size = model->file.length,
+        .n_params = count_parameters(&model->file),
+        .n_layers = (int32_t)t->n_layers,
+        .dim = (int32_t)t->dim,
+        .n_heads = (int32_t)first->n_heads,
+        .n_kv_heads = (int32_t)first->n_kv_heads,
+        .head_dim = (int32_t)first->head_dim,
+        .ffn_dim = (int32_t)first->ffn_dim,
+        .n_vocab = (int32_t)t->n_vocab,
+        .max_context = (int32_t)t->max_context,
+        .bos = model->has_text ? slm_text_bos(&model->text) : SLM_TOKEN_NONE,
+        .eos = model->has_text ? slm_text_eos(&model->text) : SLM_TOKEN_NONE,
+        .has_tokenizer = model->has_text,
+        .has_template = model->chat != NULL,
+    };
+    return slm_sized_write(info, &own, sizeof own, "slm_info");
+}
+
+const char *slm_model_metadata_key(const slm_model *model, size_t i)
+{
+    const char *key, *value;
+    if (!model || i >= model->file.n_metadata ||
+        !slm_file_metadata(&model->file, (uint32_t)i, &key, &value))
+        return NULL;
+    return key;
+}
+
+const char *slm_model_metadata(const slm_model *model, const char *wanted)
+{
+    const char *key, *value;
+    for (uint32_t i = 0; model && wanted && slm_file_metadata(&model->file, i, &key, &value); i++)
+        if (strcmp(key, wanted) == 0)
+            return value;
+    return NULL;
+}
+
+static int tensor_at(const slm_model *model, size_t i, const struct slm_tensor_entry **entry)
+{
+    if (!model || i >= model->file.n_tensors)
+        return slm_fail(SLM_EINVAL, "there is no tensor %zu; the model has %u", i,
+                        model ? model->file.n_tensors : 0);
+    *entry = &model->file.tensors[i];
+    return SLM_OK;
+}
+
+int slm_model_tensor(const slm_model *model, size_t i, slm_tensor_info *info)
+{
+    const struct slm_tensor_entry *entry;
+    int rc = tensor_at(model, i, &entry);
+    if (rc < 0)
+        return rc;
+    if (!info)
+        return slm_fail(SLM_EINVAL, "slm_model_tensor: info is NULL");
+    slm_tensor_info own = {
+        .role = slm_role_info(entry->role)->name,
+        .type = slm_quant(entry->type)->name,
+        .layer = entry->layer == SLM_NO_LAYER ? -1 : (int32_t)entry->layer,
+        .rows = (int32_t)entry->rows,
+        .cols = (int32_t)entry->cols,
+        .offset = entry->offset,
+        .length = entry->length,
+    };
+    return slm_sized_write(info, &own, sizeof own, "slm_tensor_info");
+}
+
+int slm_model_tensor_row(const slm_model *model, size_t i, size_t row, float *out)
+{
+    const struct slm_tensor_entry *entry;
+    int rc = tensor_at(model, i, &entry);
+    if (rc < 0)
+        return rc;
+    if (!out || row >= entry->rows)
+        return slm_fail(SLM_EINVAL, "tensor %zu: %s", i, out ? "it has no such row" : "out is NULL");
+    const uint8_t *data = model->file.data + entry->offset;
+    struct slm_fenv env;
+    slm_fenv_enter(&env);
+    if (slm_role_info(entry->role)->matrix)
+        slm_quant_row(slm_quant(entry->type), data, row, entry->cols, out);
+    else
+        memcpy(out, data, entry->cols * sizeof *out);
+    slm_fenv_leave(&env);
+    return SLM_OK;
+}
+
+int slm_model_verify(const slm_model *model, slm_progress_fn progress, void *user)
+{
+    if (!model)
+        return slm_fail(SLM_EINVAL, "slm_model_verify: model is NULL");
+    return slm_file_verify(&model->file, progress, user);
+}

@@ -1,0 +1,39 @@
+/*
+ * sized.h - structs that begin with their size, so that programs and libraries of different
+ * versions understand each other: both sides use what both know.
+ */
+#ifndef SLM_API_SIZED_H
+#define SLM_API_SIZED_H
+
+#include "base/error.h"
+
+#include <string.h>
+
+/* Copy a caller's options into *out (own_size bytes): fields that the caller's version does not
+ * have are zero, their default. options NULL: all zero. `name` is for the message. */
+static inline int slm_sized_read(void *out, size_t own_size, const void *options, const char *name)
+{
+    memset(out, 0, own_size);
+    if (!options)
+        return SLM_OK;
+    size_t size;
+    memcpy(&size, options, sizeof size);
+    if (size < sizeof size)
+        return slm_fail(SLM_EINVAL, "%s.size is %zu: set it to sizeof(%s)", name, size, name);
+    memcpy(out, options, size < own_size ? size : own_size);
+    return SLM_OK;
+}
+
+/* The other way: fill the caller's struct, whose size field must be set, as far as it goes. */
+static inline int slm_sized_write(void *result, const void *own, size_t own_size, const char *name)
+{
+    size_t size;
+    memcpy(&size, result, sizeof size);
+    if (size < sizeof size)
+        return slm_fail(SLM_EINVAL, "%s.size is %zu: set it to sizeof(%s)", name, size, name);
+    size_t n = size < own_size ? size : own_size;
+    memcpy((char *)result + sizeof size, (const char *)own + sizeof size, n - sizeof size);
+    return SLM_OK;
+}
+
+#endif

@@ -1,0 +1,322 @@
+/* text.c - the exported text functions: argument checks and JSON around src/text. */
+#include "api/sized.h"
+#include "base/limits.h"
+#include "model/model.h"
+
+#include <string.h>
+
+static int need_text(const slm_model *model, const char *function)
+{
+    if (!model)
+        return slm_fail(SLM_EINVAL, "%s: model is NULL", function);
+    if (!model->has_text)
+        return slm_fail(SLM_EUNSUPPORTED, "%s: the model file has no tokenizer; convert it again from a "
+                        "source that has one", function);
+    return SLM_OK;
+}
+
+int64_t slm_tokenize(const slm_model *model, const char *text, size_t n, unsigned flags,
+                     slm_token *out, size_t cap)
+{
+    int rc = need_text(model, "slm_tokenize");
+    if (rc < 0)
+        return rc;
+    if ((!text && n) || (!out && cap))
+        return slm_fail(SLM_EINVAL, "slm_tokenize: %s is NULL", text ? "out" : "text");
+    if (n > SLM_LIMIT_TEXT)
+        return slm_fail(SLM_ELIMIT, "slm_tokenize: %zu bytes of text; the limit is %u", n,
+                        (unsigned)SLM_LIMIT_TEXT);
+    struct slm_fenv env;
+    slm_fenv_enter(&env);
+    int64_t count = slm_text_encode(&model->text, text, n, flags, NULL, 0, out, cap, model->allocator);
+    slm_fenv_leave(&env);
+    return count;
+}
+
+/* What a caller with `cap` bytes gets of a text that was built whole. */
+static int64_t hand_out(const struct slm_buf *text, char *out, size_t cap)
+{
+    if (text->length && cap)
+        memcpy(out, text->data, text->length < cap ? text->length : cap);
+    return (int64_t)text->length;
+}
+
+int64_t slm_detokenize(const slm_model *model, const slm_token *tokens, size_t n, unsigned flags,
+                       char *out, size_t cap)
+{
+    int rc = need_text(model, "slm_detokenize");
+    if (rc < 0)
+        return rc;
+    if ((!tokens && n) || (!out && cap))
+        return slm_fail(SLM_EINVAL, "slm_detokenize: %s is NULL", tokens ? "out" : "tokens");
+    struct slm_buf text = {.allocator = model->allocator};
+    struct slm_decoder decoder;
+    slm_decoder_init(&decoder, &model->text, flags);
+    for (size_t i = 0; i < n && rc == SLM_OK; i++)
+        rc = slm_decoder_push(&decoder, tokens[i], &text);
+    if (rc == SLM_OK)
+        rc = slm_decoder_finish(&decoder, &text);
+    if (rc == SLM_OK)
+        rc = slm_buf_ok(&text);
+    int64_t length = rc < 0 ? rc : hand_out(&text, out, cap);
+    slm_buf_free(&text);
+    return length;
+}
+
+const char *slm_token_text(const slm_model *model, slm_token token, size_t *n)
+{
+    size_t length = 0;
+    const char *text = model && model->has_text ? slm_text_token(&model->text, token, &length) : NULL;
+    if (n)
+        *n = length;
+    return text;
+}
+
+int slm_token_is_stop(const slm_model *model, slm_token token)
+{
+    return model && model->has_text && slm_text_is_stop(&model->text, token);
+}
+
+/* --------------------------------------------------------------------- stream --- */
+
+struct slm_text_stream {
+    slm_model *model; /* a reference */
+    unsigned flags;
+    struct slm_decoder decoder;
+    struct slm_buf piece;
+};
+
+int slm_text_stream_new(slm_text_stream **out, slm_model *model, unsigned flags)
+{
+    if (!out)
+        return slm_fail(SLM_EINVAL, "slm_text_stream_new: out is NULL");
+    *out = NULL;
+    int rc = need_text(model, "slm_text_stream_new");
+    if (rc < 0)
+        return rc;
+    slm_text_stream *stream = slm_calloc(model->allocator, sizeof *stream);
+    if (!stream)
+        return SLM_ENOMEM;
+    stream->model = slm_model_ref(model);
+    stream->flags = flags;
+    stream->piece.allocator = model->allocator;
+    slm_decoder_init(&stream->decoder, &model->text, flags);
+    *out = stream;
+    return SLM_OK;
+}
+
+int slm_text_stream_push(slm_text_stream *stream, slm_token token, const char **piece, size_t *n)
+{
+    if (!stream || !piece || !n)
+        return slm_fail(SLM_EINVAL, "slm_text_stream_push: an argument is NULL");
+    *piece = "";
+    *n = 0;
+    stream->piece.length = 0;
+    int rc;
+    if (token == SLM_TOKEN_NONE) {
+        rc = slm_decoder_finish(&stream->decoder, &stream->piece);
+        slm_decoder_init(&stream->decoder, &stream->model->text, stream->flags);
+    } else {
+        rc = slm_decoder_push(&stream->decoder, token, &stream->piece);
+    }
+    if (rc == SLM_OK)
+        rc = slm_buf_ok(&stream->piece);
+    if (rc == SLM_OK && stream->piece.length) {
+        *piece = (const char *)stream->piece.data;
+        *n = stream->piece.length;
+    }
+    return rc;
+}
+
+void slm_text_stream_free(slm_text_stream *stream)
+{
+    if (!stream)
+        return;
+    slm_model *model = stream->model;
+    slm_buf_free(&stream->piece);
+    slm_free(model->allocator, stream, sizeof *stream);
+    slm_model_unref(model);
+}
+
+/* ----------------------------------------------------------------------- chat --- */
+
+static void write_key(struct slm_buf *json, const char *key)
+{
+    slm_buf_text(json, json->length > 1 ? "," : "");
+    slm_json_write_string(json, key, strlen(key));
+    slm_buf_byte(json, ':');
+}
+
+static void write_token(struct slm_buf *json, const struct slm_model *model, const char *key,
+                        slm_token token)
+{
+    size_t n;
+    const char *text = model->has_text ? slm_text_token(&model->text, token, &n) : NULL;
+    if (!text)
+        return;
+    write_key(json, key);
+    slm_json_write_string(json, text, n);
+}
+
+static void write_messages(struct slm_buf *json, const slm_message *messages, size_t n)
+{
+    slm_buf_byte(json, '[');
+    for (size_t i = 0; i < n; i++) {
+        slm_buf_text(json, i ? ",{\"role\":" : "{\"role\":");
+        slm_json_write_string(json, messages[i].role, strlen(messages[i].role));
+        slm_buf_text(json, ",\"content\":");
+        slm_json_write_string(json, messages[i].content, strlen(messages[i].content));
+        slm_buf_byte(json, '}');
+    }
+    slm_buf_byte(json, ']');
+}
+
+/* A caller's JSON goes in as it is, once it is known to be one whole value of the right kind: an
+ * object's members are merged, an array stands under its key. */
+static int check_json(const char *name, const char *text, enum slm_json_type type,
+                      const slm_allocator *a)
+{
+    struct slm_json *doc;
+    int rc = slm_json_parse(&doc, text, strlen(text), a);
+    if (rc < 0)
+        return slm_fail_in(rc == SLM_EFORMAT ? SLM_EINVAL : rc, "%s", name);
+    if (slm_json_type(doc, 0) != type)
+        rc = slm_fail(SLM_EINVAL, "%s: expected a JSON %s", name,
+                      type == JSON_ARRAY ? "array" : "object");
+    slm_json_free(doc);
+    return rc;
+}
+
+static int add_json(struct slm_buf *json, const char *key, const char *name, const char *text,
+                    const slm_allocator *a)
+{
+    int rc = text ? check_json(name, text, JSON_ARRAY, a) : SLM_OK;
+    write_key(json, key);
+    slm_buf_text(json, text ? text : "null");
+    return rc;
+}
+
+/* The members of a JSON object, without its braces, behind what stands in the document. Later
+ * members win over earlier ones of the same name. */
+static int add_variables(struct slm_buf *json, const char *text, const slm_allocator *a)
+{
+    int rc = check_json("slm_chat_options.variables_json", text, JSON_OBJECT, a);
+    if (rc < 0)
+        return rc;
+    const char *open = strchr(text, '{') + 1, *close = strrchr(text, '}');
+    if (strspn(open, " \t\r\n") < (size_t)(close - open)) {
+        slm_buf_byte(json, ',');
+        slm_buf_append(json, open, (size_t)(close - open));
+    }
+    return SLM_OK;
+}
+
+/* All that a template sees, as one JSON object. */
+static int write_variables(struct slm_buf *json, const slm_model *model, const slm_message *messages,
+                           size_t n, const slm_chat_options *o)
+{
+    const slm_allocator *a = model->allocator;
+    int rc = SLM_OK;
+    slm_buf_byte(json, '{');
+    write_key(json, "add_generation_prompt");
+    slm_buf_text(json, o->no_generation_prompt ? "false" : "true");
+    write_token(json, model, "bos_token", slm_text_bos(&model->text));
+    write_token(json, model, "eos_token", slm_text_eos(&model->text));
+    if (o->messages_json) {
+        rc = add_json(json, "messages", "slm_chat_options.messages_json", o->messages_json, a);
+    } else {
+        write_key(json, "messages");
+        write_messages(json, messages, n);
+    }
+    write_key(json, "documents"); /* templates expect the name, if only as null */
+    slm_buf_text(json, "null");
+    if (rc == SLM_OK)
+        rc = add_json(json, "tools", "slm_chat_options.tools_json", o->tools_json, a);
+    if (rc == SLM_OK && o->variables_json)
+        rc = add_variables(json, o->variables_json, a);
+    slm_buf_byte(json, '}');
+    return rc < 0 ? rc : slm_buf_ok(json);
+}
+
+static int render(const slm_model *model, const slm_message *messages, size_t n,
+                  const slm_chat_options *options, struct slm_buf *text, struct slm_buf *ranges)
+{
+    slm_chat_options o;
+    int rc = slm_sized_read(&o, sizeof o, options, "slm_chat_options");
+    if (rc < 0)
+        return rc;
+    if ((!messages && n) || (messages && n && o.messages_json))
+        return slm_fail(SLM_EINVAL, "give the conversation either as messages or as messages_json");
+    for (size_t i = 0; i < n; i++)
+        if (!messages[i].role || !messages[i].content)
+            return slm_fail(SLM_EINVAL, "message %zu: %s is NULL", i,
+                            messages[i].role ? "content" : "role");
+    struct slm_buf json = {.allocator = model->allocator};
+    struct slm_json *variables = NULL;
+    rc = write_variables(&json, model, messages, n, &o);
+    if (rc == SLM_OK)
+        rc = slm_json_parse(&variables, (const char *)json.data, json.length, model->allocator);
+    if (rc == SLM_OK)
+        rc = slm_template_render(model->chat, variables, text, ranges, model->allocator);
+    slm_json_free(variables);
+    slm_buf_free(&json);
+    return rc;
+}
+
+static int need_template(const slm_model *model, const char *function)
+{
+    if (!model)
+        return slm_fail(SLM_EINVAL, "%s: model is NULL", function);
+    if (model->chat)
+        return SLM_OK;
+    if (!model->file.chat_template)
+        return slm_fail(SLM_EUNSUPPORTED, "%s: the model has no chat template; it continues plain text",
+                        function);
+    struct slm_template *again = NULL; /* it could not be parsed when the model was opened: say why */
+    int rc = slm_template_parse(&again, model->file.chat_template, model->file.chat_template_length,
+                                model->allocator);
+    slm_template_free(again);
+    return rc < 0 ? slm_fail_in(rc, "the model's chat template") : rc;
+}
+
+int64_t slm_chat_format(const slm_model *model, const slm_message *messages, size_t n,
+                        const slm_chat_options *options, char *out, size_t cap)
+{
+    int rc = need_template(model, "slm_chat_format");
+    if (rc < 0)
+        return rc;
+    if (!out && cap)
+        return slm_fail(SLM_EINVAL, "slm_chat_format: out is NULL");
+    struct slm_buf text = {.allocator = model->allocator};
+    struct slm_fenv env;
+    slm_fenv_enter(&env);
+    rc = render(model, messages, n, options, &text, NULL);
+    slm_fenv_leave(&env);
+    int64_t length = rc < 0 ? rc : hand_out(&text, out, cap);
+    slm_buf_free(&text);
+    return length;
+}
+
+int64_t slm_chat_tokenize(const slm_model *model, const slm_message *messages, size_t n,
+                          const slm_chat_options *options, slm_token *out, size_t cap)
+{
+    int64_t rc = need_template(model, "slm_chat_tokenize");
+    if (rc == SLM_OK)
+        rc = need_text(model, "slm_chat_tokenize");
+    if (rc < 0)
+        return rc;
+    if (!out && cap)
+        return slm_fail(SLM_EINVAL, "slm_chat_tokenize: out is NULL");
+    struct slm_buf text = {.allocator = model->allocator}, ranges = {.allocator = model->allocator};
+    struct slm_fenv env;
+    slm_fenv_enter(&env);
+    rc = render(model, messages, n, options, &text, &ranges);
+    if (rc == SLM_OK)
+        rc = slm_text_encode(&model->text, (const char *)text.data, text.length, SLM_TEXT_PARSE_SPECIAL,
+                             (const struct slm_range *)(const void *)ranges.data,
+                             ranges.length / sizeof(struct slm_range), out, cap, model->allocator);
+    slm_fenv_leave(&env);
+    slm_buf_free(&ranges);
+    slm_buf_free(&text);
+    return rc;
+}

@@ -1,0 +1,51 @@
+/*
+ * cpu.c - CPUID says what the processor knows, XGETBV what the operating system saves and restores
+ * on a task switch. A tier needs both. (Intel SDM vol. 1, 13.2 and 14.3; vol. 2, CPUID.)
+ */
+#include "base/cpu.h"
+
+#include <slm/slm.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+enum { XSTATE_AVX = 0x06, XSTATE_AVX512 = 0xE6 }; /* xmm, ymm; and opmask, zmm */
+
+static unsigned xgetbv0(void)
+{
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+static int has(unsigned value, unsigned bits)
+{
+    return (value & bits) == bits;
+}
+
+unsigned slm_cpu_detect(void)
+{
+    unsigned tiers = SLM_CPU_C;
+    unsigned a, b, c, d, b7, c7, d7;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !has(c, bit_OSXSAVE) ||
+        !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7))
+        return tiers;
+    unsigned saved = xgetbv0();
+    if (!has(saved, XSTATE_AVX) || !has(c, bit_AVX | bit_FMA | bit_F16C) || !has(b7, bit_AVX2))
+        return tiers;
+    tiers |= SLM_CPU_AVX2;
+    if (has(saved, XSTATE_AVX512) &&
+        has(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) &&
+        has(c7, bit_AVX512VNNI))
+        tiers |= SLM_CPU_AVX512;
+    return tiers;
+}
+
+#else
+
+unsigned slm_cpu_detect(void)
+{
+    return SLM_CPU_C;
+}
+
+#endif

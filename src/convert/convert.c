@@ -1,0 +1,374 @@
+/*
+ * convert.c - the public functions of libslm-convert: recognise, import, plan, write.
+ *
+ * Arguments are checked here and nowhere else. Whatever fails, the import and the writer are freed,
+ * and with the writer goes its unfinished file.
+ */
+#include <slm/convert.h>
+
+#include "base/bits.h"
+#include "convert/plan.h"
+#include "convert/quote.h"
+#include "convert/weights.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ------------------------------------------------------------------------- detect --- */
+
+enum { LLAMA2C_HEADER = 28 };
+
+static bool exists(const char *directory, const char *name)
+{
+    struct slm_buf path = {.allocator = NULL};
+    bool found = slm_import_join(&path, directory, name) == SLM_OK &&
+                 slm_import_exists((const char *)path.data);
+    slm_buf_free(&path);
+    return found;
+}
+
+/* Seven small integers; the exact length of the file is checked by the importer. */
+static bool looks_like_llama2c(const uint8_t *head, size_t n)
+{
+    if (n < LLAMA2C_HEADER)
+        return false;
+    for (int i = 0; i < 7; i++) {
+        int32_t value = (int32_t)slm_load_u32(head + 4 * i);
+        if (i == 5 && value < 0) /* a negative vocabulary: the head is separate */
+            value = value == INT32_MIN ? 0 : -value;
+        if (value < 1 || value > 1 << 24)
+            return false;
+    }
+    return true;
+}
+
+static int detect_bytes(const char *path, const uint8_t *head, size_t n)
+{
+    if (n >= 4 && memcmp(head, "GGUF", 4) == 0)
+        return SLM_CONVERT_GGUF;
+    if (looks_like_llama2c(head, n))
+        return SLM_CONVERT_LLAMA2C;
+    const char *what = "none of GGUF, a Hugging Face directory, and a llama2.c checkpoint";
+    if (n == 0)
+        what = "empty";
+    else if (n >= 8 && memcmp(head, SLM_FILE_MAGIC, 8) == 0)
+        what = "a .slm file already";
+    else if (n >= 9 && head[8] == '{' && slm_load_u64(head) < (uint64_t)1 << 32)
+        what = "a safetensors file without its configuration; give the directory that has its "
+               "config.json";
+    else if (n >= 4 && memcmp(head, "PK\3\4", 4) == 0)
+        what = "a PyTorch archive; save the model as safetensors";
+    else if (n >= 4 && slm_load_u32(head) == 0x616B3432)
+        what = "a llama2.c checkpoint of version 1 or 2; only the legacy version 0 is supported";
+    return slm_fail(SLM_EUNSUPPORTED, "%s: is %s", path, what);
+}
+
+int slm_convert_detect(const char *path)
+{
+    struct stat info;
+    if (!path)
+        return slm_fail(SLM_EINVAL, "slm_convert_detect: path is NULL");
+    if (stat(path, &info) != 0)
+        return slm_fail(SLM_EIO, "%s: %s", path, strerror(errno));
+    if (S_ISDIR(info.st_mode))
+        return exists(path, "config.json")
+                   ? SLM_CONVERT_HF
+                   : slm_fail(SLM_EUNSUPPORTED,
+                              "%s: is a directory without config.json, so no Hugging Face model",
+                              path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return slm_fail(SLM_EIO, "%s: %s", path, strerror(errno));
+    uint8_t head[64];
+    ssize_t n;
+    do
+        n = read(fd, head, sizeof head);
+    while (n < 0 && errno == EINTR);
+    int number = errno;
+    close(fd);
+    if (n < 0)
+        return slm_fail(SLM_EIO, "%s: can't read: %s", path, strerror(number));
+    return detect_bytes(path, head, (size_t)n);
+}
+
+const char *slm_convert_kind_name(int kind)
+{
+    switch (kind) {
+    case SLM_CONVERT_GGUF: return "GGUF";
+    case SLM_CONVERT_HF: return "Hugging Face";
+    case SLM_CONVERT_LLAMA2C: return "llama2.c";
+    }
+    return NULL;
+}
+
+const char *slm_convert_last_error(void)
+{
+    return slm_error_message();
+}
+
+int slm_convert_class(size_t i, const char **name, const char **family)
+{
+    const struct slm_family *f;
+    for (size_t k = 0; (f = slm_family_at(k)); k++)
+        for (int c = 0; c < 4 && f->classes[c]; c++)
+            if (i-- == 0) {
+                *name = f->classes[c];
+                *family = f->name;
+                return 1;
+            }
+    return 0;
+}
+
+/* -------------------------------------------------------------------------- write --- */
+
+/* A conversion under way. */
+struct job {
+    slm_convert_options options;
+    struct slm_import import;
+    struct slm_plan plan;
+    struct slm_writer *writer;
+    uint64_t done; /* bytes of the source */
+};
+
+static int advance(void *user, uint64_t bytes)
+{
+    struct job *job = user;
+    job->done += bytes;
+    return job->options.progress ? job->options.progress(job->options.progress_user, job->done,
+                                                         job->plan.source_bytes)
+                                 : 0;
+}
+
+static int write_traits(struct job *job)
+{
+    const struct slm_config *config = &job->import.config;
+    struct slm_buf section = {.allocator = job->options.allocator};
+    slm_buf_append(&section, &config->traits, sizeof config->traits);
+    slm_buf_append(&section, config->layers, config->n_layers * sizeof *config->layers);
+    slm_buf_append(&section, &config->rope_traits, sizeof config->rope_traits);
+    int err = slm_buf_ok(&section);
+    if (!err)
+        err = slm_writer_section(job->writer, SLM_SECTION_TRAITS, section.data, section.length);
+    slm_buf_free(&section);
+    return err;
+}
+
+/* "210 q4a, 1 q8": how many matrices have which type. */
+static void count_types(const struct slm_plan *plan, bool source, char *text, size_t size)
+{
+    size_t at = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < plan->n; i++) {
+        const struct slm_weight *w = &plan->weights[i];
+        if (!w->matrix)
+            continue;
+        unsigned n = 0;
+        bool first = true;
+        for (size_t k = 0; k < plan->n; k++) {
+            const struct slm_weight *v = &plan->weights[k];
+            if (!v->matrix || (source ? v->source->type != w->source->type : v->type != w->type))
+                continue;
+            first = first && k >= i;
+            n++;
+        }
+        if (first && at < size)
+            at += (size_t)snprintf(text + at, size - at, "%s%u %s", at ? ", " : "", n,
+                                   source ? slm_source_type(w->source->type)->name
+                                          : slm_quant(w->type)->name);
+    }
+}
+
+static int write_metadata(struct job *job)
+{
+    char types[256];
+    struct slm_import *import = &job->import;
+    slm_import_metadata(import, "architecture", import->config.family->name,
+                        strlen(import->config.family->name));
+    const char *slash = strrchr(import->path, '/');
+    const char *base = slash && slash[1] ? slash + 1 : import->path;
+    slm_import_metadata(import, "source", base, strlen(base));
+    count_types(&job->plan, true, types, sizeof types);
+    slm_import_metadata(import, "source_type", types, strlen(types));
+    count_types(&job->plan, false, types, sizeof types);
+    slm_import_metadata(import, "quantization", types, strlen(types));
+    const char *converter = "libslm " SLM_VERSION_STRING;
+    slm_import_metadata(import, "converter", converter, strlen(converter));
+
+    const struct slm_buf *pairs = &import->metadata;
+    int err = slm_buf_ok(pairs);
+    for (size_t at = 0; at < pairs->length && !err;) {
+        const char *key = (const char *)pairs->data + at, *value = key + strlen(key) + 1;
+        err = slm_writer_metadata(job->writer, key, value);
+        at += strlen(key) + 1 + strlen(value) + 1;
+    }
+    return err;
+}
+
+static void report(const struct job *job, const struct slm_weight *w, uint64_t bytes, double error)
+{
+    if (!job->options.report)
+        return;
+    char name[SLM_FAMILY_NAME];
+    size_t n = w->source->name_length < sizeof name ? w->source->name_length : sizeof name - 1;
+    memcpy(name, w->source->name, n);
+    name[n] = '\0';
+    slm_convert_tensor line = {
+        .size = sizeof line,
+        .source_name = name,
+        .source_type = slm_source_type(w->source->type)->name,
+        .role = slm_role_info(w->role)->name,
+        .type = slm_quant(w->type)->name,
+        .layer = w->layer == SLM_NO_LAYER ? -1 : (int32_t)w->layer,
+        .rows = (int32_t)w->rows,
+        .cols = (int32_t)w->cols,
+        .source_bytes = w->source->length,
+        .bytes = bytes,
+        .error = error,
+    };
+    job->options.report(job->options.report_user, &line);
+}
+
+static int write_weights(struct job *job)
+{
+    const struct slm_weight_progress progress = {advance, job};
+    for (size_t i = 0; i < job->plan.n; i++) {
+        const struct slm_weight *w = &job->plan.weights[i];
+        double error = 0;
+        int err;
+        if (!w->source) { /* the RoPE table, which is computed */
+            err = slm_writer_tensor(job->writer, w->role, w->layer, w->type, w->rows, w->cols);
+            if (!err)
+                err = slm_writer_write(job->writer, job->import.config.frequencies,
+                                       (uint64_t)w->cols * sizeof(float));
+            if (err)
+                return err;
+            continue;
+        }
+        uint64_t bytes = 0;
+        if ((err = slm_weight_write(w, job->writer, job->options.allocator, &progress, &error)))
+            return err;
+        for (size_t k = 0; k < job->import.n_files; k++) /* only the file that holds it takes it */
+            slm_map_done(&job->import.files[k].map, w->source->data, w->source->length);
+        slm_tensor_bytes(w->matrix, w->type, w->rows, w->cols, &bytes);
+        report(job, w, bytes, error);
+    }
+    return SLM_OK;
+}
+
+static int write_tokenizer(struct job *job)
+{
+    struct slm_buf section = {.allocator = job->options.allocator};
+    int err = slm_import_tokenizer(&job->import, &section);
+    if (!err)
+        err = slm_writer_section(job->writer, SLM_SECTION_TOKENIZER, section.data, section.length);
+    slm_buf_free(&section);
+    return err;
+}
+
+static int write_file(struct job *job, const char *out)
+{
+    int err = slm_writer_new(&job->writer, out);
+    if (err || (err = write_traits(job)) || (err = write_tokenizer(job)))
+        return err;
+    const struct slm_buf *template = &job->import.chat_template;
+    err = slm_buf_ok(template);
+    if (!err && template->length)
+        err =
+            slm_writer_section(job->writer, SLM_SECTION_TEMPLATE, template->data, template->length);
+    if (err || (err = write_metadata(job)) || (err = write_weights(job)))
+        return err;
+    return slm_writer_finish(job->writer);
+}
+
+/* ------------------------------------------------------------------------ convert --- */
+
+/* "keep" and NULL: -1. */
+static int type_number(const char *option, const char *name, int32_t otherwise, int32_t *type)
+{
+    *type = otherwise;
+    if (!name)
+        return SLM_OK;
+    *type = -1;
+    if (strcmp(name, "keep") == 0)
+        return SLM_OK;
+    const struct slm_quant *quant = slm_quant_named(name);
+    if (!quant)
+        return slm_fail(SLM_EINVAL,
+                        "%s %s: there is no such type; there are keep, f32, f16, bf16, "
+                        "q8, q4a and q4",
+                        option, slm_quote(name, strlen(name)).text);
+    *type = (int32_t)quant->type;
+    return SLM_OK;
+}
+
+static int import(struct job *job, const char *in)
+{
+    job->import.path = in;
+    job->import.tokenizer_path = job->options.tokenizer;
+    job->import.allocator = job->options.allocator;
+    job->import.log = job->options.log;
+    job->import.log_user = job->options.log_user;
+    job->import.config.allocator = job->options.allocator;
+    job->import.source.tensors.allocator = job->options.allocator;
+    int kind = slm_convert_detect(in);
+    switch (kind) {
+    case SLM_CONVERT_GGUF: return slm_import_gguf(&job->import);
+    case SLM_CONVERT_HF: return slm_import_hf(&job->import);
+    case SLM_CONVERT_LLAMA2C: return slm_import_llama2c(&job->import);
+    }
+    return kind;
+}
+
+/* The lines of the log that say what was understood. */
+static void describe(const struct job *job)
+{
+    if (!job->options.log)
+        return;
+    const struct slm_config *c = &job->import.config;
+    char line[256];
+    snprintf(
+        line, sizeof line,
+        "%s: %u layers, width %u, %u heads (%u key-value) of %u, feed-forward %u, vocabulary %u, "
+        "context %u",
+        c->family->name, (unsigned)c->n_layers, (unsigned)c->dim, (unsigned)c->n_heads,
+        (unsigned)c->n_kv_heads, (unsigned)c->head_dim, (unsigned)c->ffn_dim, (unsigned)c->n_vocab,
+        (unsigned)c->max_context);
+    job->options.log(job->options.log_user, SLM_LOG_INFO, line);
+}
+
+int slm_convert(const char *in, const char *out, const slm_convert_options *options)
+{
+    if (!in || !out)
+        return slm_fail(SLM_EINVAL, "slm_convert: %s is NULL", in ? "out" : "in");
+    if (options && options->size == 0)
+        return slm_fail(SLM_EINVAL, "slm_convert: options->size is 0; set it to sizeof *options");
+    struct job job = {.writer = NULL};
+    if (options)
+        memcpy(&job.options, options,
+               options->size < sizeof job.options ? options->size : sizeof job.options);
+    struct slm_plan_types types;
+    int err = type_number("type", job.options.type, -1, &types.type);
+    if (!err)
+        err = type_number("head_type", job.options.head_type, types.type, &types.head);
+    if (err)
+        return err;
+    struct slm_fenv env;
+    slm_fenv_enter(&env);
+    err = import(&job, in);
+    if (!err) {
+        describe(&job);
+        err = slm_plan_make(&job.plan, &job.import, &types);
+        if (err)
+            slm_fail_in(err, "%s", in);
+        else
+            err = write_file(&job, out);
+    }
+    slm_writer_free(job.writer);
+    slm_plan_free(&job.plan);
+    slm_import_free(&job.import);
+    slm_fenv_leave(&env);
+    return err;
+}

@@ -1,0 +1,81 @@
+/*
+ * import.h - a model as its source has it: configuration, tensors, texts.
+ *
+ * One function for each kind of input fills the struct; what comes after does not know any more
+ * where a model came from.
+ */
+#ifndef SLM_CONVERT_IMPORT_H
+#define SLM_CONVERT_IMPORT_H
+
+#include "base/os.h"
+#include "convert/config.h"
+#include "convert/safetensors.h"
+#include "convert/source.h"
+
+/* A mapped file and what was read from it. */
+struct slm_import_file {
+    struct slm_mapping map;
+    struct slm_gguf *gguf; /* or */
+    struct slm_safetensors *safetensors;
+};
+
+struct slm_import {
+    const char *path;           /* the caller's: a file or a directory */
+    const char *tokenizer_path; /* the caller's: overrides what lies beside the weights; or NULL */
+    const slm_allocator *allocator;
+    slm_log_fn log;
+    void *log_user;
+
+    struct slm_config config;
+    bool gguf_names; /* which column of the family's names the tensors go by */
+    struct slm_source source;
+
+    struct slm_import_file *files; /* [n_files] */
+    size_t n_files, files_capacity;
+    struct slm_json *json;   /* config.json; NULL: no Hugging Face directory */
+    struct slm_buf names;    /* of tensors that have none in their file */
+    struct slm_buf divisors; /* float[]: config.rope.divisors */
+
+    struct slm_buf chat_template; /* empty: none */
+    struct slm_buf metadata;      /* key NUL value NUL ... */
+};
+
+/* Zero-initialise, set the first five members, call one of these. Errors are complete sentences
+ * that name the file. Free in any case. */
+int slm_import_gguf(struct slm_import *import);
+int slm_import_hf(struct slm_import *import);
+int slm_import_llama2c(struct slm_import *import);
+void slm_import_free(struct slm_import *import);
+
+/* Then: the tokenizer section, ready to be written; stays empty (with a warning) when the source has
+ * no tokenizer. */
+int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section);
+
+/* For the importers ---------------------------------------------------------------------- */
+
+/* Room for n files, none of them open; once. */
+int slm_import_files(struct slm_import *import, size_t n);
+
+/* Map one more file. name is appended to the path of a directory; NULL: path is the file. */
+int slm_import_map(struct slm_import *import, const char *name, struct slm_import_file **file);
+
+/* The whole of a small file of the directory; 1 found, 0 not there, or an error. */
+int slm_import_read(struct slm_import *import, const char *name, struct slm_mapping *map);
+
+bool slm_import_exists(const char *path);
+
+/* A pair for the metadata; empty values are dropped. */
+void slm_import_metadata(struct slm_import *import, const char *key, const char *value, size_t n);
+
+/* Take over a chat template, or drop it with a warning when it is no valid text. */
+void slm_import_template(struct slm_import *import, const char *text, size_t n);
+
+void slm_import_warn(const struct slm_import *import, const char *format, ...) SLM_PRINTF(2, 3);
+
+/* Last step of each importer: parts, vocabulary and traits, from configuration and tensors. */
+int slm_import_finish(struct slm_import *import);
+
+/* "dir/name" into a new buffer that ends with NUL. */
+int slm_import_join(struct slm_buf *out, const char *directory, const char *name);
+
+#endif

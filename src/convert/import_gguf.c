@@ -1,0 +1,86 @@
+/* import_gguf.c - a GGUF file as struct slm_import: keys to configuration, tensors as they are. */
+#include "base/bits.h"
+#include "convert/import.h"
+#include "convert/quote.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* Llama 3 models carry their RoPE scaling as a table of divisors. */
+static int rope_divisors(struct slm_import *import)
+{
+    struct slm_rope_config *rope = &import->config.rope;
+    if (slm_source_find(&import->source, "rope_factors_long.weight"))
+        return slm_fail(SLM_EUNSUPPORTED, "RoPE scaling 'longrope' (tensor "
+                                          "'rope_factors_long.weight') is not supported");
+    const struct slm_source_tensor *t = slm_source_take(&import->source, "rope_freqs.weight");
+    if (!t)
+        return SLM_OK;
+    uint32_t heads = import->config.n_heads;
+    uint32_t head_dim =
+        import->config.head_dim ? import->config.head_dim : import->config.dim / heads;
+    uint32_t dims = rope->dims ? rope->dims : head_dim;
+    if (t->type != SLM_SOURCE_F32 || t->n_dims != 1 || t->shape[0] != dims / 2)
+        return slm_fail(SLM_EFORMAT, "tensor 'rope_freqs.weight' is not a vector of %u F32",
+                        (unsigned)dims / 2);
+    float *divisors = slm_buf_grow(&import->divisors, dims / 2 * sizeof *divisors);
+    if (!divisors)
+        return SLM_ENOMEM;
+    for (uint32_t i = 0; i < dims / 2; i++) {
+        divisors[i] = slm_load_f32(t->data + 4 * i);
+        if (!isfinite(divisors[i]) || divisors[i] <= 0)
+            return slm_fail(SLM_EFORMAT, "tensor 'rope_freqs.weight': element %u is %g",
+                            (unsigned)i, (double)divisors[i]);
+    }
+    rope->divisors = divisors;
+    return SLM_OK;
+}
+
+static void texts(struct slm_import *import, const struct slm_gguf *gguf)
+{
+    static const char *const pairs[][2] = {
+        {"name", "general.name"},
+        {"author", "general.author"},
+        {"organization", "general.organization"},
+        {"license", "general.license"},
+        {"url", "general.url"},
+        {"description", "general.description"},
+    };
+    const char *text;
+    size_t n;
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        if (slm_gguf_text(gguf, pairs[i][1], &text, &n) == 1)
+            slm_import_metadata(import, pairs[i][0], text, n);
+    if (slm_gguf_text(gguf, "tokenizer.chat_template", &text, &n) == 1)
+        slm_import_template(import, text, n);
+}
+
+int slm_import_gguf(struct slm_import *import)
+{
+    struct slm_import_file *file;
+    int err = slm_import_files(import, 1);
+    if (err || (err = slm_import_map(import, NULL, &file)))
+        return err;
+    import->gguf_names = true;
+    import->divisors.allocator = import->allocator;
+    err = slm_gguf_open(&file->gguf, file->map.data, (size_t)file->map.length, import->allocator);
+    if (!err)
+        err = slm_config_from_gguf(&import->config, file->gguf);
+    if (!err)
+        err = slm_source_add(&import->source, file->gguf->tensors, file->gguf->n_tensors);
+    if (!err)
+        err = slm_source_close(&import->source);
+    if (!err && slm_source_count(&import->source) == 0)
+        err = slm_fail(SLM_EUNSUPPORTED, "this GGUF holds a vocabulary only, no weights");
+    if (!err)
+        err = rope_divisors(import);
+    if (!err)
+        err = slm_import_finish(import);
+    if (err)
+        return slm_fail_in(err, "%s", import->path);
+    char format[32];
+    int n = snprintf(format, sizeof format, "GGUF v%u", (unsigned)file->gguf->version);
+    slm_import_metadata(import, "source_format", format, (size_t)n);
+    texts(import, file->gguf);
+    return SLM_OK;
+}

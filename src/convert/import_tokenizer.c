@@ -1,0 +1,155 @@
+/*
+ * import_tokenizer.c - finds a model's tokenizer beside its weights, or takes the file that the
+ * caller names, and has the section built. What is in such files is tokenizer.h's business.
+ */
+#include "base/bits.h"
+#include "convert/import.h"
+#include "convert/tokenizer.h"
+
+#include <stdio.h>
+
+/* Small files that stay mapped while the vocabulary is read. */
+struct texts {
+    struct slm_mapping tokenizer, tokenizer_config, generation_config;
+};
+
+static void close_texts(struct texts *t)
+{
+    slm_unmap(&t->tokenizer);
+    slm_unmap(&t->tokenizer_config);
+    slm_unmap(&t->generation_config);
+}
+
+/* The configurations of a Hugging Face directory; either may be missing. */
+static int open_configs(struct slm_import *import, struct texts *t)
+{
+    int found = slm_import_read(import, "tokenizer_config.json", &t->tokenizer_config);
+    if (found >= 0)
+        found = slm_import_read(import, "generation_config.json", &t->generation_config);
+    if (found == 0) /* older models name their end of text in config.json, under the same keys */
+        found = slm_import_read(import, "config.json", &t->generation_config);
+    return found < 0 ? found : SLM_OK;
+}
+
+static struct slm_vocab_json as_json(const struct texts *t)
+{
+    return (struct slm_vocab_json){
+        .tokenizer = (const char *)t->tokenizer.data,
+        .tokenizer_config = (const char *)t->tokenizer_config.data,
+        .generation_config = (const char *)t->generation_config.data,
+        .tokenizer_length = (size_t)t->tokenizer.length,
+        .tokenizer_config_length = (size_t)t->tokenizer_config.length,
+        .generation_config_length = (size_t)t->generation_config.length,
+    };
+}
+
+/* Whatever tokenizer file the bytes are: GGUF, tokenizer.json, llama2.c's tokenizer.bin (which
+ * begins with the length of the longest token, 32 bits), or a SentencePiece model. */
+static int read_any(struct slm_import *import, struct slm_vocab *vocab, const struct texts *t)
+{
+    const uint8_t *data = t->tokenizer.data;
+    size_t n = (size_t)t->tokenizer.length, at = 0;
+    while (at < n && (data[at] == ' ' || (data[at] >= '\t' && data[at] <= '\r')))
+        at++;
+    struct slm_vocab_json json = as_json(t);
+    if (at < n && data[at] == '{')
+        return slm_vocab_from_json(vocab, &json);
+    if (n >= 4 && memcmp(data, "GGUF", 4) == 0) {
+        struct slm_gguf *gguf;
+        int err = slm_gguf_open(&gguf, data, n, import->allocator);
+        if (!err)
+            err = slm_vocab_from_gguf(vocab, gguf);
+        slm_gguf_free(gguf);
+        return err;
+    }
+    if (n >= 4 && slm_load_u32(data) < 256)
+        return slm_vocab_from_llama2c(vocab, data, n, import->config.n_vocab);
+    return slm_vocab_from_sentencepiece(vocab, data, n, &json);
+}
+
+/* The file of that path, read as whatever it is. */
+static int read_path(struct slm_import *import, struct slm_vocab *vocab, struct texts *t,
+                     const char *path)
+{
+    int err = slm_map_path(&t->tokenizer, path, false, import->allocator);
+    if (err)
+        return err;
+    err = read_any(import, vocab, t);
+    return err ? slm_fail_in(err, "%s", path) : 1;
+}
+
+static int read_hf(struct slm_import *import, struct slm_vocab *vocab, struct texts *t)
+{
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int found = slm_import_read(import, names[i], &t->tokenizer);
+        if (found < 0)
+            return found;
+        if (!found)
+            continue;
+        int err = read_any(import, vocab, t);
+        return err ? slm_fail_in(err, "%s/%s", import->path, names[i]) : 1;
+    }
+    return 0;
+}
+
+/* "tok512.bin" or "tokenizer.bin" in the folder of the checkpoint. */
+static int read_llama2c(struct slm_import *import, struct slm_vocab *vocab, struct texts *t)
+{
+    char numbered[32];
+    snprintf(numbered, sizeof numbered, "tok%u.bin", (unsigned)import->config.n_vocab);
+    const char *const names[] = {numbered, "tokenizer.bin"};
+    const char *slash = strrchr(import->path, '/');
+    int result = 0;
+    for (int i = 0; i < 2 && result == 0; i++) {
+        struct slm_buf path = {.allocator = import->allocator};
+        slm_buf_append(&path, import->path, slash ? (size_t)(slash + 1 - import->path) : 0);
+        slm_buf_text(&path, names[i]);
+        slm_buf_byte(&path, 0);
+        result = slm_buf_ok(&path);
+        if (!result && slm_import_exists((const char *)path.data))
+            result = read_path(import, vocab, t, (const char *)path.data);
+        slm_buf_free(&path);
+    }
+    return result;
+}
+
+/* 1: the vocabulary is filled; 0: there is none. */
+static int read_vocab(struct slm_import *import, struct slm_vocab *vocab, struct texts *t)
+{
+    int err = import->json ? open_configs(import, t) : SLM_OK;
+    if (err)
+        return err;
+    if (import->tokenizer_path)
+        return import->tokenizer_path[0] ? read_path(import, vocab, t, import->tokenizer_path) : 0;
+    if (import->json)
+        return read_hf(import, vocab, t);
+    const struct slm_gguf *gguf = import->files[0].gguf;
+    if (!gguf)
+        return read_llama2c(import, vocab, t);
+    if (!slm_gguf_find(gguf, "tokenizer.ggml.model"))
+        return 0;
+    err = slm_vocab_from_gguf(vocab, gguf);
+    return err ? slm_fail_in(err, "%s", import->path) : 1;
+}
+
+int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section)
+{
+    struct slm_vocab vocab;
+    struct texts t = {.tokenizer = {0}};
+    struct slm_text text;
+    slm_vocab_init(&vocab, import->allocator);
+    int err = read_vocab(import, &vocab, &t);
+    if (err == 0)
+        slm_import_warn(import, "no tokenizer: the model will only take token ids");
+    if (err > 0) {
+        err = slm_vocab_build(&vocab, import->config.n_vocab, section);
+        if (!err) /* what was built must be what the runtime takes */
+            err = slm_text_open(&text, section->data, section->length, import->config.n_vocab);
+        if (err)
+            slm_fail_in(err, "%s: tokenizer", import->path);
+    }
+    slm_vocab_free(&vocab);
+    close_texts(&t);
+    return err;
+}

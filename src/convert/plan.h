@@ -1,0 +1,42 @@
+/*
+ * plan.h - which tensor of the source becomes which tensor of the file, in which type.
+ *
+ * Made before anything is written, so whatever does not fit (a missing tensor, one too many, a
+ * wrong shape, a type that can't be read) is found first.
+ */
+#ifndef SLM_CONVERT_PLAN_H
+#define SLM_CONVERT_PLAN_H
+
+#include "convert/import.h"
+
+/* One tensor of the file. */
+struct slm_weight {
+    uint32_t role, layer; /* as in the file; layer SLM_NO_LAYER: of the whole model */
+    uint32_t type;        /* enum slm_type */
+    uint32_t rows, cols;
+    bool matrix;
+    const struct slm_source_tensor *source; /* NULL: the RoPE table */
+
+    /* Where source rows of rotating heads are paired (2i, 2i + 1): dimensions of a head, and how
+     * many of them rotate. 0: rows are in our order. */
+    uint32_t head_dim, rotating;
+};
+
+struct slm_plan {
+    struct slm_weight *weights; /* [n], in the order in which they are used */
+    size_t n, capacity;
+    uint64_t source_bytes; /* that will be read */
+    const slm_allocator *allocator;
+};
+
+/* What the user asked for; -1: keep. */
+struct slm_plan_types {
+    int32_t type;
+    int32_t head; /* embedding and head */
+};
+
+int slm_plan_make(struct slm_plan *plan, struct slm_import *import,
+                  const struct slm_plan_types *types);
+void slm_plan_free(struct slm_plan *plan);
+
+#endif

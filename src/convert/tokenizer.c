@@ -1,0 +1,220 @@
+/*
+ * tokenizer.c - the vocabulary that importers fill: growing it, and finding tokens by text.
+ */
+#include "convert/tokenizer.h"
+
+#include "base/utf8.h"
+
+#include <string.h>
+
+void slm_vocab_init(struct slm_vocab *v, const slm_allocator *a)
+{
+    *v = (struct slm_vocab){
+        .bos = SLM_TEXT_NO_TOKEN,
+        .eos = SLM_TEXT_NO_TOKEN,
+        .unknown = SLM_TEXT_NO_TOKEN,
+        .padding = SLM_TEXT_NO_TOKEN,
+        .pool.allocator = a,
+        .merges.allocator = a,
+        .allocator = a,
+    };
+}
+
+void slm_vocab_free(struct slm_vocab *v)
+{
+    slm_buf_free(&v->pool);
+    slm_buf_free(&v->merges);
+    slm_free(v->allocator, v->tokens, v->capacity * sizeof(*v->tokens));
+    slm_vocab_init(v, v->allocator);
+}
+
+struct slm_vocab_text slm_vocab_keep(struct slm_vocab *v, const void *text, size_t n)
+{
+    struct slm_vocab_text kept = {(uint32_t)v->pool.length, (uint32_t)n};
+    slm_buf_append(&v->pool, text, n);
+    if (v->pool.length > UINT32_MAX / 2)
+        v->pool.failed = true;
+    return kept;
+}
+
+/* Room for ids below n. New ones are no tokens yet. */
+static int grow(struct slm_vocab *v, uint32_t n)
+{
+    uint32_t capacity = v->capacity ? v->capacity : 1024;
+    while (capacity < n)
+        capacity *= 2;
+    if (capacity > v->capacity) {
+        struct slm_vocab_token *tokens = slm_calloc(v->allocator, capacity * sizeof(*tokens));
+        if (!tokens)
+            return SLM_ENOMEM;
+        if (v->n_tokens)
+            memcpy(tokens, v->tokens, v->n_tokens * sizeof(*tokens));
+        slm_free(v->allocator, v->tokens, v->capacity * sizeof(*tokens));
+        v->tokens = tokens;
+        v->capacity = capacity;
+    }
+    if (n > v->n_tokens)
+        v->n_tokens = n;
+    return SLM_OK;
+}
+
+int slm_vocab_set(struct slm_vocab *v, uint32_t id, const void *text, size_t n, uint32_t kind)
+{
+    if (id >= SLM_LIMIT_VOCAB)
+        return slm_fail(SLM_ELIMIT, "vocabulary: token id %u; the limit is %d", id, SLM_LIMIT_VOCAB);
+    if (n > SLM_LIMIT_TOKEN_TEXT - 1)
+        return slm_fail(SLM_ELIMIT, "vocabulary: token %u has %zu bytes; the limit is %d", id, n,
+                        SLM_LIMIT_TOKEN_TEXT - 1);
+    int rc = grow(v, id + 1);
+    if (rc < 0)
+        return rc;
+    struct slm_vocab_text kept = slm_vocab_keep(v, text, n);
+    struct slm_vocab_token *token = &v->tokens[id];
+    token->text = kept.text;
+    token->length = kept.length;
+    token->kind = (uint8_t)kind;
+    return slm_buf_ok(&v->pool);
+}
+
+int slm_vocab_add_normal(struct slm_vocab *v, uint32_t kind, uint32_t flags, const char *a,
+                         const char *b)
+{
+    if (v->n_normal == SLM_TEXT_MAX_STEPS)
+        return slm_fail(SLM_ELIMIT, "tokenizer: more than %d normalizers", SLM_TEXT_MAX_STEPS);
+    struct slm_vocab_normal *step = &v->normal[v->n_normal++];
+    step->kind = kind;
+    step->flags = flags;
+    step->a = slm_vocab_keep(v, a, strlen(a));
+    step->b = slm_vocab_keep(v, b, strlen(b));
+    return slm_buf_ok(&v->pool);
+}
+
+int slm_vocab_add_step(struct slm_vocab *v, const char *pattern, size_t n, uint32_t behaviour,
+                       uint32_t flags)
+{
+    if (v->n_steps == SLM_TEXT_MAX_STEPS)
+        return slm_fail(SLM_ELIMIT, "tokenizer: more than %d pre-tokenizers", SLM_TEXT_MAX_STEPS);
+    struct slm_vocab_step *step = &v->steps[v->n_steps++];
+    step->pattern = slm_vocab_keep(v, pattern, n);
+    step->behaviour = behaviour;
+    step->flags = flags;
+    return slm_buf_ok(&v->pool);
+}
+
+void slm_vocab_add_stop(struct slm_vocab *v, uint32_t id)
+{
+    uint32_t at = 0;
+    if (id >= v->n_tokens || v->n_stop == SLM_TEXT_MAX_STOP)
+        return;
+    while (at < v->n_stop && v->stop[at] < id)
+        at++;
+    if (at < v->n_stop && v->stop[at] == id)
+        return;
+    memmove(v->stop + at + 1, v->stop + at, (v->n_stop - at) * sizeof(v->stop[0]));
+    v->stop[at] = id;
+    v->n_stop++;
+}
+
+/* The other way round of slm_printable(). */
+static int byte_of_printable(uint32_t c)
+{
+    uint32_t byte = c < 0x100    ? c
+                    : c <= 0x120 ? c - 0x100
+                    : c <= 0x142 ? c - 0x121 + 0x7F
+                                 : 0xAD;
+    return slm_printable((uint8_t)byte) == c ? (int)byte : -1;
+}
+
+size_t slm_vocab_printable_bytes(const char *text, size_t n, uint8_t *out)
+{
+    size_t length = 0;
+    while (n > 0) {
+        uint32_t c;
+        size_t used = slm_utf8_decode(text, n, &c);
+        int byte = used ? byte_of_printable(c) : -1;
+        if (byte < 0)
+            return 0;
+        out[length++] = (uint8_t)byte;
+        text += used;
+        n -= used;
+    }
+    return length;
+}
+
+int slm_vocab_byte_token(const char *text, size_t n)
+{
+    int value = 0;
+    if (n != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
+        return -1;
+    for (int i = 3; i < 5; i++) {
+        int c = text[i] | 32;
+        if (text[i] >= '0' && text[i] <= '9')
+            value = value * 16 + text[i] - '0';
+        else if (c >= 'a' && c <= 'f')
+            value = value * 16 + c - 'a' + 10;
+        else
+            return -1;
+    }
+    return value;
+}
+
+uint32_t slm_vocab_plain_spaces(uint8_t *text, uint32_t n)
+{
+    uint32_t length = 0;
+    for (uint32_t i = 0; i < n;) {
+        if (n - i >= 3 && memcmp(text + i, SLM_META_SPACE, 3) == 0) {
+            text[length++] = ' ';
+            i += 3;
+        } else {
+            text[length++] = text[i++];
+        }
+    }
+    return length;
+}
+
+/* ------------------------------------------------------------------------------- index --- */
+
+static uint32_t slot_of(const struct slm_vocab_index *index, const uint8_t *text, size_t n)
+{
+    uint32_t at = (uint32_t)(slm_hash_mix(slm_text_hash(text, n)) >> 32) & index->mask;
+    while (index->slots[at] != 0) {
+        const struct slm_vocab_token *token = &index->vocab->tokens[index->slots[at] - 1];
+        if (token->length == n && memcmp(index->vocab->pool.data + token->text, text, n) == 0)
+            break;
+        at = (at + 1) & index->mask;
+    }
+    return at;
+}
+
+int slm_vocab_index_init(struct slm_vocab_index *index, const struct slm_vocab *v, bool only_model)
+{
+    uint32_t n_slots = 1024;
+    while (n_slots < 2 * v->n_tokens)
+        n_slots *= 2;
+    index->slots = slm_calloc(v->allocator, n_slots * sizeof(uint32_t));
+    index->mask = n_slots - 1;
+    index->vocab = v;
+    if (!index->slots)
+        return SLM_ENOMEM;
+    for (uint32_t i = 0; i < v->n_tokens; i++) {
+        const struct slm_vocab_token *token = &v->tokens[i];
+        if (token->kind == 0 || token->length == 0 || (only_model && !token->in_model))
+            continue;
+        index->slots[slot_of(index, v->pool.data + token->text, token->length)] = i + 1;
+    }
+    return SLM_OK;
+}
+
+void slm_vocab_index_free(struct slm_vocab_index *index)
+{
+    if (index->slots)
+        slm_free(index->vocab->allocator, index->slots,
+                 ((size_t)index->mask + 1) * sizeof(uint32_t));
+    index->slots = NULL;
+}
+
+uint32_t slm_vocab_find(const struct slm_vocab_index *index, const void *text, size_t n)
+{
+    uint32_t entry = index->slots[slot_of(index, text, n)];
+    return entry == 0 ? SLM_TEXT_NO_TOKEN : entry - 1;
+}

@@ -1,0 +1,141 @@
+/*
+ * tokenizer.h - what an importer knows about a tokenizer, and the builder of the section from it.
+ *
+ * Importers (tokenizer.json, tokenizer.model, GGUF metadata, llama2.c) fill a slm_vocab; one builder
+ * turns it into the bytes that text/ uses as mapped. Whatever is particular to a format or to a
+ * family ends here.
+ */
+#ifndef SLM_CONVERT_TOKENIZER_H
+#define SLM_CONVERT_TOKENIZER_H
+
+#include "base/buf.h"
+#include "text/tokenizer.h"
+
+struct slm_gguf;
+
+struct slm_vocab_token {
+    uint32_t text;   /* offset in slm_vocab.pool: what the token stands for, as bytes */
+    uint32_t length;
+    uint32_t pattern, pattern_length; /* added tokens: what to look for; length 0: the text */
+    float score;     /* SentencePiece */
+    uint8_t kind;    /* enum slm_token_kind; 0: no token has this id */
+    uint8_t flags;   /* added tokens: enum slm_added_flags */
+    bool added;      /* looked for in the text before anything else */
+    bool in_model;   /* what merging may begin with or end in */
+};
+
+/* A stretch of slm_vocab.pool. */
+struct slm_vocab_text {
+    uint32_t text, length;
+};
+
+struct slm_vocab_normal {
+    uint32_t kind, flags; /* enum slm_normal_kind */
+    struct slm_vocab_text a, b;
+};
+
+struct slm_vocab_step {
+    struct slm_vocab_text pattern; /* see convert/regex.h */
+    uint32_t behaviour;            /* enum slm_scan_behaviour */
+    uint32_t flags;                /* enum slm_scan_flags */
+};
+
+struct slm_vocab {
+    uint32_t model;          /* enum slm_text_model */
+    uint32_t flags;          /* enum slm_text_section_flags */
+    bool raw_patterns;       /* late added tokens are looked for as they are, not normalized */
+    bool meta_space;         /* the tokenizer writes spaces as U+2581; here they are spaces */
+    bool by_score;           /* merges follow from scores; otherwise from the list */
+    bool ignore_merges;      /* a piece that is a token is that token, whatever merging would give */
+    struct slm_buf pool;     /* texts, as raw bytes: a space is a space, not U+0120 or U+2581 */
+    struct slm_vocab_token *tokens; /* [n_tokens] */
+    uint32_t n_tokens, capacity;
+    struct slm_buf merges;   /* uint32_t[][2]: left and right id, best first */
+    struct slm_vocab_normal normal[SLM_TEXT_MAX_STEPS];
+    uint32_t n_normal;
+    struct slm_vocab_step steps[SLM_TEXT_MAX_STEPS];
+    uint32_t n_steps;
+    uint32_t bos, eos, unknown, padding; /* or SLM_TEXT_NO_TOKEN */
+    uint32_t prefix[SLM_TEXT_MAX_AFFIX], suffix[SLM_TEXT_MAX_AFFIX], stop[SLM_TEXT_MAX_STOP];
+    uint32_t n_prefix, n_suffix, n_stop;
+    const slm_allocator *allocator;
+};
+
+void slm_vocab_init(struct slm_vocab *v, const slm_allocator *a);
+void slm_vocab_free(struct slm_vocab *v);
+
+/* Importers. Each fills an initialised vocabulary that is empty; free it whatever they return.
+ * Errors: SLM_EFORMAT; SLM_EUNSUPPORTED names what it found and what there is; SLM_ENOMEM. */
+
+/* Hugging Face: the text of tokenizer.json, and of tokenizer_config.json and
+ * generation_config.json, or NULL. */
+struct slm_vocab_json {
+    const char *tokenizer, *tokenizer_config, *generation_config;
+    size_t tokenizer_length, tokenizer_config_length, generation_config_length;
+};
+int slm_vocab_from_json(struct slm_vocab *v, const struct slm_vocab_json *files);
+
+/* SentencePiece: the bytes of tokenizer.model. The two configurations as above, or NULL: BOS, EOS
+ * and the stop set come from them if they name some. */
+int slm_vocab_from_sentencepiece(struct slm_vocab *v, const void *data, size_t length,
+                                 const struct slm_vocab_json *files);
+
+/* llama2.c: the bytes of tokenizer.bin; n_vocab is the checkpoint's. */
+int slm_vocab_from_llama2c(struct slm_vocab *v, const void *data, size_t length, uint32_t n_vocab);
+
+/* GGUF: the keys tokenizer.ggml.*. */
+int slm_vocab_from_gguf(struct slm_vocab *v, const struct slm_gguf *gguf);
+
+/* The section. n_vocab is the model's: tokens above it are left out, so that no id can be produced
+ * that has no row in the embedding. out is appended to and must be empty. */
+int slm_vocab_build(const struct slm_vocab *v, uint32_t n_vocab, struct slm_buf *out);
+
+/* ------------------------------------------------------------------ for importers -------- */
+
+/* Copy a text into the pool. On failure the pool is marked. */
+struct slm_vocab_text slm_vocab_keep(struct slm_vocab *v, const void *text, size_t n);
+/* Define token `id`. SLM_ELIMIT: id or text too large. */
+int slm_vocab_set(struct slm_vocab *v, uint32_t id, const void *text, size_t n, uint32_t kind);
+int slm_vocab_add_normal(struct slm_vocab *v, uint32_t kind, uint32_t flags, const char *a,
+                         const char *b);
+int slm_vocab_add_step(struct slm_vocab *v, const char *pattern, size_t n, uint32_t behaviour,
+                       uint32_t flags);
+void slm_vocab_add_stop(struct slm_vocab *v, uint32_t id); /* ids out of range are ignored */
+
+/* From the text of a token in GPT-2's printable alphabet to its bytes, in out[n]; 0: some
+ * character is not of that alphabet. */
+size_t slm_vocab_printable_bytes(const char *text, size_t n, uint8_t *out);
+
+/* The byte that a text like <0x0A> stands for; -1: it is no such text. */
+int slm_vocab_byte_token(const char *text, size_t n);
+
+/* U+2581, what SentencePiece writes for a space. The second makes spaces of them, in place, and
+ * returns the new length. */
+#define SLM_META_SPACE "\xE2\x96\x81"
+uint32_t slm_vocab_plain_spaces(uint8_t *text, uint32_t n);
+
+/* Text to id. */
+struct slm_vocab_index {
+    uint32_t *slots; /* [mask + 1]: id + 1, or 0 */
+    uint32_t mask;
+    const struct slm_vocab *vocab;
+};
+/* All tokens for which `in_model` is set (or all, if not only_model); the last of equal texts wins. */
+int slm_vocab_index_init(struct slm_vocab_index *index, const struct slm_vocab *v, bool only_model);
+void slm_vocab_index_free(struct slm_vocab_index *index);
+uint32_t slm_vocab_find(const struct slm_vocab_index *index, const void *text, size_t n);
+
+/* Pre-tokenizers by the name that GGUF has for them (tokenizer.ggml.pre): adds steps and
+ * normalizers and sets ignore_merges. *add_bos: whether these models begin with BOS when the file
+ * does not say. SLM_EUNSUPPORTED lists the known ones. */
+int slm_vocab_named_steps(struct slm_vocab *v, const char *name, size_t n, bool *add_bos);
+
+/* GPT-2's pattern, which Hugging Face's ByteLevel has built in. */
+extern const char slm_gpt2_pattern[];
+
+/* BOS, EOS and the stop set as tokenizer_config.json and generation_config.json name them; what they
+ * don't name stays. index: of all tokens, by the texts that the files use. */
+int slm_vocab_read_configs(struct slm_vocab *v, const struct slm_vocab_json *files,
+                           const struct slm_vocab_index *index, bool has_template);
+
+#endif

@@ -1,0 +1,446 @@
+/*
+ * tokenizer_build.c - a vocabulary to the bytes of the tokenizer section.
+ *
+ * The tables are made one after the other and laid out behind the header. Two of them need the
+ * runtime itself, which then runs over the section as far as it is: what added tokens look like
+ * after normalization, and which tokens are what their own text is encoded to.
+ */
+#include "convert/regex.h"
+#include "convert/tokenizer_merges.h"
+#include "text/merge.h"
+#include "text/normal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct builder {
+    const struct slm_vocab *v;
+    const slm_allocator *allocator;
+    uint32_t n;             /* tokens that the section has */
+    struct slm_text_header header;
+    struct slm_buf tables[SLM_TEXT_N_TABLES];
+    struct slm_vocab_index index; /* tokens of the model */
+    struct slm_merge_plan plan;
+};
+
+static const uint8_t *pool_at(const struct builder *b, struct slm_vocab_text text)
+{
+    return b->v->pool.data + text.text;
+}
+
+static const struct slm_vocab_token *token_at(const struct builder *b, uint32_t id)
+{
+    return &b->v->tokens[id];
+}
+
+/* Control tokens and the like are never the result of merging, so plain text can't become them. */
+static bool is_mergeable(const struct builder *b, uint32_t id)
+{
+    const struct slm_vocab_token *token = token_at(b, id);
+    return token->in_model && token->length > 0 && token->kind != SLM_TOKEN_CONTROL &&
+           token->kind != SLM_TOKEN_UNKNOWN && token->kind != SLM_TOKEN_BYTE;
+}
+
+/* ------------------------------------------------------------------------------- texts --- */
+
+static void write_texts(struct builder *b)
+{
+    struct slm_buf *pool = &b->tables[SLM_TEXT_POOL], *bases = &b->tables[SLM_TEXT_BASES];
+    struct slm_buf *offsets = &b->tables[SLM_TEXT_OFFSETS];
+    /* The largest blocks whose texts fit 16 bits. */
+    uint32_t shift = 6;
+    for (; shift > 0; shift--) {
+        uint64_t most = 0, sum = 0;
+        for (uint32_t i = 0; i < b->n; i++) {
+            sum = i & ((1u << shift) - 1) ? sum + token_at(b, i)->length : token_at(b, i)->length;
+            most = sum > most ? sum : most;
+        }
+        if (most <= UINT16_MAX)
+            break;
+    }
+    b->header.block_shift = shift;
+    uint32_t base = 0;
+    for (uint32_t i = 0; i <= b->n; i++) {
+        if ((i & ((1u << shift) - 1)) == 0) {
+            base = (uint32_t)pool->length;
+            slm_buf_u32(bases, base);
+        }
+        uint16_t offset = (uint16_t)(pool->length - base);
+        slm_buf_append(offsets, &offset, 2);
+        if (i < b->n)
+            slm_buf_append(pool, b->v->pool.data + token_at(b, i)->text, token_at(b, i)->length);
+    }
+}
+
+/* -------------------------------------------------------------------------------- hash --- */
+
+struct slot {
+    uint32_t home, tag, token;
+};
+
+static int compare_slots(const void *a, const void *b)
+{
+    const struct slot *x = a, *y = b;
+    if (x->home != y->home)
+        return x->home < y->home ? -1 : 1;
+    return x->token < y->token ? -1 : x->token > y->token;
+}
+
+/* Fill the table with n_slots; false when some token would lie too far from its place. */
+static bool place(struct slot *slots, uint32_t n, uint32_t n_slots, uint32_t *table)
+{
+    uint32_t next = 0;
+    qsort(slots, n, sizeof(*slots), compare_slots);
+    memset(table, 0, ((size_t)n_slots + SLM_HASH_REACH) * 4);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = slots[i].home > next ? slots[i].home : next;
+        uint32_t distance = at - slots[i].home + 1;
+        if (distance > SLM_HASH_REACH)
+            return false;
+        table[at] = (distance << 6 | slots[i].tag) << SLM_HASH_ID_BITS | slots[i].token;
+        next = at + 1;
+    }
+    return true;
+}
+
+static int write_hash(struct builder *b)
+{
+    struct slm_buf *out = &b->tables[SLM_TEXT_HASH];
+    size_t size = (size_t)b->n * sizeof(struct slot);
+    struct slot *slots = slm_alloc(b->allocator, size);
+    uint32_t n = 0;
+    if (!slots)
+        return SLM_ENOMEM;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct slm_vocab_token *t = token_at(b, i);
+        const uint8_t *text = b->v->pool.data + t->text;
+        /* Of equal texts only the one that the index knows. */
+        if (!is_mergeable(b, i) || slm_vocab_find(&b->index, text, t->length) != i)
+            continue;
+        slots[n++].token = i;
+        if (t->length > b->header.max_length)
+            b->header.max_length = t->length;
+    }
+    for (uint64_t n_slots = n + n / 3 + 1;; n_slots += n_slots / 16 + 1) {
+        if (n_slots > UINT32_MAX / 8 || out->failed) {
+            slm_free(b->allocator, slots, size);
+            return out->failed ? SLM_ENOMEM
+                               : slm_fail(SLM_EFORMAT, "vocabulary: too many of its texts have the "
+                                                       "same hash");
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            const struct slm_vocab_token *t = token_at(b, slots[i].token);
+            uint64_t mixed = slm_hash_mix(slm_text_hash(b->v->pool.data + t->text, t->length));
+            slots[i].home = slm_hash_slot(mixed, (uint32_t)n_slots);
+            slots[i].tag = slm_hash_tag(mixed);
+        }
+        out->length = 0;
+        void *table = slm_buf_grow(out, ((size_t)n_slots + SLM_HASH_REACH) * 4);
+        if (table && place(slots, n, (uint32_t)n_slots, table)) {
+            b->header.n_slots = (uint32_t)n_slots;
+            slm_free(b->allocator, slots, size);
+            return SLM_OK;
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------ small tables --- */
+
+static void write_bytes(struct builder *b)
+{
+    uint32_t ids[256];
+    memset(ids, 0xFF, sizeof(ids));
+    for (uint32_t i = b->n; i-- > 0;) {
+        const struct slm_vocab_token *t = token_at(b, i);
+        bool wanted = b->v->model == SLM_TEXT_BPE_BYTES ? is_mergeable(b, i)
+                                                        : t->kind == SLM_TOKEN_BYTE;
+        if (wanted && t->length == 1)
+            ids[b->v->pool.data[t->text]] = i;
+    }
+    slm_buf_append(&b->tables[SLM_TEXT_BYTES], ids, sizeof(ids));
+}
+
+/* Which two bytes meet inside a token, where a character ends: everywhere else a text may be cut.
+ * Only worth it where merging would see whole sentences. */
+static void write_cuts(struct builder *b)
+{
+    uint8_t *cuts;
+    if (b->v->model != SLM_TEXT_BPE_CHARS || b->v->ignore_merges)
+        return;
+    cuts = slm_buf_grow(&b->tables[SLM_TEXT_CUTS], 8192);
+    if (!cuts)
+        return;
+    memset(cuts, 0, 8192);
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct slm_vocab_token *t = token_at(b, i);
+        const uint8_t *text = b->v->pool.data + t->text;
+        for (uint32_t k = 1; is_mergeable(b, i) && k < t->length; k++) {
+            uint32_t pair = (uint32_t)text[k - 1] << 8 | text[k];
+            if ((text[k] & 0xC0) != 0x80)
+                cuts[pair >> 3] = (uint8_t)(cuts[pair >> 3] | 1u << (pair & 7));
+        }
+    }
+}
+
+static void write_ids(struct slm_buf *out, const uint32_t *ids, uint32_t count, uint32_t n_tokens)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (ids[i] < n_tokens)
+            slm_buf_u32(out, ids[i]);
+}
+
+static int write_normal(struct builder *b)
+{
+    struct slm_buf *pool = &b->tables[SLM_TEXT_NORMAL_POOL];
+    for (uint32_t i = 0; i < b->v->n_normal; i++) {
+        const struct slm_vocab_normal *n = &b->v->normal[i];
+        struct slm_text_normal row = {.kind = n->kind, .flags = n->flags};
+        slm_buf_align(pool, 4);
+        row.a = (uint32_t)pool->length;
+        if (n->kind == SLM_NORMAL_NFC) {
+            int rc = slm_unicode_normal_tables(pool);
+            if (rc < 0)
+                return rc;
+        } else {
+            slm_buf_append(pool, pool_at(b, n->a), n->a.length);
+        }
+        row.a_length = (uint32_t)pool->length - row.a;
+        row.b = (uint32_t)pool->length;
+        row.b_length = n->b.length;
+        slm_buf_append(pool, pool_at(b, n->b), n->b.length);
+        slm_buf_append(&b->tables[SLM_TEXT_NORMAL], &row, sizeof(row));
+    }
+    return slm_buf_ok(pool);
+}
+
+static int write_scanners(struct builder *b)
+{
+    struct slm_regex_step steps[SLM_TEXT_MAX_STEPS];
+    uint32_t n = b->v->n_steps;
+    bool words = false;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct slm_vocab_step *step = &b->v->steps[i];
+        steps[i] = (struct slm_regex_step){(const char *)pool_at(b, step->pattern),
+                                           step->pattern.length, step->behaviour, step->flags};
+    }
+    for (uint32_t i = 0; i < b->n; i++)
+        words |= token_at(b, i)->added && (token_at(b, i)->flags & SLM_ADDED_SINGLE_WORD);
+    if (words && n < SLM_TEXT_MAX_STEPS)
+        steps[n++] = (struct slm_regex_step){"\\w", 2, SLM_SCAN_WORD, 0};
+    if (n == 0)
+        return SLM_OK;
+    return slm_regex_compile(steps, n, b->v->meta_space, &b->tables[SLM_TEXT_CLASSES],
+                             &b->tables[SLM_TEXT_SCANNERS], b->allocator);
+}
+
+/* ------------------------------------------------------------------------------ layout --- */
+
+/* Header and tables as one; the order of the tables is that of their numbers. */
+static int lay_out(struct builder *b, struct slm_buf *out)
+{
+    struct slm_text_table tables[SLM_TEXT_N_TABLES];
+    uint64_t at = sizeof(b->header) + sizeof(tables);
+    out->length = 0;
+    for (uint32_t i = 0; i < SLM_TEXT_N_TABLES; i++) {
+        if (slm_buf_ok(&b->tables[i]) < 0)
+            return SLM_ENOMEM;
+        at = (at + 7) & ~(uint64_t)7;
+        tables[i] = (struct slm_text_table){(uint32_t)at, (uint32_t)b->tables[i].length};
+        at += b->tables[i].length;
+    }
+    at = (at + 7) & ~(uint64_t)7;
+    if (at > UINT32_MAX)
+        return slm_fail(SLM_ELIMIT, "vocabulary: the section would have %llu bytes",
+                        (unsigned long long)at);
+    b->header.length = (uint32_t)at;
+    slm_buf_append(out, &b->header, sizeof(b->header));
+    slm_buf_append(out, tables, sizeof(tables));
+    for (uint32_t i = 0; i < SLM_TEXT_N_TABLES; i++) {
+        slm_buf_align(out, 8);
+        slm_buf_append(out, b->tables[i].data, b->tables[i].length);
+    }
+    slm_buf_align(out, 8);
+    return slm_buf_ok(out);
+}
+
+/* ------------------------------------------------------------------------ added tokens --- */
+
+struct added_row {
+    struct slm_text_added row;
+    const uint8_t *text;
+};
+
+static int compare_added(const void *a, const void *b)
+{
+    const struct added_row *x = a, *y = b;
+    uint32_t n = x->row.length < y->row.length ? x->row.length : y->row.length;
+    int order = memcmp(x->text, y->text, n);
+    if (order != 0)
+        return order;
+    if (x->row.length != y->row.length)
+        return x->row.length < y->row.length ? -1 : 1;
+    return x->row.token < y->row.token ? -1 : x->row.token > y->row.token;
+}
+
+/* What to look for in normalized text is the token's text, normalized. */
+static int keep_pattern(struct builder *b, const struct slm_text *runtime, uint32_t id,
+                        struct slm_text_added *row)
+{
+    const struct slm_vocab_token *t = token_at(b, id);
+    struct slm_buf *pool = &b->tables[SLM_TEXT_ADDED_POOL];
+    bool own = t->pattern_length > 0;
+    struct slm_normal_text text = {.data = b->v->pool.data + (own ? t->pattern : t->text),
+                                   .length = own ? t->pattern_length : t->length};
+    text.buffers[0].allocator = text.buffers[1].allocator = b->allocator;
+    bool normalize = (t->flags & SLM_ADDED_NORMALIZED) && !b->v->raw_patterns;
+    int rc = normalize ? slm_normal_apply(runtime, &text, true, false)
+                                               : SLM_OK;
+    row->text = (uint32_t)pool->length;
+    row->length = (uint32_t)text.length;
+    if (rc == SLM_OK)
+        slm_buf_append(pool, text.data, text.length);
+    slm_normal_free(&text);
+    return rc < 0 ? rc : slm_buf_ok(pool);
+}
+
+static int write_added(struct builder *b, const struct slm_text *runtime, bool late)
+{
+    struct slm_text_added_table head = {0};
+    struct slm_buf *out = &b->tables[late ? SLM_TEXT_ADDED_LATE : SLM_TEXT_ADDED];
+    struct slm_buf rows = {.allocator = b->allocator};
+    int rc = SLM_OK;
+    for (uint32_t i = 0; i < b->n && rc == SLM_OK; i++) {
+        const struct slm_vocab_token *t = token_at(b, i);
+        struct added_row one = {{.token = i, .flags = t->flags}, NULL};
+        if (!t->added || t->length == 0 || late != ((t->flags & SLM_ADDED_NORMALIZED) != 0))
+            continue;
+        rc = keep_pattern(b, runtime, i, &one.row);
+        if (one.row.length > 0)
+            slm_buf_append(&rows, &one, sizeof(one));
+    }
+    size_t n = rows.length / sizeof(struct added_row);
+    struct added_row *r = (struct added_row *)(void *)rows.data;
+    if (rc == SLM_OK && (rc = slm_buf_ok(&rows)) == SLM_OK && n > 0) {
+        for (size_t i = 0; i < n; i++)
+            r[i].text = b->tables[SLM_TEXT_ADDED_POOL].data + r[i].row.text;
+        qsort(r, n, sizeof(*r), compare_added);
+        size_t kept = 0;
+        for (size_t i = 0; i < n; i++)
+            if (kept == 0 || r[i].row.length != r[kept - 1].row.length ||
+                memcmp(r[i].text, r[kept - 1].text, r[i].row.length) != 0)
+                r[kept++] = r[i];
+        head.n_rows = (uint32_t)kept;
+        for (size_t i = 0; i < kept; i++) {
+            head.n_ordinary += !(r[i].row.flags & SLM_ADDED_SPECIAL);
+            head.index[r[i].text[0] + 1] = (uint32_t)i + 1;
+        }
+        for (int c = 1; c < 258; c++)
+            if (head.index[c] < head.index[c - 1])
+                head.index[c] = head.index[c - 1];
+        slm_buf_append(out, &head, sizeof(head));
+        for (size_t i = 0; i < kept; i++)
+            slm_buf_append(out, &r[i].row, sizeof(r[i].row));
+        rc = slm_buf_ok(out);
+    }
+    slm_buf_free(&rows);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------- whole pieces --- */
+
+static void write_info(struct builder *b)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        uint32_t kind = token_at(b, i)->kind ? token_at(b, i)->kind : SLM_TOKEN_UNUSED;
+        uint32_t split = is_mergeable(b, i) ? b->plan.splits[i] : SLM_SPLIT_NONE;
+        uint16_t info = (uint16_t)(split | kind << SLM_INFO_KIND_SHIFT);
+        if (b->v->ignore_merges && is_mergeable(b, i))
+            info |= SLM_INFO_WHOLE;
+        slm_buf_append(&b->tables[SLM_TEXT_INFO], &info, 2);
+    }
+}
+
+/* Mark the tokens that their own text is encoded to. */
+static int mark_whole(struct builder *b, const struct slm_text *runtime)
+{
+    struct slm_merger merger;
+    uint16_t *info = (uint16_t *)(void *)b->tables[SLM_TEXT_INFO].data;
+    int rc = slm_merger_init(&merger, runtime, b->allocator);
+    for (uint32_t i = 0; i < b->n && rc == SLM_OK; i++) {
+        slm_token token;
+        struct slm_token_sink sink = {.out = &token, .capacity = 1};
+        const struct slm_vocab_token *t = token_at(b, i);
+        if (!is_mergeable(b, i))
+            continue;
+        rc = slm_merge(&merger, b->v->pool.data + t->text, t->length, &sink);
+        if (sink.n == 1 && token == (slm_token)i)
+            info[i] |= SLM_INFO_WHOLE;
+    }
+    slm_merger_free(&merger);
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------- all --- */
+
+static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
+{
+    struct slm_text runtime;
+    int rc = slm_vocab_index_init(&b->index, b->v, true);
+    if (rc < 0 || (rc = slm_merge_plan(&b->plan, b->v, b->n, &b->index)) < 0)
+        return rc;
+    b->header.tie = b->plan.tie;
+    write_texts(b);
+    write_info(b);
+    if ((rc = write_hash(b)) < 0)
+        return rc;
+    if (b->plan.ranks)
+        slm_buf_append(&b->tables[SLM_TEXT_RANKS], b->plan.ranks, (size_t)b->n * 4);
+    slm_buf_append(&b->tables[SLM_TEXT_MERGES], b->plan.rows.data, b->plan.rows.length);
+    write_bytes(b);
+    write_cuts(b);
+    write_ids(&b->tables[SLM_TEXT_PREFIX], b->v->prefix, b->v->n_prefix, b->n);
+    write_ids(&b->tables[SLM_TEXT_SUFFIX], b->v->suffix, b->v->n_suffix, b->n);
+    write_ids(&b->tables[SLM_TEXT_STOP], b->v->stop, b->v->n_stop, b->n);
+    if ((rc = write_normal(b)) < 0 || (rc = write_scanners(b)) < 0 || (rc = lay_out(b, out)) < 0 ||
+        (rc = slm_text_open(&runtime, out->data, out->length, n_vocab)) < 0)
+        return rc;
+    if ((rc = write_added(b, &runtime, false)) < 0 || (rc = write_added(b, &runtime, true)) < 0)
+        return rc;
+    if (!b->v->ignore_merges && (rc = mark_whole(b, &runtime)) < 0)
+        return rc;
+    return lay_out(b, out);
+}
+
+static uint32_t id_or_none(const struct builder *b, uint32_t id)
+{
+    return id < b->n ? id : SLM_TEXT_NO_TOKEN;
+}
+
+int slm_vocab_build(const struct slm_vocab *v, uint32_t n_vocab, struct slm_buf *out)
+{
+    struct builder b = {.v = v, .allocator = v->allocator};
+    b.n = v->n_tokens < n_vocab ? v->n_tokens : n_vocab;
+    if (b.n == 0)
+        return slm_fail(SLM_EFORMAT, "vocabulary: it has no tokens");
+    b.header = (struct slm_text_header){
+        .magic = SLM_TEXT_MAGIC,
+        .major = SLM_TEXT_MAJOR,
+        .minor = SLM_TEXT_MINOR,
+        .n_tables = SLM_TEXT_N_TABLES,
+        .model = v->model,
+        .flags = v->flags,
+        .n_tokens = b.n,
+        .bos = id_or_none(&b, v->bos),
+        .eos = id_or_none(&b, v->eos),
+        .unknown = id_or_none(&b, v->unknown),
+        .padding = id_or_none(&b, v->padding),
+    };
+    for (int i = 0; i < SLM_TEXT_N_TABLES; i++)
+        b.tables[i].allocator = v->allocator;
+    int rc = build(&b, n_vocab, out);
+    for (int i = 0; i < SLM_TEXT_N_TABLES; i++)
+        slm_buf_free(&b.tables[i]);
+    slm_merge_plan_free(&b.plan);
+    slm_vocab_index_free(&b.index);
+    return rc;
+}

@@ -1,0 +1,211 @@
+/*
+ * weights.c - see weights.h.
+ *
+ * A row goes one of two ways. Where the source's blocks hold what ours hold, they are transferred
+ * with their scales and integers; everything else is decoded to floats and encoded anew. Nothing
+ * but finite numbers gets through.
+ */
+#include "convert/weights.h"
+
+#include "base/bits.h"
+#include "convert/quote.h"
+
+#include <math.h>
+
+/* Scratch for a tensor: one panel and three rows. */
+struct bench {
+    const struct slm_weight *w;
+    const struct slm_source_type *from;
+    const struct slm_quant *to;
+    bool transfer; /* blocks go over as they are */
+    bool measure;  /* something may be lost */
+    size_t tiles;  /* of a row */
+    uint8_t *panel;
+    size_t panel_bytes;
+    float *values;          /* [cols rounded up to 32]: a row as the source has it */
+    float *decoded;         /* the same as the file will have it */
+    size_t row_bytes;       /* of values or decoded */
+    double squares, errors; /* sums over all rows */
+};
+
+/* Which row of the source is row `row` of the file. */
+static uint64_t source_row(const struct slm_weight *w, uint32_t row)
+{
+    if (!w->rotating)
+        return row;
+    uint32_t i = row % w->head_dim, head = row - i, half = w->rotating / 2;
+    if (i >= w->rotating)
+        return row;
+    return head + (i < half ? 2 * i : 2 * (i - half) + 1);
+}
+
+static int not_finite(const struct bench *b, uint64_t row, size_t col)
+{
+    return slm_fail(SLM_EFORMAT, "tensor %s: row %llu, column %zu is not a finite number",
+                    slm_quote(b->w->source->name, b->w->source->name_length).text,
+                    (unsigned long long)row, col);
+}
+
+static int not_held(const struct bench *b, uint64_t row, size_t col)
+{
+    return slm_fail(
+        SLM_EUNSUPPORTED,
+        "tensor %s: row %llu, column %zu is %g, too large for %s; choose another --type",
+        slm_quote(b->w->source->name, b->w->source->name_length).text, (unsigned long long)row, col,
+        (double)b->values[col], b->to->name);
+}
+
+static const uint8_t *row_data(const struct bench *b, uint64_t row)
+{
+    return b->w->source->data + row * (b->w->cols / b->from->values * b->from->bytes);
+}
+
+/* A row as floats, padded with zeros; every one of them finite. */
+static int load_row(struct bench *b, uint64_t row)
+{
+    size_t cols = b->w->cols;
+    b->from->decode(row_data(b, row), cols / b->from->values, b->values);
+    for (size_t i = 0; i < cols; i++)
+        if (!isfinite(b->values[i]))
+            return not_finite(b, row, i);
+    return SLM_OK;
+}
+
+static bool finite_half(uint16_t bits)
+{
+    return (bits & 0x7C00) != 0x7C00;
+}
+
+/* Row `row` of the source into row `lane` of the panel, without floats. */
+static int transfer_row(struct bench *b, uint64_t row, int lane)
+{
+    const uint8_t *data = row_data(b, row);
+    unsigned parts = b->from->values / 32;
+    for (size_t t = 0; t < b->tiles; t++) {
+        struct slm_block block = {.minimum = 0};
+        b->from->transfer(data + t / parts * b->from->bytes, (unsigned)(t % parts), &block);
+        if (!finite_half(block.scale) || !finite_half(block.minimum))
+            return not_finite(b, row, 32 * t);
+        b->to->pack(b->panel + t * b->to->tile_bytes, lane, &block);
+    }
+    return SLM_OK;
+}
+
+static void encode_row(struct bench *b, int lane)
+{
+    for (size_t t = 0; t < b->tiles; t++) {
+        struct slm_block block = {.minimum = 0};
+        b->to->encode(&block, b->values + 32 * t);
+        b->to->pack(b->panel + t * b->to->tile_bytes, lane, &block);
+    }
+}
+
+/* Compare a row of the panel with the source. */
+static int measure_row(struct bench *b, uint64_t row, int lane)
+{
+    size_t cols = b->w->cols;
+    slm_quant_row(b->to, b->panel, (size_t)lane, cols, b->decoded);
+    for (size_t i = 0; i < cols; i++) {
+        if (!isfinite(b->decoded[i]))
+            return not_held(b, row, i);
+        double value = b->values[i], difference = b->decoded[i] - value;
+        b->squares += value * value;
+        b->errors += difference * difference;
+    }
+    return SLM_OK;
+}
+
+static int convert_row(struct bench *b, uint64_t row, int lane)
+{
+    int err = SLM_OK;
+    if (!b->transfer || b->measure)
+        err = load_row(b, row);
+    if (!err && b->transfer)
+        err = transfer_row(b, row, lane);
+    else if (!err)
+        encode_row(b, lane);
+    if (!err && b->measure)
+        err = measure_row(b, row, lane);
+    return err;
+}
+
+/* Rows first to first + 15, as far as there are any. */
+static int convert_panel(struct bench *b, uint32_t first)
+{
+    memset(b->panel, 0, b->panel_bytes);
+    for (int lane = 0; lane < SLM_PANEL_ROWS && first + (uint32_t)lane < b->w->rows; lane++) {
+        int err = convert_row(b, source_row(b->w, first + (uint32_t)lane), lane);
+        if (err)
+            return err;
+    }
+    return SLM_OK;
+}
+
+static int write_matrix(struct bench *b, struct slm_writer *writer,
+                        const struct slm_weight_progress *progress)
+{
+    uint64_t row_length = b->w->cols / b->from->values * b->from->bytes;
+    for (uint32_t first = 0; first < b->w->rows; first += SLM_PANEL_ROWS) {
+        uint32_t rows = b->w->rows - first < SLM_PANEL_ROWS ? b->w->rows - first : SLM_PANEL_ROWS;
+        int err = convert_panel(b, first);
+        if (!err)
+            err = slm_writer_write(writer, b->panel, b->panel_bytes);
+        if (!err && progress->advance(progress->user, rows * row_length))
+            err = slm_fail(SLM_EINTR, "the conversion was stopped");
+        if (err)
+            return err;
+    }
+    return SLM_OK;
+}
+
+/* A vector is plain f32; that of rotating heads is permuted like the rows of their matrix. */
+static int write_vector(struct bench *b, struct slm_writer *writer,
+                        const struct slm_weight_progress *progress)
+{
+    int err = load_row(b, 0);
+    if (err)
+        return err;
+    for (uint32_t i = 0; i < b->w->cols; i++)
+        memcpy((uint8_t *)b->decoded + 4 * (size_t)i, &b->values[source_row(b->w, i)], 4);
+    err = slm_writer_write(writer, b->decoded, (uint64_t)b->w->cols * 4);
+    if (!err && progress->advance(progress->user, b->w->source->length))
+        err = slm_fail(SLM_EINTR, "the conversion was stopped");
+    return err;
+}
+
+static int open_bench(struct bench *b, const struct slm_weight *w, const slm_allocator *a)
+{
+    *b = (struct bench){.w = w, .from = slm_source_type(w->source->type), .to = slm_quant(w->type)};
+    b->transfer = w->matrix && b->from->transfer && b->from->keep == w->type;
+    b->measure = w->matrix && !(b->transfer && b->from->exact);
+    b->tiles = ((size_t)w->cols + SLM_TILE_COLS - 1) / SLM_TILE_COLS;
+    b->row_bytes = b->tiles * SLM_TILE_COLS * sizeof(float); /* the limits of shapes keep both */
+    b->panel_bytes = b->tiles * b->to->tile_bytes;           /* far from overflow */
+    b->panel = slm_alloc(a, b->panel_bytes);
+    b->values = slm_calloc(a, b->row_bytes);
+    b->decoded = slm_calloc(a, b->row_bytes);
+    return b->panel && b->values && b->decoded ? SLM_OK : SLM_ENOMEM;
+}
+
+static void close_bench(struct bench *b, const slm_allocator *a)
+{
+    slm_free(a, b->panel, b->panel_bytes);
+    slm_free(a, b->values, b->row_bytes);
+    slm_free(a, b->decoded, b->row_bytes);
+}
+
+int slm_weight_write(const struct slm_weight *w, struct slm_writer *writer, const slm_allocator *a,
+                     const struct slm_weight_progress *progress, double *error)
+{
+    struct bench b;
+    *error = 0;
+    int err = open_bench(&b, w, a);
+    if (!err)
+        err = slm_writer_tensor(writer, w->role, w->layer, w->type, w->rows, w->cols);
+    if (!err)
+        err = w->matrix ? write_matrix(&b, writer, progress) : write_vector(&b, writer, progress);
+    close_bench(&b, a);
+    if (!err && b.squares > 0)
+        *error = sqrt(b.errors / b.squares);
+    return err;
+}

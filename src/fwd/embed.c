@@ -1,0 +1,18 @@
+/* embed.c - the first stage: each row starts as its token's embedding. */
+#include "fwd/fwd.h"
+
+void slm_embed(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+{
+    (void)step;
+    const struct slm_model *m = f->model;
+    size_t first, last;
+    slm_share(f->n_rows, thread, n_threads, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        float *x = f->x + i * f->dim_stride;
+        slm_quant_row(m->embedding.quant, m->embedding.panels, (size_t)f->rows[i].token,
+                      m->traits->dim, x);
+        if (m->traits->embedding_scale != 1.0f)
+            f->kern->scale(x, x, m->traits->embedding_scale, m->traits->dim);
+    }
+    slm_rope_angles(f, thread, n_threads);
+}

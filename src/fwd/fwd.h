@@ -1,0 +1,112 @@
+/*
+ * fwd.h - the transformer at work: its activations, and the plan of steps that fills them.
+ *
+ * The struct below documents the model: every pointer says its shape. `rows` are the tokens that
+ * are computed together (a chunk of a prompt, one token of each of many sequences, or both); all
+ * row buffers are padded to 32 floats with zeros.
+ *
+ * A plan is made once for a context from the model's traits. Each step is done by all threads of
+ * the team together, each taking its share; between two steps they meet.
+ */
+#ifndef SLM_FWD_FWD_H
+#define SLM_FWD_FWD_H
+
+#include "base/team.h"
+#include "kern/kern.h"
+#include "kv/kv.h"
+#include "model/model.h"
+
+struct slm_fwd;
+struct slm_step;
+typedef void slm_step_fn(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads);
+
+/* y (+)= w * (the activations that the step before left in h and acts) */
+struct slm_product {
+    const struct slm_matrix *w;
+    float *y;         /* [rows][y_stride] */
+    size_t y_stride;
+};
+
+struct slm_step {
+    slm_step_fn *run;
+    uint32_t layer;
+    const float *weight;            /* of a norm: [dim] */
+    struct slm_product products[3]; /* matrices that read the same activations */
+    uint32_t n_products;
+    bool add;                       /* add to y, times residual_scale */
+    bool quantize;                  /* an integer matrix reads what this step leaves */
+};
+
+struct slm_row {
+    slm_token token;
+    uint32_t position;               /* in its sequence */
+    uint32_t sequence;               /* rows of one sequence follow each other and have its number */
+    const struct slm_kv_table *tables; /* [n_groups] */
+    float *logits;                   /* [n_vocab padded to 16], or NULL: not wanted */
+};
+
+struct slm_fwd {
+    const struct slm_model *model;
+    const struct slm_kern *kern;
+    const struct slm_kv *kv;
+    struct slm_team *team;
+    const atomic_bool *interrupt;
+    bool stop[2];          /* what thread 0 saw before each of the last two barriers */
+
+    struct slm_step *plan; /* [n_steps] */
+    size_t n_steps;
+
+    size_t max_rows, n_rows;
+    struct slm_row *rows;  /* [max_rows] */
+
+    size_t dim_stride, query_stride, kv_stride, ffn_stride; /* floats from row to row */
+    float *x;              /* [rows][dim]                  residual stream */
+    float *h;              /* [rows][widest]               input of the next matrices */
+    struct slm_acts acts;  /* [rows][widest]               the same, quantized */
+    size_t h_stride;
+    float *q;              /* [rows][n_heads * head_dim] */
+    float *k, *v;          /* [rows][n_kv_heads * head_dim] */
+    float *gate, *up;      /* [rows][ffn_dim] */
+    float *cosine, *sine;  /* [n_ropes][rows][angle_stride] */
+    size_t angle_stride;   /* most pairs that any rope rotates */
+
+    /* Attention: scratch of each thread, and results of single spans where several threads share
+     * a row's positions. */
+    size_t score_bytes;    /* of a thread's scratch */
+    float *scores;         /* [threads][score_bytes / 4] */
+    size_t split_rows;     /* at most so many rows are split by spans */
+    size_t max_spans, max_heads, value_stride;
+    float *span_largest, *span_total; /* [split_rows][max_heads][max_spans] */
+    float *span_out;       /* [split_rows][max_heads][max_spans][value_stride] */
+
+    struct slm_row **logit_rows; /* [max_rows] rows whose logits are wanted */
+    size_t n_logit_rows;
+};
+
+/* Lay out everything in the arena (which may only be measuring) and make the plan. */
+int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct slm_kern *kern,
+                 const struct slm_kv *kv, size_t max_rows, size_t max_tokens, int n_threads,
+                 struct slm_arena *arena);
+
+/* Compute rows [0, n_rows): keys and values go into the pages, logits where rows want them.
+ * SLM_EINTR when *interrupt became true. */
+int slm_forward(struct slm_fwd *f);
+
+/* plan.c */
+size_t slm_plan(struct slm_fwd *f, struct slm_step *steps); /* steps NULL: only counts */
+
+/* One file a stage. */
+slm_step_fn slm_embed, slm_norm, slm_products, slm_rotate_store, slm_attention,
+    slm_attention_finish, slm_activate, slm_head_norm, slm_head;
+
+/* cos and sin of the angles of rows [0, n_rows), for every rope; called by slm_embed. */
+void slm_rope_angles(struct slm_fwd *f, int thread, int n_threads);
+
+/* The share of thread `thread` in `n` equal units: [*first, *last). */
+static inline void slm_share(size_t n, int thread, int n_threads, size_t *first, size_t *last)
+{
+    *first = n * (size_t)thread / (size_t)n_threads;
+    *last = n * (size_t)(thread + 1) / (size_t)n_threads;
+}
+
+#endif

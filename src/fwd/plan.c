@@ -1,0 +1,171 @@
+/*
+ * plan.c - from traits to steps: this is where a transformer is put together.
+ *
+ * Read slm_plan() as the model. It runs once for a context; nothing about it is decided again for
+ * a token.
+ */
+#include "fwd/fwd.h"
+
+#include "base/limits.h"
+
+#include <math.h>
+#include <string.h>
+
+struct planner {
+    struct slm_step *steps; /* NULL: count */
+    size_t n;
+};
+
+static void add(struct planner *planner, struct slm_step step)
+{
+    if (planner->steps)
+        planner->steps[planner->n] = step;
+    planner->n++;
+}
+
+static bool any_integer(const struct slm_product *products, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (products[i].w->quant->integer)
+            return true;
+    return false;
+}
+
+/* A step that leaves activations, and the matrices that read them. */
+static void add_products(struct planner *planner, struct slm_step before, struct slm_step products)
+{
+    before.quantize = any_integer(products.products, products.n_products);
+    add(planner, before);
+    add(planner, products);
+}
+
+size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
+{
+    struct planner plan = {steps, 0};
+    const struct slm_model *m = f->model;
+
+    add(&plan, (struct slm_step){.run = slm_embed});
+    for (uint32_t i = 0; i < m->traits->n_layers; i++) {
+        const struct slm_layer *layer = &m->layers[i];
+
+        add_products(&plan, (struct slm_step){.run = slm_norm, .layer = i, .weight = layer->attn_norm},
+                     (struct slm_step){.run = slm_products,
+                                       .layer = i,
+                                       .products = {{&layer->q, f->q, f->query_stride},
+                                                    {&layer->k, f->k, f->kv_stride},
+                                                    {&layer->v, f->v, f->kv_stride}},
+                                       .n_products = 3});
+        add(&plan, (struct slm_step){.run = slm_rotate_store, .layer = i});
+        add(&plan, (struct slm_step){.run = slm_attention, .layer = i});
+        add_products(&plan, (struct slm_step){.run = slm_attention_finish, .layer = i},
+                     (struct slm_step){.run = slm_products,
+                                       .layer = i,
+                                       .products = {{&layer->out, f->x, f->dim_stride}},
+                                       .n_products = 1,
+                                       .add = true});
+
+        add_products(&plan, (struct slm_step){.run = slm_norm, .layer = i, .weight = layer->ffn_norm},
+                     (struct slm_step){.run = slm_products,
+                                       .layer = i,
+                                       .products = {{&layer->gate, f->gate, f->ffn_stride},
+                                                    {&layer->up, f->up, f->ffn_stride}},
+                                       .n_products = 2});
+        add_products(&plan, (struct slm_step){.run = slm_activate, .layer = i},
+                     (struct slm_step){.run = slm_products,
+                                       .layer = i,
+                                       .products = {{&layer->down, f->x, f->dim_stride}},
+                                       .n_products = 1,
+                                       .add = true});
+    }
+    add(&plan, (struct slm_step){.run = slm_head_norm,
+                                 .weight = m->final_norm,
+                                 .quantize = m->head.quant->integer});
+    add(&plan, (struct slm_step){.run = slm_head});
+    return plan.n;
+}
+
+/* ---------------------------------------------------------------- activations --- */
+
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static size_t padded(size_t n)
+{
+    return slm_round_up(n, SLM_TILE_COLS);
+}
+
+static float *take_rows(struct slm_arena *arena, size_t rows, size_t stride)
+{
+    return slm_arena_take(arena, rows, stride * sizeof(float));
+}
+
+int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct slm_kern *kern,
+                 const struct slm_kv *kv, size_t max_rows, size_t max_tokens, int n_threads,
+                 struct slm_arena *arena)
+{
+    memset(f, 0, sizeof *f);
+    f->model = model;
+    f->kern = kern;
+    f->kv = kv;
+    f->max_rows = max_rows;
+
+    size_t query = 0, key = 0, ffn = 0, head = 0, heads = 0, kv_heads = SIZE_MAX;
+    for (uint32_t i = 0; i < model->traits->n_layers; i++) {
+        const struct slm_layer_traits *t = model->layers[i].traits;
+        query = most(query, (size_t)t->n_heads * t->head_dim);
+        key = most(key, (size_t)t->n_kv_heads * t->head_dim);
+        ffn = most(ffn, t->ffn_dim);
+        head = most(head, t->head_dim);
+        heads = most(heads, t->n_heads);
+        kv_heads = t->n_kv_heads < kv_heads ? t->n_kv_heads : kv_heads;
+    }
+    f->dim_stride = padded(model->traits->dim);
+    f->query_stride = padded(query);
+    f->kv_stride = padded(key);
+    f->ffn_stride = padded(ffn);
+    f->h_stride = most(most(f->dim_stride, f->query_stride), f->ffn_stride);
+
+    size_t start = arena->used;
+    f->rows = slm_arena_take(arena, max_rows, sizeof *f->rows);
+    f->logit_rows = slm_arena_take(arena, max_rows, sizeof *f->logit_rows);
+    f->x = take_rows(arena, max_rows, f->dim_stride);
+    f->h = take_rows(arena, max_rows, f->h_stride);
+    f->acts.q = slm_arena_take(arena, max_rows, f->h_stride);
+    f->acts.blocks = slm_arena_take(arena, max_rows * (f->h_stride / SLM_TILE_COLS),
+                                    sizeof *f->acts.blocks);
+    f->q = take_rows(arena, max_rows, f->query_stride);
+    f->k = take_rows(arena, max_rows, f->kv_stride);
+    f->v = take_rows(arena, max_rows, f->kv_stride);
+    f->gate = take_rows(arena, max_rows, f->ffn_stride);
+    f->up = take_rows(arena, max_rows, f->ffn_stride);
+
+    for (uint32_t i = 0; i < model->traits->n_ropes; i++)
+        f->angle_stride = most(f->angle_stride, slm_round_up(model->file.ropes[i].dims / 2, 16));
+    f->cosine = take_rows(arena, model->traits->n_ropes * max_rows, f->angle_stride);
+    f->sine = take_rows(arena, model->traits->n_ropes * max_rows, f->angle_stride);
+
+    f->max_heads = heads;
+    f->value_stride = slm_round_up(head, 16);
+    f->max_spans = (max_tokens + SLM_SPAN - 1) / SLM_SPAN;
+    f->split_rows = n_threads == 1 ? 0 : most(1, 2 * (size_t)n_threads / kv_heads);
+    f->split_rows = f->split_rows < max_rows ? f->split_rows : max_rows;
+    /* Of a thread: scores, and the sums of this and of all earlier spans of a tile's rows. */
+    f->score_bytes = sizeof(float) * SLM_TILE_ROWS * (SLM_SPAN + 2 * f->value_stride);
+    f->scores = slm_arena_take(arena, (size_t)n_threads, f->score_bytes);
+    size_t parts = f->split_rows * f->max_heads * f->max_spans;
+    f->span_largest = take_rows(arena, parts, 1);
+    f->span_total = take_rows(arena, parts, 1);
+    f->span_out = take_rows(arena, parts, f->value_stride);
+
+    if (arena->base && !arena->overflow) /* padding begins as zero and stays so */
+        memset(arena->base + start, 0, arena->used - start);
+
+    f->n_steps = slm_plan(f, NULL);
+    struct slm_step *steps = slm_arena_take(arena, f->n_steps, sizeof *steps);
+    if (steps)
+        slm_plan(f, steps);
+    f->plan = steps;
+    return SLM_OK;
+}

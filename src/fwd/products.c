@@ -1,0 +1,89 @@
+/*
+ * products.c - matrices times activations, their panels dealt to the threads.
+ *
+ * Matrices that read the same activations are one step: their panels form one row, which is cut so
+ * that every thread reads about the same number of bytes.
+ */
+#include "fwd/fwd.h"
+
+static size_t panel_bytes(const struct slm_matrix *w)
+{
+    return w->n_tiles * w->quant->tile_bytes;
+}
+
+/* The first panel of w that begins at or after `bytes`, where w begins at `start`. */
+static size_t panel_at(const struct slm_matrix *w, size_t start, size_t bytes)
+{
+    if (bytes <= start)
+        return 0;
+    size_t panel = (bytes - start + panel_bytes(w) - 1) / panel_bytes(w);
+    return panel < w->n_panels ? panel : w->n_panels;
+}
+
+static void product(const struct slm_fwd *f, const struct slm_product *p, size_t rows, float scale,
+                    bool add, size_t first, size_t last)
+{
+    if (first >= last)
+        return;
+    struct slm_gemm gemm = {
+        .panels = p->w->panels,
+        .n_tiles = p->w->n_tiles,
+        .rows = p->w->rows,
+        .bias = p->w->bias,
+        .x = f->h,
+        .x_stride = f->h_stride,
+        .acts = {f->acts.q, f->acts.blocks, p->w->n_tiles * SLM_TILE_COLS},
+        .n = rows,
+        .y = p->y,
+        .y_stride = p->y_stride,
+        .scale = scale,
+        .add = add,
+    };
+    f->kern->gemm[p->w->quant->type](&gemm, first, last);
+}
+
+void slm_products(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+{
+    size_t total = 0, first, last, start = 0;
+    for (uint32_t i = 0; i < step->n_products; i++)
+        total += step->products[i].w->n_panels * panel_bytes(step->products[i].w);
+    slm_share(total, thread, n_threads, &first, &last);
+    float scale = step->add ? f->model->traits->residual_scale : 1.0f;
+    for (uint32_t i = 0; i < step->n_products; i++) {
+        const struct slm_matrix *w = step->products[i].w;
+        product(f, &step->products[i], f->n_rows, scale, step->add, panel_at(w, start, first),
+                panel_at(w, start, last));
+        start += w->n_panels * panel_bytes(w);
+    }
+}
+
+/* --------------------------------------------------------------- the last stage --- */
+
+/* Only rows whose logits are wanted go on, side by side at the front of h. */
+void slm_head_norm(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+{
+    const struct slm_traits *t = f->model->traits;
+    size_t first, last, cols = f->dim_stride;
+    slm_share(f->n_logit_rows, thread, n_threads, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        size_t row = (size_t)(f->logit_rows[i] - f->rows);
+        float *h = f->h + i * f->h_stride;
+        f->kern->rms_norm(h, f->x + row * f->dim_stride, step->weight, t->dim, t->norm_eps);
+        if (step->quantize)
+            f->kern->quantize(h, cols, f->acts.q + i * cols,
+                              f->acts.blocks + i * (cols / SLM_TILE_COLS));
+    }
+}
+
+void slm_head(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+{
+    (void)step;
+    if (f->n_logit_rows == 0)
+        return;
+    size_t first, last;
+    slm_share(f->model->head.n_panels, thread, n_threads, &first, &last);
+    /* The logits of wanted rows lie one after another: run/eval.c deals them out in order. */
+    struct slm_product p = {&f->model->head, f->logit_rows[0]->logits,
+                            f->model->head.n_panels * SLM_PANEL_ROWS};
+    product(f, &p, f->n_logit_rows, f->model->traits->logit_scale, false, first, last);
+}

@@ -1,0 +1,121 @@
+/*
+ * kern.h - the arithmetic of a transformer, in one table of functions a CPU tier.
+ *
+ * Bodies are written once, in *_tmpl.h, over the virtual machine of vm.h; a tier compiles them for
+ * its instructions. Every tier gives the same bits: docs/numerics.md says in which order numbers
+ * meet, and tests/check compares each slot of each tier with the plain C one by memcmp.
+ *
+ * Shapes: a "row" is one token's vector. Row buffers are padded to 32 floats with zeros, and every
+ * function here keeps that padding zero. Lane i of a vector is element i.
+ */
+#ifndef SLM_KERN_KERN_H
+#define SLM_KERN_KERN_H
+
+#include "quant/quant.h"
+
+/* Activations for integer weights: symmetric int8 in blocks of 32, one row a token. */
+struct slm_act_block {
+    float scale;      /* largest magnitude / 127 */
+    float offset;     /* scale * sum of q: what a weight's minimum is multiplied with */
+    int32_t minus8;   /* -8 * sum of q: where the dot with nibbles that stand for q - 8 begins */
+    int32_t minus128; /* -128 * sum of q: likewise for signed bytes that a machine has shifted */
+};
+struct slm_acts {
+    int8_t *q;                    /* [rows][cols]    cols padded to 32 */
+    struct slm_act_block *blocks; /* [rows][cols/32] */
+    size_t cols;                  /* padded */
+};
+
+/* y[t][r] = sum over c of w[r][c] * x[t][c] (+ bias[r]) (+ what was in y[t][r]) */
+struct slm_gemm {
+    const uint8_t *panels;  /* as in quant/quant.h */
+    size_t n_tiles;         /* of a panel: cols / 32 */
+    size_t rows;            /* true number of rows; y is written up to a multiple of 16 */
+    const float *bias;      /* [rows] or NULL */
+    const float *x;         /* float types: [n][x_stride] */
+    size_t x_stride;
+    struct slm_acts acts;   /* integer types: [n] rows */
+    size_t n;               /* tokens */
+    float *y;               /* [n][y_stride] */
+    size_t y_stride;
+    float scale;            /* multiplies the product (residual_scale); 1 leaves it exact */
+    bool add;
+};
+
+enum {
+    SLM_PAGE = 32,  /* positions of a KV page */
+    SLM_SPAN = 256, /* positions that attention works on together; a multiple of the page */
+    SLM_TILE_ROWS = 12 /* query rows of one attention tile at most */
+};
+
+/*
+ * One KV head of one page, for keys and then values:
+ *     keys   [head_dim][SLM_PAGE]         lane = position
+ *     values [SLM_PAGE][head_dim padded to 16]   lane = dimension
+ * in f16 or f32.
+ */
+struct slm_attend {
+    uint32_t kv_type;         /* SLM_KV_ */
+    size_t head_dim;
+    size_t value_stride;      /* head_dim padded to 16 */
+    const uint8_t *plane;     /* this layer's pages, at this KV head */
+    size_t page_bytes;        /* from one page to the next */
+    size_t values_offset;     /* bytes from a page's keys to its values */
+    const uint32_t *pages;    /* page table of the sequence */
+    size_t n_rows;            /* 1 to SLM_TILE_ROWS */
+    const float *query[SLM_TILE_ROWS]; /* [head_dim] */
+    size_t begin[SLM_TILE_ROWS];       /* first position seen (windows) */
+    size_t end[SLM_TILE_ROWS];         /* one past the last; ascending with the row */
+    float scale;              /* multiplies q.k */
+    float *scores;            /* scratch [SLM_TILE_ROWS][SLM_SPAN] */
+    float *largest;           /* out [n_rows] of this span; -INFINITY: nothing seen here */
+    float *total;             /* out [n_rows] */
+    float *out[SLM_TILE_ROWS];/* out [value_stride]: sum of exp(score - largest) * value */
+};
+
+struct slm_kern {
+    unsigned tier; /* SLM_CPU_ bit */
+
+    /* Panels [first, last) of a product, by weight type (NULL where the type is unknown). */
+    void (*gemm[SLM_N_TYPES])(const struct slm_gemm *g, size_t first, size_t last);
+
+    /* x[n] to one row of activations; n a multiple of 32. */
+    void (*quantize)(const float *x, size_t n, int8_t *q, struct slm_act_block *blocks);
+
+    /* out = weight * x / sqrt(mean(x^2) + eps); x, out padded; n, weight [n] not. */
+    void (*rms_norm)(float *out, const float *x, const float *weight, size_t n, float eps);
+
+    /* gate = silu(gate) * up; n a multiple of 16. */
+    void (*silu_mul)(float *gate, const float *up, size_t n);
+
+    /* Rotate the pairs (i, i + half) of one head by the angles whose cos and sin are given [half]. */
+    void (*rope)(float *head, const float *cosine, const float *sine, size_t half);
+
+    /* Put one position's key [head_dim] and value [head_dim] into a page; see slm_attend. */
+    void (*kv_store)(void *keys, void *values, size_t slot, const float *key, const float *value,
+                     size_t head_dim, uint32_t kv_type);
+
+    /* One span of positions [span * SLM_SPAN, ...) for up to SLM_TILE_ROWS query rows. */
+    void (*attend)(const struct slm_attend *a, size_t span);
+
+    /* (total, largest, out) of earlier spans and of one more, in this order: [n] out. */
+    void (*attend_merge)(float *largest, float *total, float *out, float span_largest,
+                         float span_total, const float *span_out, size_t n);
+
+    /* out[n] = x[n] * factor, for any n. */
+    void (*scale)(float *out, const float *x, float factor, size_t n);
+
+    /* y[i] = e^x[i]: for tests of the function that the others are made of; n a multiple of 16. */
+    void (*exp)(float *y, const float *x, size_t n);
+};
+
+/* The best tier among `allowed` (SLM_CPU_ bits) that this machine has; NULL: none of them. */
+const struct slm_kern *slm_kern_select(unsigned allowed);
+
+/* Tiers that are both compiled in and usable here. */
+unsigned slm_kern_tiers(void);
+
+/* "c", "avx2"...; NULL unless exactly one known bit is set. */
+const char *slm_kern_name(unsigned tier);
+
+#endif

@@ -1,0 +1,127 @@
+/* kv.c - see kv.h. Plain bookkeeping on small arrays; the only bytes it moves are a copied page. */
+#include "kv/kv.h"
+
+#include "kern/kern.h"
+
+#include <string.h>
+
+static uint32_t pages_for(uint32_t positions)
+{
+    return (positions + SLM_PAGE - 1) / SLM_PAGE;
+}
+
+static int find_group(struct slm_kv *kv, uint32_t window, uint32_t *group)
+{
+    for (*group = 0; *group < kv->n_groups; ++*group)
+        if (kv->groups[*group].window == window)
+            return SLM_OK;
+    if (kv->n_groups == SLM_LIMIT_KV_GROUPS)
+        return slm_fail(SLM_EUNSUPPORTED, "the model's layers have more than %d different windows",
+                        SLM_LIMIT_KV_GROUPS);
+    kv->groups[kv->n_groups++].window = window;
+    return SLM_OK;
+}
+
+int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32_t n_layers,
+                uint32_t type, uint32_t max_tokens, uint32_t max_seqs, struct slm_arena *arena)
+{
+    memset(kv, 0, sizeof *kv);
+    kv->type = type;
+    kv->n_layers = n_layers;
+    kv->max_pages = pages_for(max_tokens);
+    kv->layers = slm_arena_take(arena, n_layers, sizeof *kv->layers);
+    /* Every sequence but one may end in a page that it does not fill. */
+    uint32_t n_pages = kv->max_pages + max_seqs - 1;
+
+    for (uint32_t i = 0; i < n_layers; i++) {
+        const struct slm_layer_traits *traits = &layers[i];
+        struct slm_kv_layer layer = {0};
+        int rc = find_group(kv, traits->window, &layer.group);
+        if (rc < 0)
+            return rc;
+        size_t element = type == SLM_KV_F32 ? 4 : 2;
+        layer.value_stride = slm_round_up(traits->head_dim, 16);
+        layer.values_offset = slm_round_up(traits->head_dim * SLM_PAGE * element, 64);
+        layer.head_bytes = layer.values_offset + layer.value_stride * SLM_PAGE * element;
+        layer.page_bytes = layer.head_bytes * traits->n_kv_heads;
+        layer.plane = slm_arena_take(arena, n_pages, layer.page_bytes);
+        if (kv->layers)
+            kv->layers[i] = layer;
+    }
+    for (uint32_t g = 0; g < kv->n_groups; g++) {
+        struct slm_kv_group *group = &kv->groups[g];
+        group->n_pages = group->n_free = n_pages;
+        group->free = slm_arena_take(arena, n_pages, sizeof *group->free);
+        group->counts = slm_arena_take(arena, n_pages, sizeof *group->counts);
+        for (uint32_t p = 0; p < n_pages && group->free && group->counts; p++) {
+            group->free[p] = n_pages - 1 - p; /* the lowest number is taken first */
+            group->counts[p] = 0;
+        }
+    }
+    return SLM_OK;
+}
+
+/* The table's last page, when it is not full and somebody else has it too. */
+static bool must_copy(const struct slm_kv_group *group, const struct slm_kv_table *table,
+                      uint32_t length)
+{
+    return length % SLM_PAGE != 0 && group->counts[table->pages[length / SLM_PAGE]] > 1;
+}
+
+uint32_t slm_kv_missing(const struct slm_kv *kv, uint32_t group, const struct slm_kv_table *table,
+                        uint32_t length, uint32_t wanted)
+{
+    return pages_for(wanted) - table->n_pages + must_copy(&kv->groups[group], table, length);
+}
+
+static uint32_t take(struct slm_kv_group *group)
+{
+    uint32_t page = group->free[--group->n_free];
+    group->counts[page] = 1;
+    return page;
+}
+
+static void drop(struct slm_kv_group *group, uint32_t page)
+{
+    if (--group->counts[page] == 0)
+        group->free[group->n_free++] = page;
+}
+
+static void copy_page(struct slm_kv *kv, uint32_t group, uint32_t to, uint32_t from)
+{
+    for (uint32_t i = 0; i < kv->n_layers; i++) {
+        const struct slm_kv_layer *layer = &kv->layers[i];
+        if (layer->group == group)
+            memcpy(layer->plane + to * layer->page_bytes, layer->plane + from * layer->page_bytes,
+                   layer->page_bytes);
+    }
+}
+
+void slm_kv_grow(struct slm_kv *kv, uint32_t index, struct slm_kv_table *table, uint32_t length,
+                 uint32_t wanted)
+{
+    struct slm_kv_group *group = &kv->groups[index];
+    if (must_copy(group, table, length)) {
+        uint32_t *last = &table->pages[length / SLM_PAGE], page = take(group);
+        copy_page(kv, index, page, *last);
+        drop(group, *last);
+        *last = page;
+    }
+    while (table->n_pages < pages_for(wanted))
+        table->pages[table->n_pages++] = take(group);
+}
+
+void slm_kv_shrink(struct slm_kv *kv, uint32_t index, struct slm_kv_table *table, uint32_t length)
+{
+    while (table->n_pages > pages_for(length))
+        drop(&kv->groups[index], table->pages[--table->n_pages]);
+}
+
+void slm_kv_share(struct slm_kv *kv, uint32_t index, struct slm_kv_table *to,
+                  const struct slm_kv_table *from)
+{
+    for (uint32_t i = 0; i < from->n_pages; i++)
+        kv->groups[index].counts[from->pages[i]]++;
+    memcpy(to->pages, from->pages, from->n_pages * sizeof *to->pages);
+    to->n_pages = from->n_pages;
+}

@@ -1,0 +1,69 @@
+/*
+ * kv.h - keys and values of all sequences, in pages.
+ *
+ * A page holds SLM_PAGE positions of every layer of a group; a sequence is a table of page numbers.
+ * Pages are counted, so sequences share them: to fork is to count up, to truncate is to count
+ * down, and who writes into a shared page copies it first. Layers are grouped by their attention
+ * window, since a group that looks back less far needs other pages.
+ */
+#ifndef SLM_KV_KV_H
+#define SLM_KV_KV_H
+
+#include "base/alloc.h"
+#include "format/traits.h"
+
+enum { SLM_LIMIT_KV_GROUPS = 8 }; /* different windows in one model; known models have 1 or 2 */
+
+struct slm_kv_group {
+    uint32_t window;   /* 0: all positions */
+    uint32_t n_pages;
+    uint32_t n_free;
+    uint32_t *free;    /* [n_pages] stack of free page numbers */
+    uint32_t *counts;  /* [n_pages] owners */
+};
+
+/* Where a layer's part of its group's pages lies. */
+struct slm_kv_layer {
+    uint32_t group;
+    uint8_t *plane;       /* [n_pages][page_bytes] */
+    size_t page_bytes;    /* [n_kv_heads][head_bytes] */
+    size_t head_bytes;    /* keys, then values: as in kern/kern.h */
+    size_t values_offset;
+    size_t value_stride;  /* head_dim padded to 16 */
+};
+
+struct slm_kv {
+    uint32_t type;        /* SLM_KV_ */
+    uint32_t n_layers, n_groups;
+    uint32_t max_pages;   /* of one sequence in one group */
+    struct slm_kv_layer *layers; /* [n_layers] */
+    struct slm_kv_group groups[SLM_LIMIT_KV_GROUPS];
+};
+
+/* A sequence's pages in one group. */
+struct slm_kv_table {
+    uint32_t *pages;   /* [max_pages] */
+    uint32_t n_pages;
+};
+
+/* Lay out room for max_tokens positions, shared by up to max_seqs sequences, in the arena (which
+ * may only be measuring). SLM_EUNSUPPORTED: more groups than SLM_LIMIT_KV_GROUPS. */
+int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32_t n_layers,
+                uint32_t type, uint32_t max_tokens, uint32_t max_seqs, struct slm_arena *arena);
+
+/* Pages that group `group` must have free to take a table from `length` positions to `wanted`. */
+uint32_t slm_kv_missing(const struct slm_kv *kv, uint32_t group, const struct slm_kv_table *table,
+                        uint32_t length, uint32_t wanted);
+
+/* Take them, and make the page that `length` ends in the table's own. There must be enough. */
+void slm_kv_grow(struct slm_kv *kv, uint32_t group, struct slm_kv_table *table, uint32_t length,
+                 uint32_t wanted);
+
+/* Give back all pages but those of the first `length` positions. */
+void slm_kv_shrink(struct slm_kv *kv, uint32_t group, struct slm_kv_table *table, uint32_t length);
+
+/* An empty table gets the pages of another. */
+void slm_kv_share(struct slm_kv *kv, uint32_t group, struct slm_kv_table *to,
+                  const struct slm_kv_table *from);
+
+#endif

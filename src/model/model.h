@@ -1,0 +1,65 @@
+/*
+ * model.h - an open .slm file as the transformer wants it: every weight under its role.
+ *
+ * Immutable once open and counted. All pointers lead into the mapping; the only memory of its own
+ * is this struct with its layers, and the parsed chat template.
+ */
+#ifndef SLM_MODEL_MODEL_H
+#define SLM_MODEL_MODEL_H
+
+#include "base/limits.h"
+#include "base/os.h"
+#include "format/format.h"
+#include "quant/quant.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+#include <stdatomic.h>
+
+/* panels NULL: the model has no such matrix. */
+struct slm_matrix {
+    const uint8_t *panels;
+    const float *bias;  /* [rows] or NULL */
+    const struct slm_quant *quant;
+    size_t rows, cols;  /* true shape */
+    size_t n_panels, n_tiles;
+};
+
+struct slm_layer {
+    const struct slm_layer_traits *traits;
+    const float *attn_norm;  /* [dim] */
+    struct slm_matrix q;     /* [n_heads * head_dim][dim] */
+    struct slm_matrix k, v;  /* [n_kv_heads * head_dim][dim] */
+    struct slm_matrix out;   /* [dim][n_heads * head_dim] */
+    const float *ffn_norm;   /* [dim] */
+    struct slm_matrix gate, up; /* [ffn_dim][dim] */
+    struct slm_matrix down;  /* [dim][ffn_dim] */
+};
+
+struct slm_model {
+    atomic_int references;
+    slm_allocator hooks;            /* a copy of the caller's */
+    const slm_allocator *allocator; /* &hooks, or NULL for malloc */
+    slm_log_fn log;
+    void *log_user;
+
+    struct slm_mapping mapping;     /* base NULL: the caller's memory */
+    struct slm_file file;
+    const struct slm_traits *traits;
+    bool has_text;
+    struct slm_text text;
+    struct slm_template *chat;      /* NULL: no template */
+
+    struct slm_matrix embedding, head; /* [n_vocab][dim]; tied: the same panels */
+    const float *final_norm;        /* [dim] */
+    const float *rope_frequencies[SLM_LIMIT_ROPE_TABLES]; /* [dims / 2] */
+    size_t bytes;                   /* of this struct with its layers */
+    struct slm_layer layers[];      /* [n_layers] */
+};
+
+/* Takes over the mapping, on failure too. */
+int slm_model_load(struct slm_model **out, struct slm_mapping *mapping,
+                   const slm_model_options *options);
+void slm_model_drop(struct slm_model *model); /* one owner less */
+
+#endif

@@ -1,0 +1,148 @@
+/*
+ * added.c - finding added tokens in a text: leftmost, then longest, as Hugging Face's tokenizers.
+ *
+ * The rows are sorted, so those that share a beginning are neighbours: a search narrows a
+ * range of rows byte by byte. Only bytes that some row begins with start one.
+ */
+#include "text/added.h"
+
+#include "base/utf8.h"
+#include "text/scan.h"
+
+/* Longer added tokens are not found: it bounds the work at each place of a text. */
+#define LONGEST 1024
+
+static const uint8_t *row_text(const struct slm_text *t, const struct slm_text_added *row)
+{
+    if (row->length == 0 || row->length > LONGEST || row->text > t->added_pool_length ||
+        row->length > t->added_pool_length - row->text || row->token >= t->n_tokens)
+        return NULL;
+    return t->added_pool + row->text;
+}
+
+/* Byte `depth` of a row; -1 when it ends before. */
+static int row_byte(const struct slm_text *t, const struct slm_text_added *row, size_t depth)
+{
+    const uint8_t *text = row_text(t, row);
+    return text && depth < row->length ? text[depth] : -1;
+}
+
+/* In rows[low..high), sorted by the byte at depth: the first with one that is at least `byte`. */
+static uint32_t lower_bound(const struct slm_added_search *s, uint32_t low, uint32_t high,
+                            size_t depth, int byte)
+{
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (row_byte(s->text, &s->table->rows[middle], depth) < byte)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Special tokens count only under PARSE_SPECIAL and where they touch no opaque byte. */
+static bool allowed(struct slm_added_search *s, const struct slm_text_added *row, size_t begin)
+{
+    size_t end = begin + row->length;
+    if (!(row->flags & SLM_ADDED_SPECIAL))
+        return true;
+    while (s->at_opaque < s->n_opaque && s->opaque[2 * s->at_opaque + 1] <= begin)
+        s->at_opaque++;
+    for (size_t i = s->at_opaque; i < s->n_opaque && s->opaque[2 * i] < end; i++)
+        if (s->opaque[2 * i + 1] > begin && s->opaque[2 * i] < s->opaque[2 * i + 1])
+            return false;
+    return s->special;
+}
+
+/* The longest row that data[at..n) begins with; NULL when there is none. */
+static const struct slm_text_added *longest_at(struct slm_added_search *s, const uint8_t *data,
+                                               size_t n, size_t at)
+{
+    const struct slm_text_added *best = NULL;
+    uint32_t low = s->table->index[data[at]], high = s->table->index[data[at] + 1];
+    for (size_t depth = 1; low < high && depth <= LONGEST; depth++) {
+        const struct slm_text_added *row = &s->table->rows[low];
+        /* Among rows with the same beginning the one that is nothing else stands first. */
+        if (row->length == depth && row_text(s->text, row)) {
+            if (allowed(s, row, at))
+                best = row;
+            low++;
+        }
+        if (at + depth >= n)
+            break;
+        int byte = data[at + depth];
+        low = lower_bound(s, low, high, depth, byte);
+        high = lower_bound(s, low, high, depth, byte + 1);
+    }
+    return best;
+}
+
+/* White_Space, for tokens that take along what surrounds them. */
+static bool is_space(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+           c == 0x205F || c == 0x3000;
+}
+
+static size_t character_before(const uint8_t *data, size_t from, size_t at)
+{
+    do {
+        at--;
+    } while (at > from && (data[at] & 0xC0) == 0x80);
+    return at;
+}
+
+static bool stands_alone(const struct slm_added_search *s, const uint8_t *data, size_t n,
+                         size_t begin, size_t end)
+{
+    bool word_before = begin > 0 && slm_scan_is_word(s->text, data,
+                                                     character_before(data, 0, begin), begin);
+    return !word_before && !(end < n && slm_scan_is_word(s->text, data, end, n));
+}
+
+/* The match with the white space that belongs to it. */
+static struct slm_added_match widen(const struct slm_text_added *row, const uint8_t *data, size_t n,
+                                    size_t from, size_t at)
+{
+    struct slm_added_match match = {at, at + row->length, row->token};
+    uint32_t c;
+    while ((row->flags & SLM_ADDED_STRIP_LEFT) && match.begin > from) {
+        size_t before = character_before(data, from, match.begin);
+        if (slm_utf8_decode((const char *)data + before, match.begin - before, &c) == 0 ||
+            !is_space(c))
+            break;
+        match.begin = before;
+    }
+    while ((row->flags & SLM_ADDED_STRIP_RIGHT) && match.end < n) {
+        size_t length = slm_utf8_decode((const char *)data + match.end, n - match.end, &c);
+        if (length == 0 || !is_space(c))
+            break;
+        match.end += length;
+    }
+    return match;
+}
+
+bool slm_added_next(struct slm_added_search *s, const uint8_t *data, size_t n, size_t from,
+                    struct slm_added_match *match)
+{
+    if (!s->table || (!s->special && s->table->n_ordinary == 0))
+        return false;
+    const uint32_t *index = s->table->index;
+    for (size_t at = from; at < n; at++) {
+        if (index[data[at]] == index[data[at] + 1])
+            continue;
+        const struct slm_text_added *row = longest_at(s, data, n, at);
+        if (!row)
+            continue;
+        if ((row->flags & SLM_ADDED_SINGLE_WORD) &&
+            !stands_alone(s, data, n, at, at + row->length)) {
+            at += row->length - 1; /* the reference goes on behind it, too */
+            continue;
+        }
+        *match = widen(row, data, n, from, at);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,29 @@
+/*
+ * added.h - finding added tokens ("<|im_end|>") in a text.
+ */
+#ifndef SLM_TEXT_ADDED_H
+#define SLM_TEXT_ADDED_H
+
+#include "text/tokenizer.h"
+
+/* What may be found, and where. */
+struct slm_added_search {
+    const struct slm_text *text;
+    const struct slm_text_added_table *table;
+    bool special;            /* special ones too, outside of ... */
+    const uint32_t *opaque;  /* [2 * n_opaque]: begin and end of ranges, ascending */
+    size_t n_opaque;
+    size_t at_opaque;        /* ranges before this one end before what is still to be searched */
+};
+
+struct slm_added_match {
+    size_t begin, end; /* with the white space that it takes along */
+    uint32_t token;
+};
+
+/* The leftmost match in data[from..n), the longest of those; false when there is none. Matches of
+ * earlier calls end at `from`. */
+bool slm_added_next(struct slm_added_search *search, const uint8_t *data, size_t n, size_t from,
+                    struct slm_added_match *match);
+
+#endif

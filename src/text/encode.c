@@ -1,0 +1,245 @@
+/*
+ * encode.c - text to tokens, from one end to the other.
+ *
+ * repaired text -> added tokens and what lies between -> normalizers -> added tokens that are
+ * looked for in normalized text -> pieces -> the token that a piece is, or merging.
+ * Work space is taken once a call; nothing is allocated for a piece or a token.
+ */
+#include "text/added.h"
+#include "text/merge.h"
+#include "text/normal.h"
+#include "text/scan.h"
+
+#include <string.h>
+
+struct encoder {
+    const struct slm_text *text;
+    const slm_allocator *allocator;
+    unsigned flags;
+    struct slm_normal_text input;   /* all of it; its marks are the opaque ranges */
+    struct slm_normal_text segment; /* a stretch between added tokens of the first kind */
+    struct slm_normal_text stretch; /* a stretch between added tokens of either kind */
+    bool late_steps;                /* there are normalizers for stretches */
+    uint32_t *marks;                /* [4 * n_opaque]: of input, then of segment */
+    size_t n_opaque;
+    struct slm_buf known_bytes;     /* see without_unknown_bytes() */
+    struct slm_merger merger;
+    struct slm_token_sink sink;
+    bool all_bytes; /* every byte has a token */
+};
+
+/* ------------------------------------------------------------------------------ pieces --- */
+
+/* A byte vocabulary that lacks a byte and an unknown token drops it, as the reference does. */
+static int without_unknown_bytes(struct encoder *e, const uint8_t **data, size_t *n)
+{
+    e->known_bytes.length = 0;
+    for (size_t i = 0; i < *n; i++)
+        if (e->text->bytes[(*data)[i]] != SLM_TEXT_NO_TOKEN)
+            slm_buf_byte(&e->known_bytes, (*data)[i]);
+    *data = e->known_bytes.data;
+    *n = e->known_bytes.length;
+    return slm_buf_ok(&e->known_bytes);
+}
+
+static int encode_piece(struct encoder *e, const uint8_t *data, size_t n)
+{
+    const struct slm_text *t = e->text;
+    if (!e->all_bytes) {
+        int rc = without_unknown_bytes(e, &data, &n);
+        if (rc < 0 || n == 0)
+            return rc;
+    }
+    if (n <= t->header->max_length) {
+        uint32_t token = slm_text_find(t, data, n, slm_text_hash(data, n));
+        if (token != SLM_TEXT_NO_TOKEN && (t->info[token] & SLM_INFO_WHOLE)) {
+            slm_sink_put(&e->sink, token);
+            return SLM_OK;
+        }
+    }
+    return slm_merge(&e->merger, data, n, &e->sink);
+}
+
+/* Cut where two bytes meet that meet in no token: no merge can reach across. Without a
+ * pre-tokenizer, this is what makes words of a text. */
+static int encode_cut(struct encoder *e, const uint8_t *data, size_t n)
+{
+    const uint8_t *cuts = e->text->cuts;
+    size_t begin = 0;
+    int rc = SLM_OK;
+    for (size_t i = 1; i < n && rc == SLM_OK; i++) {
+        uint32_t pair = (uint32_t)data[i - 1] << 8 | data[i];
+        if ((cuts[pair >> 3] >> (pair & 7) & 1) || (data[i] & 0xC0) == 0x80)
+            continue;
+        rc = encode_piece(e, data + begin, i - begin);
+        begin = i;
+    }
+    return rc == SLM_OK ? encode_piece(e, data + begin, n - begin) : rc;
+}
+
+/* Text without added tokens. first: at the start of the input. */
+static int encode_stretch(struct encoder *e, const uint8_t *data, size_t from, size_t to, bool first)
+{
+    struct slm_scan scan;
+    size_t begin, end;
+    int rc = SLM_OK;
+    if (e->late_steps) {
+        e->stretch.data = data + from;
+        e->stretch.length = to - from;
+        if ((rc = slm_normal_apply(e->text, &e->stretch, first, true)) < 0)
+            return rc;
+        data = e->stretch.data;
+        from = 0;
+        to = e->stretch.length;
+    }
+    slm_scan_start(&scan, e->text, data, from, to);
+    while (rc == SLM_OK && slm_scan_next(&scan, &begin, &end)) {
+        e->sink.after_unknown = false;
+        rc = e->text->cuts ? encode_cut(e, data + begin, end - begin)
+                           : encode_piece(e, data + begin, end - begin);
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------- segments --- */
+
+/* The opaque ranges as they lie in the segment input[begin..end). */
+static void mark_segment(struct encoder *e, size_t begin, size_t end)
+{
+    struct slm_marks *marks = &e->segment.marks;
+    marks->n = 0;
+    for (size_t i = 0; i < e->input.marks.n; i += 2) {
+        size_t from = e->input.marks.at[i], to = e->input.marks.at[i + 1];
+        from = from > begin ? from : begin;
+        to = to < end ? to : end;
+        if (from >= to)
+            continue;
+        marks->at[marks->n++] = (uint32_t)(from - begin);
+        marks->at[marks->n++] = (uint32_t)(to - begin);
+    }
+}
+
+/* Text without added tokens of the first kind. */
+static int encode_segment(struct encoder *e, size_t begin, size_t end)
+{
+    const struct slm_text *t = e->text;
+    struct slm_normal_text *segment = &e->segment;
+    if (begin == end)
+        return SLM_OK;
+    segment->data = e->input.data + begin;
+    segment->length = end - begin;
+    segment->marks.n = 0;
+    if (t->added[1])
+        mark_segment(e, begin, end);
+    int rc = slm_normal_apply(t, segment, begin == 0, false);
+    if (rc < 0)
+        return rc;
+    struct slm_added_search search = {
+        .text = t,
+        .table = t->added[1],
+        .special = (e->flags & SLM_TEXT_PARSE_SPECIAL) != 0,
+        .opaque = segment->marks.at,
+        .n_opaque = segment->marks.n / 2,
+    };
+    struct slm_added_match match;
+    size_t at = 0;
+    while (slm_added_next(&search, segment->data, segment->length, at, &match)) {
+        if ((rc = encode_stretch(e, segment->data, at, match.begin, begin + at == 0)) < 0)
+            return rc;
+        slm_sink_put(&e->sink, match.token);
+        at = match.end;
+    }
+    return encode_stretch(e, segment->data, at, segment->length, begin + at == 0);
+}
+
+static int encode_input(struct encoder *e)
+{
+    struct slm_added_search search = {
+        .text = e->text,
+        .table = e->text->added[0],
+        .special = (e->flags & SLM_TEXT_PARSE_SPECIAL) != 0,
+        .opaque = e->input.marks.at,
+        .n_opaque = e->input.marks.n / 2,
+    };
+    struct slm_added_match match;
+    size_t at = 0;
+    while (slm_added_next(&search, e->input.data, e->input.length, at, &match)) {
+        int rc = encode_segment(e, at, match.begin);
+        if (rc < 0)
+            return rc;
+        slm_sink_put(&e->sink, match.token);
+        at = match.end;
+    }
+    return encode_segment(e, at, e->input.length);
+}
+
+/* --------------------------------------------------------------------------------- all --- */
+
+static int prepare(struct encoder *e, const char *input, size_t n, const struct slm_range *opaque)
+{
+    e->input.data = (const uint8_t *)input;
+    e->input.length = n;
+    e->input.buffers[0].allocator = e->input.buffers[1].allocator = e->allocator;
+    e->segment.buffers[0].allocator = e->segment.buffers[1].allocator = e->allocator;
+    e->stretch.buffers[0].allocator = e->stretch.buffers[1].allocator = e->allocator;
+    for (uint32_t i = 0; i < e->text->n_normal; i++)
+        e->late_steps = e->late_steps || (e->text->normal[i].flags & SLM_NORMAL_LATE);
+    e->known_bytes.allocator = e->allocator;
+    e->all_bytes = true;
+    if (e->text->header->model == SLM_TEXT_BPE_BYTES &&
+        e->text->header->unknown == SLM_TEXT_NO_TOKEN)
+        for (int b = 0; b < 256; b++)
+            e->all_bytes = e->all_bytes && e->text->bytes[b] != SLM_TEXT_NO_TOKEN;
+    if (e->n_opaque > 0) {
+        e->marks = slm_alloc(e->allocator, e->n_opaque * 4 * sizeof(uint32_t));
+        if (!e->marks)
+            return SLM_ENOMEM;
+        for (size_t i = 0; i < e->n_opaque; i++) {
+            e->marks[2 * i] = opaque[i].begin;
+            e->marks[2 * i + 1] = opaque[i].end;
+        }
+        e->input.marks = (struct slm_marks){e->marks, e->n_opaque * 2};
+        e->segment.marks = (struct slm_marks){e->marks + e->n_opaque * 2, 0};
+    }
+    int rc = slm_normal_repair(&e->input);
+    return rc < 0 ? rc : slm_merger_init(&e->merger, e->text, e->allocator);
+}
+
+static int check(size_t n, const struct slm_range *opaque, size_t n_opaque)
+{
+    if (n > SLM_LIMIT_TEXT)
+        return slm_fail(SLM_ELIMIT, "text to tokenize: %zu bytes; the limit is %d", n,
+                        SLM_LIMIT_TEXT);
+    for (size_t i = 0; i < n_opaque; i++)
+        if (opaque[i].begin > opaque[i].end || opaque[i].end > n ||
+            (i > 0 && opaque[i].begin < opaque[i - 1].end))
+            return slm_fail(SLM_EINVAL, "text to tokenize: opaque range %zu is not in order", i);
+    return SLM_OK;
+}
+
+int64_t slm_text_encode(const struct slm_text *text, const char *input, size_t n, unsigned flags,
+                        const struct slm_range *opaque, size_t n_opaque, slm_token *out, size_t cap,
+                        const slm_allocator *a)
+{
+    struct encoder e = {.text = text, .allocator = a, .flags = flags, .n_opaque = n_opaque};
+    int rc = check(n, opaque, n_opaque);
+    if (rc < 0)
+        return rc;
+    e.sink = (struct slm_token_sink){.out = out, .capacity = cap};
+    for (uint32_t i = 0; (flags & SLM_TEXT_ADD_SPECIAL) && i < text->n_prefix; i++)
+        slm_sink_put(&e.sink, text->prefix[i]);
+    if (n > 0) {
+        rc = prepare(&e, input, n, opaque);
+        if (rc == SLM_OK)
+            rc = encode_input(&e);
+    }
+    for (uint32_t i = 0; (flags & SLM_TEXT_ADD_SPECIAL) && i < text->n_suffix; i++)
+        slm_sink_put(&e.sink, text->suffix[i]);
+    slm_merger_free(&e.merger);
+    slm_normal_free(&e.input);
+    slm_normal_free(&e.segment);
+    slm_normal_free(&e.stretch);
+    slm_buf_free(&e.known_bytes);
+    slm_free(a, e.marks, e.n_opaque * 4 * sizeof(uint32_t));
+    return rc < 0 ? rc : (int64_t)e.sink.n;
+}

@@ -1,0 +1,82 @@
+/*
+ * test_kernels.c - runs the checks for every tier that this machine has; with --bench it prints a
+ * table of speeds instead.
+ *
+ *     test_kernels [--bench]            SLM_TEST_SEED=0x... repeats a run
+ */
+#include "check/check.h"
+
+#include "base/bits.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct slot {
+    const char *name;
+    CMUnitTestFunction test;
+};
+
+static const struct slot slots[] = {
+    {"quantize", check_quantize},
+    {"quantize infinity and NaN", check_quantize_special},
+    {"rms_norm", check_rms_norm},
+    {"silu_mul", check_silu_mul},
+    {"rope", check_rope},
+    {"scale", check_scale},
+    {"exp", check_exp},
+    {"kv_store", check_kv_store},
+    {"attend", check_attend},
+    {"attend, alone or together", check_attend_alone},
+    {"attend_merge", check_attend_merge},
+    {"attention over spans", check_attention},
+};
+
+static const struct slot gemm_slots[] = {
+    {"shapes", check_gemm_shapes},
+    {"extremes", check_gemm_extremes},
+    {"OpenBLAS", check_gemm_blas},
+};
+
+static const uint32_t types[] = {SLM_TYPE_F32, SLM_TYPE_F16, SLM_TYPE_BF16,
+                                 SLM_TYPE_Q8,  SLM_TYPE_Q4,  SLM_TYPE_Q4A};
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+enum { MAX_TESTS = 32 * (COUNT(slots) + COUNT(types) * COUNT(gemm_slots)) };
+
+int main(int argc, char **argv)
+{
+    static struct check checks[MAX_TESTS];
+    static struct CMUnitTest tests[MAX_TESTS];
+    size_t n = 0;
+    uint64_t seed = random_start("test_kernels");
+    unsigned tiers = slm_kern_tiers();
+    if (argc == 2 && strcmp(argv[1], "--bench") == 0) {
+        bench_kernels(tiers, seed);
+        return 0;
+    }
+    for (unsigned tier = 1; tier && tier <= tiers; tier <<= 1) {
+        if (!(tiers & tier))
+            continue;
+        struct check check = {
+            .kern = slm_kern_select(tier), .c = slm_kern_select(SLM_CPU_C), .seed = seed};
+        for (size_t t = 0; t < COUNT(types); t++)
+            for (size_t i = 0; i < COUNT(gemm_slots); i++, n++) {
+                checks[n] = check;
+                checks[n].type = types[t];
+                snprintf(checks[n].name, sizeof checks[n].name, "%s: gemm %s, %s",
+                         slm_kern_name(tier), slm_quant(types[t])->name, gemm_slots[i].name);
+                tests[n].test_func = gemm_slots[i].test;
+            }
+        for (size_t i = 0; i < COUNT(slots); i++, n++) {
+            checks[n] = check;
+            snprintf(checks[n].name, sizeof checks[n].name, "%s: %s", slm_kern_name(tier),
+                     slots[i].name);
+            tests[n].test_func = slots[i].test;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        tests[i].name = checks[i].name;
+        tests[i].initial_state = &checks[i];
+    }
+    return _cmocka_run_group_tests("kernels", tests, n, NULL, NULL);
+}

@@ -1,0 +1,74 @@
+"""Quantized weights and 8-bit activations in PyTorch, as docs/numerics.md and docs/format.md have them.
+
+Every block of 32 weights of a row has a 16-bit scale (q4a: and a minimum); every block of 32
+activations is rounded to 8 bits before it meets them. Here both are multiplied out to float32 again:
+the sums are the same but for the order in which they round.
+"""
+import torch
+from torch import nn
+
+
+def blocks(x):
+    """[..., n] to [..., n / 32 rounded up][32], filled up with zeros."""
+    x = nn.functional.pad(x, (0, -x.shape[-1] % 32))
+    return x.view(*x.shape[:-1], -1, 32)
+
+
+def divide(a, b):
+    return torch.where(b == 0, torch.zeros_like(a), a / b)
+
+
+def q8(w):
+    scale = (w.abs().amax(-1, keepdim=True) / 127).half().float()
+    return divide(w, scale).round().clamp(-127, 127) * scale
+
+
+def q4(w):
+    extreme = w.gather(-1, w.abs().argmax(-1, keepdim=True))
+    scale = (extreme / -8).half().float()
+    return divide(w, scale).round().clamp(-8, 7) * scale
+
+
+def q4a(w):
+    low, high = w.amin(-1, keepdim=True), w.amax(-1, keepdim=True)
+    scale, low = ((high - low) / 15).half().float(), low.half().float()
+    return divide(w - low, scale).round().clamp(0, 15) * scale + low
+
+
+class Quantized(nn.Module):
+    """A linear layer with quantized weights that reads quantized activations."""
+
+    def __init__(self, weight, bias, quantizer):
+        super().__init__()
+        self.weight, self.bias = quantizer(blocks(weight)).flatten(-2), bias
+        self.doubts = []  # for each row, how close an activation came to the middle between integers
+
+    def forward(self, x):
+        x = blocks(x)
+        scale = x.abs().amax(-1, keepdim=True) / 127
+        steps = divide(x, scale)
+        self.doubts += (steps - steps.floor() - 0.5).abs().flatten(-2).amin(-1).flatten().tolist()
+        return nn.functional.linear((steps.round() * scale).flatten(-2), self.weight, self.bias)
+
+
+def quantize(model, quantizer):
+    """All matrices of a LLaMA, in place. The embedding is looked up, not multiplied: what comes out of
+    it keeps its digits."""
+    with torch.no_grad():
+        embedding = model.model.embed_tokens
+        columns = embedding.weight.shape[1]
+        model.lm_head = Quantized(model.lm_head.weight.data, None, quantizer)
+        embedding.weight = nn.Parameter(quantizer(blocks(embedding.weight.data)).flatten(-2)[:, :columns].clone())
+        for layer in model.model.layers:
+            for part in layer.self_attn, layer.mlp:
+                for name, child in list(part.named_children()):
+                    if isinstance(child, nn.Linear):
+                        setattr(part, name, Quantized(child.weight.data, child.bias, quantizer))
+
+
+def certain_rows(model, most, doubt=5e-5):
+    """After a text: how many of its first rows, at most `most`, have no activation that a different
+    order of summation could round to another integer. (Later rows read the ones before them.)"""
+    layers = [m.doubts for m in model.modules() if isinstance(m, Quantized)]
+    rows = [min(doubts) for doubts in zip(*layers)]
+    return next((i for i, least in enumerate(rows[:most]) if least < doubt), most)

@@ -1,0 +1,456 @@
+/*
+ * test_models.c - every kind of model that can be converted, against PyTorch.
+ *
+ * Each folder of tests/data/golden holds a tiny random model as published ones look, a text of
+ * random tokens, and the logits that transformers computes (make_models.py). Converted to f32, ours
+ * must be the same within 2e-4; they have a standard deviation of 1.5.
+ *
+ * A comparison is worth what it notices. So the second half of this file changes one thing at a
+ * time in a model, a number of its configuration or a tensor, and requires that the comparison
+ * fails by far, or that the conversion refuses the model.
+ */
+#include "golden/golden.h"
+
+#include "base/json.h"
+
+#include <dirent.h>
+
+enum { N_MODELS = 21 }; /* so that an empty folder is no success */
+
+static const double CLOSE = 2e-4;
+static const double FAR = 2e-3; /* what a changed model must differ by */
+
+static char folder[] = "/tmp/slm-golden-XXXXXX";
+static char model_path[PATH_SIZE];
+static char changed[PATH_SIZE]; /* a folder with a changed model */
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(model_path, sizeof model_path, "%s/model.slm", folder);
+    snprintf(changed, sizeof changed, "%s/changed", folder);
+    return mkdir(changed, 0700);
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink(model_path);
+    return rmdir(changed) || rmdir(folder);
+}
+
+/* ------------------------------------------------------------------------- models --- */
+
+struct model {
+    char name[64];    /* its folder */
+    char folder[128]; /* "golden/<name>" */
+    char path[PATH_SIZE];
+    struct golden golden;
+};
+
+static slm_json_node config_of(const struct model *m, struct slm_json **json, const char *key)
+{
+    char path[PATH_SIZE];
+    size_t n;
+    data_path(path, m->folder, "config.json");
+    char *text = read_data(path, &n);
+    assert_int_equal(slm_json_parse(json, text, n, NULL), SLM_OK);
+    free(text);
+    return slm_json_get(*json, 0, key);
+}
+
+static void open_model(struct model *m, const char *name)
+{
+    struct slm_json *json;
+    snprintf(m->name, sizeof m->name, "%s", name);
+    snprintf(m->folder, sizeof m->folder, "golden/%s", m->name);
+    data_path(m->path, m->folder, "");
+    slm_json_node vocab = config_of(m, &json, "vocab_size");
+    golden_load(&m->golden, m->folder, (size_t)slm_json_number(json, vocab, 0));
+    slm_json_free(json);
+}
+
+static void close_model(struct model *m)
+{
+    golden_free(&m->golden);
+}
+
+static int visible(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+/* Names of all models, in order; n of them. Free each, and the array. */
+static struct dirent **list_models(int *n)
+{
+    char path[PATH_SIZE];
+    struct dirent **names;
+    data_path(path, "golden", "");
+    *n = scandir(path, &names, visible, alphasort);
+    assert_true(*n >= N_MODELS);
+    return names;
+}
+
+/* In two pieces, so that the second attends to pages of the first. */
+static struct difference measure(const struct model *m, double margin)
+{
+    float *ours = evaluate(model_path, &m->golden, m->golden.n * 3 / 5, SLM_KV_F32);
+    struct difference d = compare(&m->golden, ours, margin);
+    free(ours);
+    return d;
+}
+
+static void for_each_model(void (*check)(const struct model *m))
+{
+    int n;
+    struct dirent **names = list_models(&n);
+    for (int i = 0; i < n; i++) {
+        struct model m;
+        open_model(&m, names[i]->d_name);
+        check(&m);
+        close_model(&m);
+        free(names[i]);
+    }
+    free(names);
+}
+
+static void check_f32(const struct model *m)
+{
+    convert(m->path, model_path, "f32");
+    struct difference d = measure(m, 1e-3);
+    print_message("%-22s f32: largest difference %.2g\n", m->name, d.largest);
+    if (!(d.largest < CLOSE) || d.other_top != 0)
+        fail_msg("%s: largest difference %g, first choice differs at %zu positions", m->name,
+                 d.largest, d.other_top);
+}
+
+static void logits_equal_pytorch(void **state)
+{
+    (void)state;
+    for_each_model(check_f32);
+}
+
+/* Where PyTorch rounds weights and activations to 8 bits as well, it gets our logits. On the whole
+ * text the two part, since a last bit decides how an activation is rounded: there, the first choice
+ * stays where it was clear. (PyTorch's own changes at margins up to 0.18, and its logits by up to
+ * 1; random models amplify what trained ones don't.) */
+static void check_q8(const struct model *m)
+{
+    char path[PATH_SIZE];
+    size_t length;
+    data_path(path, m->folder, "logits.q8.f32");
+    struct golden first = {.ids = m->golden.ids, .n_vocab = m->golden.n_vocab};
+    first.logits = (float *)(void *)read_data(path, &length);
+    first.n = first.n_rows = length / (first.n_vocab * sizeof(float));
+    assert_true(first.n >= 4);
+
+    convert(m->path, model_path, "q8");
+    float *ours = evaluate(model_path, &first, 0, SLM_KV_F32);
+    struct difference d = compare(&first, ours, 0.01), all = measure(m, 0.3);
+    free(ours);
+    free(first.logits);
+    print_message("%-22s q8: largest difference %.2g; to f32: %.2g, mean KL %.2g, "
+                  "%zu of %zu choices clear\n",
+                  m->name, d.largest, all.largest, all.mean_kl, all.n_decided, m->golden.n_rows);
+    if (!(d.largest < CLOSE) || d.other_top != 0)
+        fail_msg("%s: largest difference at %zu positions %g", m->name, first.n, d.largest);
+    if (!(all.mean_kl < 1e-2) || all.other_top != 0)
+        fail_msg("%s: mean KL %g, first choice differs at %zu positions", m->name, all.mean_kl,
+                 all.other_top);
+}
+
+static void eight_bit_weights_equal_pytorch(void **state)
+{
+    (void)state;
+    for_each_model(check_q8);
+}
+
+/* ------------------------------------------------------------------------ changes --- */
+
+/* Everything of the model but one file, as links. */
+static void link_files(const struct model *m, const char *but)
+{
+    DIR *dir = opendir(m->path);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));) {
+        char from[PATH_SIZE], to[PATH_SIZE];
+        if (!visible(e) || strcmp(e->d_name, but) == 0)
+            continue;
+        assert_true(snprintf(from, sizeof from, "%s/%s", m->path, e->d_name) < PATH_SIZE);
+        assert_true(snprintf(to, sizeof to, "%s/%s", changed, e->d_name) < PATH_SIZE);
+        assert_int_equal(symlink(from, to), 0);
+    }
+    closedir(dir);
+}
+
+static void empty_changed(void)
+{
+    DIR *dir = opendir(changed);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));)
+        if (visible(e)) {
+            char path[PATH_SIZE];
+            assert_true(snprintf(path, sizeof path, "%s/%s", changed, e->d_name) < PATH_SIZE);
+            assert_int_equal(unlink(path), 0);
+        }
+    closedir(dir);
+}
+
+/* What the changed model gives: a code of slm_convert(), or the difference in *largest. */
+static int try_changed(const struct model *m, double *largest)
+{
+    slm_convert_options options = {.size = sizeof options, .type = "f32"};
+    int code = slm_convert(changed, model_path, &options);
+    *largest = code == SLM_OK ? measure(m, 0).largest : 0;
+    return code;
+}
+
+/* `text` with its only `find` replaced. Free it. */
+static char *replaced(char *text, const char *find, const char *replace)
+{
+    char *at = strstr(text, find);
+    if (!at || strstr(at + 1, find))
+        fail_msg("config.json has '%s' %s", find, at ? "twice" : "not at all");
+    char *out = malloc(strlen(text) + strlen(replace) + 1);
+    assert_non_null(out);
+    sprintf(out, "%.*s%s%s", (int)(at - text), text, replace, at + strlen(find));
+    free(text);
+    return out;
+}
+
+/* A change of config.json, in up to three places. */
+struct change {
+    const char *model;
+    enum { DIFFERS, REFUSED } what;
+    const char *edits[6]; /* find, replace... */
+};
+
+static const struct change changes[] = {
+    /* Shape. What the tensors contradict is refused; where they fit both ways, numbers tell. */
+    {"llama-untied", REFUSED, {"_layers\": 3", "_layers\": 2"}},
+    {"llama-untied", REFUSED, {"_layers\": 3", "_layers\": 4"}},
+    {"llama-untied", REFUSED, {"attention_heads\": 5", "attention_heads\": 10"}},
+    {"llama-untied", REFUSED, {"_value_heads\": 1", "_value_heads\": 5"}},
+    {"llama-untied", REFUSED, {"\"num_key_value_heads\": 1,", ""}},
+    {"llama-untied", REFUSED, {"intermediate_size\": 52", "intermediate_size\": 51"}},
+    {"llama-untied", REFUSED, {"hidden_size\": 40", "hidden_size\": 80"}},
+    {"llama-untied", REFUSED, {"vocab_size\": 259", "vocab_size\": 258"}},
+    {"llama-untied", REFUSED, {"\"silu\"", "\"gelu\""}},
+    {"llama-untied", DIFFERS, {"embeddings\": false", "embeddings\": true"}},
+    {"llama-tied-f16", REFUSED, {"embeddings\": true", "embeddings\": false"}},
+    {"llama-tied-f16",
+     DIFFERS,
+     {"attention_heads\": 2", "attention_heads\": 4", "_value_heads\": 2", "_value_heads\": 4"}},
+    {"llama-head-dim",
+     DIFFERS,
+     {"head_dim\": 40", "head_dim\": 20", "attention_heads\": 3", "attention_heads\": 6",
+      "_value_heads\": 1", "_value_heads\": 2"}},
+    {"llama-head-dim", REFUSED, {"\"head_dim\": 40,", ""}},
+    {"llama-sharded",
+     DIFFERS,
+     {"head_dim\": 8", "head_dim\": 16", "attention_heads\": 6", "attention_heads\": 3",
+      "_value_heads\": 2", "_value_heads\": 1"}},
+
+    /* Biases: a tensor that the configuration does not know, or one that is missing. */
+    {"llama-biases", REFUSED, {"attention_bias\": true", "attention_bias\": false"}},
+    {"llama-biases", REFUSED, {"mlp_bias\": true", "mlp_bias\": false"}},
+    {"llama-head-dim", REFUSED, {"\"attention_bias\": true,", ""}},
+    {"llama-biases", REFUSED, {"\"LlamaForCausalLM\"", "\"Qwen2ForCausalLM\""}},
+    {"qwen2", REFUSED, {"\"Qwen2ForCausalLM\"", "\"LlamaForCausalLM\""}},
+    {"mistral-full", REFUSED, {"\"MistralForCausalLM\"", "\"Qwen2ForCausalLM\""}},
+
+    /* Epsilon. */
+    {"llama-untied", DIFFERS, {"eps\": 1e-05", "eps\": 1e-06"}},
+    {"llama-f32", DIFFERS, {"eps\": 1e-06", "eps\": 1e-05"}},
+    {"llama-biases", DIFFERS, {"eps\": 1e-05", "eps\": 2e-05"}},
+    {"qwen2", DIFFERS, {"eps\": 1e-06", "eps\": 1e-05"}},
+    {"mistral-full", DIFFERS, {"eps\": 1e-05", "eps\": 1e-06"}},
+
+    /* RoPE's base, at the top and inside rope_parameters. */
+    {"llama-untied", DIFFERS, {"theta\": 10000.0", "theta\": 9900.0"}},
+    {"llama-tied-f16", DIFFERS, {"theta\": 1000000.0", "theta\": 950000.0"}},
+    {"llama-tied-f16", DIFFERS, {",\n    \"rope_theta\": 1000000.0", ""}},
+    {"llama-long", DIFFERS, {"theta\": 500000.0", "theta\": 499000.0"}},
+    {"qwen2", DIFFERS, {"theta\": 1000000.0", "theta\": 950000.0"}},
+    {"mistral-full", DIFFERS, {"theta\": 1000000.0", "theta\": 950000.0"}},
+    {"yarn-old", DIFFERS, {"theta\": 300.0", "theta\": 310.0"}},
+    {"yarn-mscale", DIFFERS, {"theta\": 500.0", "theta\": 510.0"}},
+    {"dynamic-new", DIFFERS, {"theta\": 5000.0", "theta\": 5100.0"}},
+    {"llama3-new", DIFFERS, {"theta\": 500000.0", "theta\": 490000.0"}},
+
+    /* Its scaling. */
+    {"linear-old", DIFFERS, {"factor\": 2.5", "factor\": 2.6"}},
+    {"linear-old", DIFFERS, {"\"linear\"", "\"default\""}},
+    {"linear-old", DIFFERS, {"\"linear\"", "\"dynamic\""}},
+    {"linear-old", REFUSED, {"\"linear\"", "\"longrope\""}},
+    {"linear-old", REFUSED, {"\"factor\": 2.5,", ""}},
+    {"linear-new", DIFFERS, {"factor\": 4.0", "factor\": 4.1"}},
+    {"linear-new", DIFFERS, {"\"linear\"", "\"default\""}},
+    {"dynamic-old", DIFFERS, {"factor\": 3.0", "factor\": 3.1"}},
+    {"dynamic-old", DIFFERS, {"position_embeddings\": 20", "position_embeddings\": 21"}},
+    {"dynamic-old", DIFFERS, {"\"dynamic\"", "\"default\""}},
+    {"dynamic-new", DIFFERS, {"factor\": 2.0", "factor\": 2.1"}},
+    {"dynamic-new", DIFFERS, {"position_embeddings\": 32", "position_embeddings\": 33"}},
+    {"dynamic-new", DIFFERS, {"\"dynamic\"", "\"linear\""}},
+    {"yarn-old", DIFFERS, {"\"factor\": 4.0", "\"factor\": 4.1"}},
+    {"yarn-old", DIFFERS, {"embeddings\": 16", "embeddings\": 32"}},
+    {"yarn-old", DIFFERS, {"\"yarn\"", "\"linear\""}},
+    {"yarn-mscale", DIFFERS, {"\"factor\": 8.0", "\"factor\": 8.1"}},
+    {"yarn-mscale", DIFFERS, {"embeddings\": 32", "embeddings\": 48"}},
+    {"yarn-mscale", DIFFERS, {"mscale\": 1.0", "mscale\": 0.99"}},
+    {"yarn-mscale", DIFFERS, {"\"mscale\": 1.0,", ""}},
+    {"yarn-mscale", DIFFERS, {"all_dim\": 0.6", "all_dim\": 0.61"}},
+    {"yarn-mscale", DIFFERS, {"fast\": 2.0", "fast\": 1.5"}},
+    {"yarn-mscale", DIFFERS, {"\"beta_fast\": 2.0,", ""}},
+    {"yarn-mscale", DIFFERS, {"slow\": 0.5", "slow\": 0.25"}},
+    {"yarn-attention-factor", DIFFERS, {"attention_factor\": 1.25", "attention_factor\": 1.24"}},
+    {"yarn-attention-factor", DIFFERS, {"\"attention_factor\": 1.25,", ""}},
+    {"yarn-attention-factor", DIFFERS, {"truncate\": false", "truncate\": true"}},
+    {"llama3-old", DIFFERS, {"\"factor\": 8.0", "\"factor\": 8.2"}},
+    {"llama3-old", DIFFERS, {"low_freq_factor\": 1.0", "low_freq_factor\": 1.1"}},
+    {"llama3-old", DIFFERS, {"high_freq_factor\": 4.0", "high_freq_factor\": 4.2"}},
+    {"llama3-old", DIFFERS, {"embeddings\": 64", "embeddings\": 66"}},
+    {"llama3-old", DIFFERS, {"\"llama3\"", "\"default\""}},
+    {"llama3-old", REFUSED, {"\"low_freq_factor\": 1.0,", ""}},
+    {"llama3-new", DIFFERS, {"\"factor\": 4.0", "\"factor\": 4.1"}},
+    {"llama3-new", DIFFERS, {"low_freq_factor\": 1.5", "low_freq_factor\": 1.4"}},
+    {"llama3-new", DIFFERS, {"high_freq_factor\": 5.0", "high_freq_factor\": 4.8"}},
+    {"llama3-new", DIFFERS, {"embeddings\": 48", "embeddings\": 50"}},
+
+    /* Windows. */
+    {"mistral-window", DIFFERS, {"window\": 17", "window\": 18"}},
+    {"mistral-window", DIFFERS, {"window\": 17", "window\": 16"}},
+    {"mistral-window", DIFFERS, {"window\": 17", "window\": null"}},
+    {"mistral-window", DIFFERS, {"\"sliding_window\": 17,", ""}},
+    {"mistral-window", DIFFERS, {"\"MistralForCausalLM\"", "\"LlamaForCausalLM\""}},
+    {"mistral-full", DIFFERS, {"window\": null", "window\": 47"}},
+    {"qwen2", DIFFERS, {"use_sliding_window\": false", "use_sliding_window\": true"}},
+    {"qwen2-late-window", DIFFERS, {"window_layers\": 1", "window_layers\": 0"}},
+    {"qwen2-late-window", DIFFERS, {"window_layers\": 1", "window_layers\": 2"}},
+    {"qwen2-late-window", DIFFERS, {"\"max_window_layers\": 1,", ""}},
+    {"qwen2-late-window", DIFFERS, {"sliding_window\": 16", "sliding_window\": 17"}},
+    {"qwen2-late-window", DIFFERS, {"use_sliding_window\": true", "use_sliding_window\": false"}},
+    {"qwen2-layer-types", DIFFERS, {"\"full_attention\"", "\"sliding_attention\""}},
+    {"qwen2-layer-types", REFUSED, {"\"full_attention\",", ""}},
+    {"qwen2-layer-types", REFUSED, {"\"full_attention\"", "\"chunked_attention\""}},
+};
+
+/* What the comparison sees of one change, as a line; false when that is not enough. */
+static bool try_change(const struct change *c)
+{
+    struct model m;
+    size_t n;
+    double largest;
+    char path[PATH_SIZE];
+    open_model(&m, c->model);
+    data_path(path, m.folder, "config.json");
+    char *text = read_data(path, &n);
+    for (int i = 0; i < 6 && c->edits[i]; i += 2)
+        text = replaced(text, c->edits[i], c->edits[i + 1]);
+    link_files(&m, "config.json");
+    assert_true(snprintf(path, sizeof path, "%s/config.json", changed) < PATH_SIZE);
+    write_data(path, text, strlen(text));
+    int code = try_changed(&m, &largest);
+    bool good = c->what == REFUSED ? code < 0 : code == SLM_OK && largest > FAR;
+    print_message("%s %-22s %s -> %s: ", good ? "  " : "!!", c->model, c->edits[0], c->edits[1]);
+    if (code < 0)
+        print_message("%s\n", slm_convert_last_error());
+    else
+        print_message("%.2g\n", largest);
+    empty_changed();
+    free(text);
+    close_model(&m);
+    return good;
+}
+
+static void changed_configurations_are_noticed(void **state)
+{
+    (void)state;
+    size_t missed = 0;
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++)
+        missed += !try_change(&changes[i]);
+    if (missed)
+        fail_msg("%zu changes went unnoticed", missed);
+}
+
+/* ------------------------------------------------------------------------ tensors --- */
+
+/* The model with the bytes [begin, end) of its file set to zero. */
+static void zero_bytes(const struct model *m, size_t begin, size_t end)
+{
+    char path[PATH_SIZE];
+    size_t n;
+    data_path(path, m->folder, "model.safetensors");
+    char *data = read_data(path, &n);
+    assert_true(begin < end && end <= n);
+    memset(data + begin, 0, end - begin);
+    link_files(m, "model.safetensors");
+    assert_true(snprintf(path, sizeof path, "%s/model.safetensors", changed) < PATH_SIZE);
+    write_data(path, data, n);
+    free(data);
+}
+
+/* Set each tensor to zero in turn: none may be without effect. */
+static void check_tensors(const char *name)
+{
+    struct model m;
+    char path[PATH_SIZE];
+    size_t n, tried = 0, missed = 0;
+    struct slm_json *header;
+    open_model(&m, name);
+    data_path(path, m.folder, "model.safetensors");
+    char *data = read_data(path, &n);
+    uint64_t length;
+    memcpy(&length, data, sizeof length);
+    assert_int_equal(slm_json_parse(&header, data + 8, length, NULL), SLM_OK);
+    free(data);
+
+    slm_json_node tensor = slm_json_first(header, 0);
+    for (; tensor >= 0; tensor = slm_json_next(header, tensor)) {
+        const char *key = slm_json_key(header, tensor, NULL);
+        slm_json_node offsets = slm_json_get(header, tensor, "data_offsets");
+        if (offsets < 0 || strstr(key, "inv_freq")) /* metadata; a buffer that nobody reads */
+            continue;
+        size_t start = 8 + length;
+        zero_bytes(&m, start + (size_t)slm_json_number(header, slm_json_at(header, offsets, 0), 0),
+                   start + (size_t)slm_json_number(header, slm_json_at(header, offsets, 1), 0));
+        double largest;
+        if (try_changed(&m, &largest) != SLM_OK)
+            fail_msg("%s: %s", name, slm_convert_last_error());
+        empty_changed();
+        if (!(largest > FAR))
+            print_message("!! %s: %s set to zero changes logits by %.2g\n", name, key, largest);
+        missed += !(largest > FAR);
+        tried++;
+    }
+    print_message("%-22s each of %zu tensors matters\n", name, tried);
+    slm_json_free(header);
+    close_model(&m);
+    assert_int_equal(missed, 0);
+    assert_true(tried >= 20);
+}
+
+static void every_tensor_matters(void **state)
+{
+    (void)state;
+    check_tensors("llama-untied");
+    check_tensors("llama-tied-f16");
+    check_tensors("llama-biases");
+    check_tensors("llama-head-dim");
+    check_tensors("mistral-window");
+    check_tensors("qwen2");
+    check_tensors("qwen2-layer-types");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logits_equal_pytorch),
+        cmocka_unit_test(eight_bit_weights_equal_pytorch),
+        cmocka_unit_test(changed_configurations_are_noticed),
+        cmocka_unit_test(every_tensor_matters),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

@@ -1,0 +1,335 @@
+"""A reader of .slm files in plain Python, written from docs/format.md and from nothing else.
+
+It is the proof that the page is complete: test_format.py compares every weight that it finds with
+what the library finds. Clarity first; it takes a second for a megabyte.
+
+    from slm_reader import File
+    f = File(open("model.slm", "rb").read())
+    f.traits["dim"], f.layers[0]["n_heads"], f.metadata["name"]
+    for t in f.tensors:
+        t.name, t.layer, t.type, t.rows, t.cols
+        f.row(t, 0)  # list of float
+"""
+
+import struct
+from collections import namedtuple
+
+MAGIC = b"\x89SLM\r\n\x1a\n"
+NONE = 0xFFFFFFFF
+TRAITS, TOKENIZER, TEMPLATE, METADATA, TENSORS, DATA = range(1, 7)
+NEEDED_SECTIONS = (TRAITS, TENSORS, DATA)
+
+# number: (name, bytes of a tile)
+TYPES = {0: ("f32", 2048), 1: ("f16", 1024), 2: ("bf16", 1024),
+         8: ("q8", 544), 16: ("q4", 288), 17: ("q4a", 320)}
+
+# number: (name, belongs to, is a matrix, is needed, rows, cols); see shape_of()
+ROLES = {
+    1: ("embedding", "model", True, True, "V", "D"),
+    2: ("head", "model", True, False, "V", "D"),
+    3: ("head_bias", "model", False, False, 1, "V"),
+    4: ("final_norm", "model", False, True, 1, "D"),
+    5: ("rope_frequencies", "rope", False, True, 1, "R"),
+    16: ("attn_norm", "layer", False, True, 1, "D"),
+    17: ("attn_q", "layer", True, True, "H", "D"),
+    18: ("attn_k", "layer", True, True, "K", "D"),
+    19: ("attn_v", "layer", True, True, "K", "D"),
+    20: ("attn_out", "layer", True, True, "D", "H"),
+    21: ("attn_q_bias", "layer", False, False, 1, "H"),
+    22: ("attn_k_bias", "layer", False, False, 1, "K"),
+    23: ("attn_v_bias", "layer", False, False, 1, "K"),
+    24: ("attn_out_bias", "layer", False, False, 1, "D"),
+    48: ("ffn_norm", "layer", False, True, 1, "D"),
+    49: ("ffn_gate", "layer", True, True, "F", "D"),
+    50: ("ffn_up", "layer", True, True, "F", "D"),
+    51: ("ffn_down", "layer", True, True, "D", "F"),
+    52: ("ffn_gate_bias", "layer", False, False, 1, "F"),
+    53: ("ffn_up_bias", "layer", False, False, 1, "F"),
+    54: ("ffn_down_bias", "layer", False, False, 1, "D"),
+}
+
+MODEL_FIELDS = ("<4IIfIIIIfff76s", ("n_layers", "dim", "n_vocab", "max_context", "norm", "norm_eps",
+                                    "position", "n_ropes", "ffn", "activation", "embedding_scale",
+                                    "residual_scale", "logit_scale", "reserved"))
+LAYER_FIELDS = ("<6If20s", ("n_heads", "n_kv_heads", "head_dim", "ffn_dim", "window", "rope",
+                            "attention_scale", "reserved"))
+ROPE_FIELDS = ("<2I3fI24s", ("dims", "scaling", "magnitude", "base", "factor", "original_context",
+                             "reserved"))
+
+Tensor = namedtuple("Tensor", "name layer type rows cols offset length hash matrix")
+
+
+class Damaged(Exception):
+    """The file is not a .slm that this reader understands."""
+
+
+def need(condition, message):
+    if not condition:
+        raise Damaged(message)
+
+
+# ------------------------------------------------------------------------------- XXH64 ---
+
+P1, P2, P3, P4, P5 = (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9,
+                      0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
+M64 = (1 << 64) - 1
+
+
+def _rotate(x, n):
+    return (x << n | x >> (64 - n)) & M64
+
+
+def _round(accumulator, lane):
+    return _rotate((accumulator + lane * P2) & M64, 31) * P1 & M64
+
+
+def xxh64(data):
+    n, at = len(data), 0
+    if n >= 32:
+        lanes = [(P1 + P2) & M64, P2, 0, -P1 & M64]
+        for at in range(0, n - 31, 32):
+            lanes = [_round(a, b) for a, b in zip(lanes, struct.unpack_from("<4Q", data, at))]
+        at = n // 32 * 32
+        h = sum(_rotate(a, r) for a, r in zip(lanes, (1, 7, 12, 18))) & M64
+        for a in lanes:
+            h = ((h ^ _round(0, a)) * P1 + P4) & M64
+    else:
+        h = P5
+    h = (h + n) & M64
+    while n - at >= 8:
+        (lane,) = struct.unpack_from("<Q", data, at)
+        h = (_rotate(h ^ _round(0, lane), 27) * P1 + P4) & M64
+        at += 8
+    if n - at >= 4:
+        (lane,) = struct.unpack_from("<I", data, at)
+        h = (_rotate(h ^ lane * P1 & M64, 23) * P2 + P3) & M64
+        at += 4
+    for byte in data[at:]:
+        h = _rotate(h ^ byte * P5 & M64, 11) * P1 & M64
+    h = (h ^ h >> 33) * P2 & M64
+    h = (h ^ h >> 29) * P3 & M64
+    return h ^ h >> 32
+
+
+# ------------------------------------------------------------------------------ numbers ---
+
+def f32(x):
+    """x rounded to binary32, nearest even."""
+    return struct.unpack("<f", struct.pack("<f", x))[0]
+
+
+def bf16(bits):
+    return struct.unpack("<f", struct.pack("<I", bits << 16))[0]
+
+
+def up64(n):
+    return (n + 63) // 64 * 64
+
+
+def shape_of(role, layer, traits, layers, ropes):
+    """(rows, cols) that the traits ask for, or None where there is no such tensor."""
+    name, owner, _, _, rows, cols = ROLES[role]
+    extents = {1: 1, "D": traits["dim"], "V": traits["n_vocab"]}
+    if owner == "model":
+        if layer != NONE:
+            return None
+    elif owner == "rope":
+        if layer >= len(ropes):
+            return None
+        extents["R"] = ropes[layer]["dims"] // 2
+    else:
+        if layer >= len(layers):
+            return None
+        l = layers[layer]
+        extents.update(H=l["n_heads"] * l["head_dim"], K=l["n_kv_heads"] * l["head_dim"],
+                       F=l["ffn_dim"])
+    return extents[rows], extents[cols]
+
+
+def length_of(matrix, type_number, rows, cols):
+    if not matrix:
+        return 4 * cols
+    return (rows + 15) // 16 * ((cols + 31) // 32) * TYPES[type_number][1]
+
+
+# --------------------------------------------------------------------------------- file ---
+
+class File:
+    def __init__(self, data):
+        self.data = data
+        self.sections = {}    # kind: (offset, length), the known ones
+        self.directory = []   # (kind, offset, length, hash), all
+        self._read_directory()
+        self._read_traits()
+        self._read_tensors()
+        self._read_texts()
+
+    def _read_directory(self):
+        data = self.data
+        need(len(data) >= 64, "shorter than a header")
+        magic, major, minor, count, length, stored, reserved = struct.unpack_from("<8sHHIQQ32s", data)
+        need(magic == MAGIC, "no .slm file")
+        need(major == 1, f"format version {major}.{minor}")
+        need(length == len(data), f"the header says {length} bytes, there are {len(data)}")
+        need(1 <= count <= 64 and 64 + 32 * count <= len(data), "directory")
+        front = data[:24] + bytes(8) + data[32:64 + 32 * count]
+        need(xxh64(front) == stored, "checksum of the directory")
+        need(not any(reserved), "reserved bytes of the header")
+        self.version = (major, minor)
+        end = 64 + 32 * count
+        for i in range(count):
+            kind, zero, offset, size, stored = struct.unpack_from("<IIQQQ", data, 64 + 32 * i)
+            need(zero == 0 and offset % 64 == 0 and offset >= end, f"section {i}")
+            end = offset + size
+            need(end <= len(data), f"section {i} exceeds the file")
+            self.directory.append((kind, offset, size, stored))
+            if TRAITS <= kind <= DATA:
+                need(kind not in self.sections and size > 0, f"section {kind} twice or empty")
+                self.sections[kind] = (offset, size)
+                if kind in (TRAITS, TEMPLATE, METADATA, TENSORS):
+                    need(xxh64(data[offset:end]) == stored, f"checksum of section {kind}")
+        for kind in NEEDED_SECTIONS:
+            need(kind in self.sections, f"section {kind} is missing")
+
+    def _section(self, kind):
+        offset, length = self.sections[kind]
+        return self.data[offset:offset + length]
+
+    def _read_traits(self):
+        section = self._section(TRAITS)
+
+        def record(fields, at):
+            layout, names = fields
+            need(at + struct.calcsize(layout) <= len(section), "traits are too short")
+            r = dict(zip(names, struct.unpack_from(layout, section, at)))
+            need(not any(r.pop("reserved")), f"reserved bytes of the traits at {at}")
+            return r
+
+        t = self.traits = record(MODEL_FIELDS, 0)
+        need(len(section) == 128 + 48 * t["n_layers"] + 48 * t["n_ropes"], "length of the traits")
+        self.layers = [record(LAYER_FIELDS, 128 + 48 * i) for i in range(t["n_layers"])]
+        first_rope = 128 + 48 * t["n_layers"]
+        self.ropes = [record(ROPE_FIELDS, first_rope + 48 * i) for i in range(t["n_ropes"])]
+        for layer in self.layers:
+            need(layer["n_kv_heads"] and layer["n_heads"] % layer["n_kv_heads"] == 0, "heads")
+            need(layer["rope"] == NONE or layer["rope"] < len(self.ropes), "rope of a layer")
+
+    def _read_tensors(self):
+        section = self._section(TENSORS)
+        data_offset, data_length = self.sections[DATA]
+        need(len(section) % 64 == 0 and data_length % 64 == 0, "length of tensors or data")
+        self.tensors, seen, place = [], set(), data_offset
+        for at in range(0, len(section), 64):
+            role, layer, type_number, rows, cols, zero, offset, length, stored, zero1, zero2 = \
+                struct.unpack_from("<6I5Q", section, at)
+            what = f"tensor {at // 64}"
+            need(zero == zero1 == zero2 == 0, what + ": reserved")
+            need(role in ROLES and type_number in TYPES, what + ": role or type")
+            name, _, matrix, _, _, _ = ROLES[role]
+            need(matrix or type_number == 0, what + ": a vector is f32")
+            need((role, layer) not in seen, what + ": twice")
+            seen.add((role, layer))
+            need((rows, cols) == shape_of(role, layer, self.traits, self.layers, self.ropes),
+                 what + ": shape")
+            need(length == length_of(matrix, type_number, rows, cols), what + ": length")
+            need(offset == place and offset + length <= data_offset + data_length, what + ": place")
+            place = up64(offset + length)
+            self.tensors.append(Tensor(name, None if layer == NONE else layer,
+                                       TYPES[type_number][0], rows, cols, offset, length, stored,
+                                       matrix))
+        need(place == data_offset + data_length, "data ends elsewhere")
+        for role, (name, owner, _, needed, _, _) in ROLES.items():
+            count = {"layer": len(self.layers), "rope": len(self.ropes)}.get(owner)
+            wanted = [NONE] if owner == "model" else range(count)
+            need(not needed or all((role, i) in seen for i in wanted), f"{name} is missing")
+
+    def _read_texts(self):
+        self.template, self.metadata = None, {}
+        if TEMPLATE in self.sections:
+            self.template = self._section(TEMPLATE).decode("utf-8")
+        if METADATA not in self.sections:
+            return
+        section = self._section(METADATA)
+        count, zero = struct.unpack_from("<II", section)
+        need(zero == 0, "metadata")
+        at = 8
+        for _ in range(count):
+            k, v = struct.unpack_from("<II", section, at)
+            key, value = section[at + 8:at + 9 + k], section[at + 9 + k:at + 10 + k + v]
+            need(len(value) == v + 1 and key[-1] == value[-1] == 0, "a text of the metadata")
+            self.metadata.setdefault(key[:-1].decode("utf-8"), value[:-1].decode("utf-8"))
+            at += 10 + k + v
+        need(at == len(section), "bytes behind the metadata")
+
+    def check_everything(self):
+        """Every byte is covered by a checksum, or is padding and 0."""
+        at = 64 + 32 * len(self.directory)
+        for kind, offset, length, stored in self.directory:
+            need(not any(self.data[at:offset]), "padding before a section")
+            at = offset + length
+            if kind != DATA:
+                need(xxh64(self.data[offset:at]) == stored, f"checksum of section {kind}")
+                continue
+            for t in self.tensors:
+                end = t.offset + t.length
+                need(xxh64(self.data[t.offset:end]) == t.hash, f"checksum of {t.name} {t.layer}")
+                need(not any(self.data[end:up64(end)]), f"padding of {t.name} {t.layer}")
+        need(not any(self.data[at:]), "padding at the end")
+
+    # ------------------------------------------------------------------------- weights ---
+
+    def row(self, t, row):
+        """Row of a tensor: a list of cols floats, each exactly an f32."""
+        if not t.matrix:
+            return list(struct.unpack_from(f"<{t.cols}f", self.data, t.offset))
+        tile_bytes = {name: size for name, size in TYPES.values()}[t.type]
+        tiles = (t.cols + 31) // 32
+        panel = t.offset + row // 16 * tiles * tile_bytes
+        weights = []
+        for i in range(tiles):
+            weights += TILE_ROW[t.type](self.data, panel + i * tile_bytes, row % 16)
+        return weights[:t.cols]
+
+
+# 32 weights of row r of the tile that begins at byte `at`.
+
+def _f32_row(data, at, r):
+    return [struct.unpack_from("<f", data, at + 4 * (16 * c + r))[0] for c in range(32)]
+
+
+def _f16_row(data, at, r):
+    return [struct.unpack_from("<e", data, at + 2 * (16 * c + r))[0] for c in range(32)]
+
+
+def _bf16_row(data, at, r):
+    return [bf16(struct.unpack_from("<H", data, at + 2 * (16 * c + r))[0]) for c in range(32)]
+
+
+def _q8_row(data, at, r):
+    (scale,) = struct.unpack_from("<e", data, at + 2 * r)
+    q = [struct.unpack_from("<b", data, at + 32 + 64 * (c // 4) + 4 * r + c % 4)[0]
+         for c in range(32)]
+    return [f32(scale * v) for v in q]
+
+
+def _nibbles(data, groups, r):
+    u = []
+    for c in range(32):
+        byte = data[groups + 64 * (c // 8) + 4 * r + c % 4]
+        u.append(byte & 15 if c % 8 < 4 else byte >> 4)
+    return u
+
+
+def _q4_row(data, at, r):
+    (scale,) = struct.unpack_from("<e", data, at + 2 * r)
+    return [f32(scale * (u - 8)) for u in _nibbles(data, at + 32, r)]
+
+
+def _q4a_row(data, at, r):
+    (scale,) = struct.unpack_from("<e", data, at + 2 * r)
+    (minimum,) = struct.unpack_from("<e", data, at + 32 + 2 * r)
+    return [f32(f32(scale * u) + minimum) for u in _nibbles(data, at + 64, r)]
+
+
+TILE_ROW = {"f32": _f32_row, "f16": _f16_row, "bf16": _bf16_row,
+            "q8": _q8_row, "q4": _q4_row, "q4a": _q4a_row}
