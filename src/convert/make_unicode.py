@@ -4,15 +4,25 @@
     pip install unicodedata2==16.0.0
     python3 src/convert/make_unicode.py > src/convert/unicode_data.h
 
-Unicode 16.0 is what the reference tokenizers use today (Oniguruma 6.9.10). The tables are used at
-conversion only; what a tokenizer needs of them goes into the .slm file.
+The categories are Unicode 16.0's, as those of the reference tokenizers today (Oniguruma 6.9.10).
+Their normal forms are Unicode 9.0's (crate unicode-normalization-alignments), so tables for these
+hold the characters of that version only; Unicode promises that those never change. Perl knows
+which they are. The tables are used at conversion only; what a tokenizer needs of them goes into
+the .slm file.
 """
+import subprocess
+
 import unicodedata2 as u
 
 CATEGORIES = ["Cn", "Cc", "Cf", "Co", "Cs", "Ll", "Lm", "Lo", "Lt", "Lu", "Mc", "Me", "Mn", "Nd",
               "Nl", "No", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sc", "Sk", "Sm", "So", "Zl",
               "Zp", "Zs"]
 LAST = 0x110000
+
+
+IN_9 = set(map(int, subprocess.run(
+    ["perl", "-e", r'for (0 .. 0x10FFFF) { print "$_\n" if chr($_) =~ /\p{Present_In: 9.0}/ }'],
+    check=True, capture_output=True, text=True).stdout.split()))
 
 
 def table(kind, name, note, values, per_line):
@@ -35,7 +45,7 @@ def runs(of):
 
 def canonical(c):
     """The full canonical decomposition, or [] (Hangul syllables follow a rule instead)."""
-    if 0xAC00 <= c < 0xD7A4 or 0xD800 <= c < 0xE000:
+    if 0xAC00 <= c < 0xD7A4 or 0xD800 <= c < 0xE000 or c not in IN_9:
         return []
     full = [ord(x) for x in u.normalize("NFD", chr(c))]
     return [] if full == [c] else full
@@ -45,7 +55,7 @@ def pairs():
     """first, second, composed: what NFC puts together."""
     out = []
     for c in range(LAST):
-        d = u.decomposition(chr(c)) if not 0xD800 <= c < 0xE000 else ""
+        d = u.decomposition(chr(c)) if c in IN_9 and not 0xD800 <= c < 0xE000 else ""
         if d and not d.startswith("<"):
             parts = [int(x, 16) for x in d.split()]
             if len(parts) == 2 and u.normalize("NFC", chr(parts[0]) + chr(parts[1])) == chr(c):
@@ -67,7 +77,7 @@ print("    " + ", ".join(f'"{c}"' for c in CATEGORIES[15:]) + "};")
 table("uint32_t", "CATEGORY_RUNS", "first code point << 8 | category, of every run",
       runs(lambda c: CATEGORIES.index(u.category(chr(c)))), 8)
 table("uint32_t", "COMBINING_RUNS", "first code point << 8 | canonical combining class",
-      runs(lambda c: 0 if 0xD800 <= c < 0xE000 else u.combining(chr(c))), 8)
+      runs(lambda c: 0 if 0xD800 <= c < 0xE000 or c not in IN_9 else u.combining(chr(c))), 8)
 flat = []
 for c in range(LAST):
     d = canonical(c)

@@ -56,6 +56,7 @@ void slm_set_add(struct slm_char_set *set, uint32_t first, uint32_t last)
 void slm_set_add_set(struct slm_char_set *set, const struct slm_char_set *other)
 {
     slm_buf_append(&set->ranges, other->ranges.data, other->ranges.length);
+    set->ranges.failed |= other->ranges.failed;
     tidy(set);
 }
 

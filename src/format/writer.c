@@ -461,10 +461,10 @@ static int read_back(struct slm_writer *w)
 static int sync_folder(struct slm_writer *w)
 {
     const char *slash = strrchr(w->path, '/');
-    size_t n = slash ? (size_t)(slash - w->path) + 1 : 0; /* "/" stays "/" */
+    size_t n = slash ? (size_t)(slash - w->path) + 1 : 1; /* "/" stays "/" */
     char *folder = w->temporary;                          /* longer, and not needed any more */
-    memcpy(folder, slash ? w->path : ".", slash ? n : 1);
-    folder[slash ? n : 1] = '\0';
+    memcpy(folder, slash ? w->path : ".", n);
+    folder[n] = '\0';
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return SLM_OK;

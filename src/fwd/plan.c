@@ -127,7 +127,6 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->ffn_stride = padded(ffn);
     f->h_stride = most(most(f->dim_stride, f->query_stride), f->ffn_stride);
 
-    size_t start = arena->used;
     f->rows = slm_arena_take(arena, max_rows, sizeof *f->rows);
     f->logit_rows = slm_arena_take(arena, max_rows, sizeof *f->logit_rows);
     f->x = take_rows(arena, max_rows, f->dim_stride);
@@ -159,8 +158,11 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->span_total = take_rows(arena, parts, 1);
     f->span_out = take_rows(arena, parts, f->value_stride);
 
-    if (arena->base && !arena->overflow) /* padding begins as zero and stays so */
-        memset(arena->base + start, 0, arena->used - start);
+    /* The stages keep padding zero; only x is never written as a whole. Nothing else is touched
+     * here, so a context costs no page of memory before it is used. */
+    for (size_t i = 0; i < max_rows && arena->base && !arena->overflow; i++)
+        memset(f->x + i * f->dim_stride + model->traits->dim, 0,
+               (f->dim_stride - model->traits->dim) * sizeof *f->x);
 
     f->n_steps = slm_plan(f, NULL);
     struct slm_step *steps = slm_arena_take(arena, f->n_steps, sizeof *steps);

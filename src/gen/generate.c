@@ -119,23 +119,46 @@ static int flush(struct loop *loop)
     return SLM_OK;
 }
 
-int slm_generate_run(const struct slm_generation *what, const slm_token *tokens, size_t n)
+static int run_and_flush(struct loop *loop, const slm_token *tokens, size_t n)
 {
-    struct loop loop = {.what = what, .decoded = {.allocator = what->allocator}};
-    unsigned flags = what->options.show_special ? SLM_TEXT_SHOW_SPECIAL : 0;
-    if (what->text)
-        slm_decoder_init(&loop.decoder, what->text, flags);
-    int code = slm_stop_new(&loop.stop, what->options.stop, what->options.n_stop, what->allocator);
-    if (code < 0)
-        return code;
-    code = run(&loop, tokens, n);
+    int code = run(loop, tokens, n);
     /* After a stop text the rest is not part of the answer, and a callback that asked to stop is
      * not called again. Everything else, an interrupt too, leaves nothing behind. */
     if (code != SLM_FINISH_TEXT && code != SLM_FINISH_CALLBACK) {
-        int flushed = flush(&loop);
+        int flushed = flush(loop);
         if (code > 0 && flushed < 0)
             code = flushed;
     }
+    return code;
+}
+
+/* Let the decoder see what comes before the answer: a space after it is not at the start of a text,
+ * and a character that the prompt begins may end in the answer. */
+static int prime_decoder(struct loop *loop, const slm_token *tokens, size_t n)
+{
+    const struct slm_generation *what = loop->what;
+    if (!what->text)
+        return SLM_OK;
+    slm_decoder_init(&loop->decoder, what->text,
+                     what->options.show_special ? SLM_TEXT_SHOW_SPECIAL : 0);
+    if (slm_seq_length(what->seq) > 0)
+        loop->decoder.at_start = false;
+    int code = SLM_OK;
+    for (size_t i = 0; i < n && code == SLM_OK; i++) {
+        loop->decoded.length = 0;
+        code = slm_decoder_push(&loop->decoder, tokens[i], &loop->decoded);
+    }
+    return code;
+}
+
+int slm_generate_run(const struct slm_generation *what, const slm_token *tokens, size_t n)
+{
+    struct loop loop = {.what = what, .decoded = {.allocator = what->allocator}};
+    int code = slm_stop_new(&loop.stop, what->options.stop, what->options.n_stop, what->allocator);
+    if (code == SLM_OK)
+        code = prime_decoder(&loop, tokens, n);
+    if (code == SLM_OK)
+        code = run_and_flush(&loop, tokens, n);
     slm_stop_free(loop.stop);
     slm_buf_free(&loop.decoded);
     return code;

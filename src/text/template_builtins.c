@@ -399,7 +399,7 @@ static struct value list_index(struct render *r, struct value self, const struct
 static const struct builtin dict_methods[] = {
     {"clear", NULL, NULL, 0},
     {"copy", copy, "", 0},
-    {"get", dict_get, "key default", 1},
+    {"get", dict_get, "/key /default", 1},
     {"items", dict_items, "", 0},
     {"keys", dict_keys, "", 0},
     {"pop", NULL, NULL, 0},
@@ -410,7 +410,7 @@ static const struct builtin dict_methods[] = {
 };
 
 static const struct builtin list_methods[] = {
-    {"count", list_count, "value", 1}, {"index", list_index, "value", 1},
+    {"count", list_count, "/value", 1}, {"index", list_index, "/value", 1},
     {"copy", copy, "", 0},             {"append", NULL, NULL, 0},
     {"clear", NULL, NULL, 0},          {"extend", NULL, NULL, 0},
     {"insert", NULL, NULL, 0},         {"pop", NULL, NULL, 0},

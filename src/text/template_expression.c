@@ -333,7 +333,14 @@ static struct value loop_member(const struct loop *loop, struct value name)
     for (size_t k = 0; k < sizeof members / sizeof *members; k++)
         if (slm_value_is_text(name, members[k].name))
             return members[k].value;
-    return value_missing(MISSING_MEMBER, name.text, name.length);
+    return value_of_type(VALUE_ABSENT);
+}
+
+static struct value no_member(enum missing why, struct value object, struct value name)
+{
+    struct value v = value_missing(why, name.text, name.length);
+    v.detail |= (uint8_t)(object.type << MISSING_BITS);
+    return v;
 }
 
 /* Members that are no keys: methods, a loop's numbers, a namespace's variables. Undefined when
@@ -350,17 +357,20 @@ static struct value member(struct render *r, struct value object, struct value n
     } else {
         builtin = slm_template_object_method(object, name);
         if (builtin && !builtin->call)
-            return value_missing(MISSING_FORBIDDEN, name.text, name.length);
+            return no_member(MISSING_FORBIDDEN, object, name);
     }
     if (builtin)
         return bound_method(r, builtin, object);
-    if (object.type == VALUE_LOOP)
-        return loop_member(object.loop, name);
+    if (object.type == VALUE_LOOP) {
+        struct value v = loop_member(object.loop, name);
+        if (!is_absent(v))
+            return v;
+    }
     if (object.type == VALUE_CYCLER && slm_value_is_text(name, "current"))
         return object.cycler->items->items[object.cycler->position];
     if (object.type == VALUE_MACRO && slm_value_is_text(name, "name"))
         return object.macro->node->value;
-    return value_missing(MISSING_MEMBER, name.text, name.length);
+    return no_member(MISSING_MEMBER, object, name);
 }
 
 struct value slm_template_attribute(struct render *r, struct value object, struct value name)
@@ -368,7 +378,8 @@ struct value slm_template_attribute(struct render *r, struct value object, struc
     if (is_undefined(object))
         return slm_work_fail_undefined(&r->work, object);
     struct value v = member(r, object, name);
-    if (v.type == VALUE_UNDEFINED && v.detail == MISSING_MEMBER && object.type == VALUE_DICT) {
+    bool missing = is_undefined(v) && (v.detail & ((1 << MISSING_BITS) - 1)) == MISSING_MEMBER;
+    if (missing && object.type == VALUE_DICT) {
         const struct value *found = slm_dict_get(&r->work, object.dict, name);
         if (found)
             return *found;
@@ -498,23 +509,32 @@ static struct value evaluate_slice(struct render *r, const struct node *node)
     return value_sequence((enum value_type)object.type, out);
 }
 
-struct value slm_template_path(struct render *r, struct value object, struct value path)
+/* One part of a path: digits are a position. */
+static struct value path_key(struct value part)
 {
-    if (!is_string(path))
-        return slm_template_item(r, object, path);
-    size_t begin = 0;
-    for (size_t i = 0; i <= path.length && !r->work.code; i++) {
-        if (i < path.length && path.text[i] != '.')
-            continue;
-        struct value part = value_part(path, begin, i - begin);
-        int64_t number = 0;
-        bool digits = part.length > 0 && part.length < 10;
-        for (size_t k = 0; k < part.length && digits; k++) {
-            digits = part.text[k] >= '0' && part.text[k] <= '9';
-            number = number * 10 + (part.text[k] - '0');
-        }
-        object = slm_template_item(r, object, digits ? value_integer(number) : part);
-        begin = i + 1;
+    int64_t number = 0;
+    bool digits = part.length > 0 && part.length < 10;
+    for (size_t i = 0; i < part.length && digits; i++) {
+        digits = part.text[i] >= '0' && part.text[i] <= '9';
+        number = number * 10 + (part.text[i] - '0');
+    }
+    return digits ? value_integer(number) : part;
+}
+
+struct value slm_template_path(struct render *r, struct value object, struct value path,
+                               struct value otherwise)
+{
+    for (size_t begin = 0, end; !r->work.code; begin = end + 1) {
+        const char *dot = NULL;
+        if (is_string(path))
+            dot = memchr(path.text + begin, '.', path.length - begin);
+        end = dot ? (size_t)(dot - path.text) : path.length;
+        struct value key = is_string(path) ? path_key(value_part(path, begin, end - begin)) : path;
+        object = slm_template_item(r, object, key);
+        if (is_undefined(object) && otherwise.type != VALUE_NONE)
+            object = otherwise;
+        if (!dot)
+            break;
     }
     return object;
 }

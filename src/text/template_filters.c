@@ -298,10 +298,10 @@ static bool read_integer(struct value s, int64_t base, int64_t *out)
 static bool read_float(struct render *r, struct value s, double *out)
 {
     char text[512];
-    size_t n = 0, begin = slm_text_leading_space(s.text, s.length);
+    size_t n = 0, begin = slm_text_leading_space(s.text, s.length), i = begin;
     size_t end = s.length - slm_text_trailing_space(s.text, s.length);
     bool digits = false, digit_before = false, exponent = false, point = false;
-    for (size_t i = begin; i < end && n < sizeof text - 1; i++) {
+    for (; i < end && n < sizeof text - 1; i++) {
         char c = s.text[i] >= 'A' && s.text[i] <= 'Z' ? (char)(s.text[i] | 0x20) : s.text[i];
         bool sign = (c == '-' || c == '+') && (i == begin || text[n - 1] == 'e');
         bool digit = c >= '0' && c <= '9';
@@ -326,7 +326,7 @@ static bool read_float(struct render *r, struct value s, double *out)
     else if (slm_value_is_text(word, "nan"))
         *out = NAN;
     else
-        return digits && n == rest.length && slm_number_read(text, out, r->work.allocator);
+        return digits && i == end && slm_number_read(text, out, r->work.allocator);
     return true;
 }
 
@@ -488,7 +488,7 @@ static struct value filter_join(struct render *r, struct value self, const struc
     for (uint32_t i = 0; items && i < items->n && !r->work.code; i++) {
         struct value v = items->items[i];
         if (path.type != VALUE_NONE)
-            v = slm_template_path(r, v, path);
+            v = slm_template_path(r, v, path, value_none());
         if (i)
             slm_builder_value(&out, separator);
         slm_write_value(&out, v);
@@ -555,7 +555,7 @@ static struct value *keys_of(struct render *r, const struct sequence *items, str
     for (uint32_t i = 0; keys && items && i < items->n && !r->work.code; i++) {
         keys[i] = items->items[i];
         if (path.type != VALUE_NONE)
-            keys[i] = slm_template_path(r, keys[i], path);
+            keys[i] = slm_template_path(r, keys[i], path, value_none());
         keys[i] = folded(r, keys[i], case_sensitive);
     }
     return r->work.code ? NULL : keys;
@@ -621,7 +621,7 @@ static struct value filter_sum(struct render *r, struct value self, const struct
     for (uint32_t i = 0; items && i < items->n && !r->work.code; i++) {
         struct value v = items->items[i];
         sum = slm_template_add(
-            r, sum, path.type == VALUE_NONE ? v : slm_template_path(r, v, path));
+            r, sum, path.type == VALUE_NONE ? v : slm_template_path(r, v, path, value_none()));
     }
     return sum;
 }
@@ -664,9 +664,8 @@ static struct value filter_batch(struct render *r, struct value self, const stru
 
 /* --------------------------------------------------------------------- map, select, reject --- */
 
-static struct value named(const struct render *r, const struct arguments *args, const char *name)
+static struct value named(const struct arguments *args, const char *name)
 {
-    (void)r;
     for (uint32_t i = 0; i < args->n_named; i++)
         if (slm_value_is_text(args->names[i], name))
             return args->named[i];
@@ -689,7 +688,7 @@ static const struct builtin *named_builtin(struct render *r, struct arguments *a
 
 static struct value filter_map(struct render *r, struct value self, const struct arguments *args)
 {
-    struct value path = named(r, args, "attribute"), otherwise = named(r, args, "default");
+    struct value path = named(args, "attribute"), otherwise = or_none(named(args, "default"));
     struct arguments rest = *args;
     struct sequence *out = slm_sequence_new(&r->work, 4);
     if (!slm_value_truth(self) || !out)
@@ -699,11 +698,9 @@ static struct value filter_map(struct render *r, struct value self, const struct
     const struct sequence *items = slm_value_elements(&r->work, self);
     for (uint32_t i = 0; items && i < items->n && !r->work.code; i++) {
         struct value v = items->items[i];
-        if (!by_path)
-            v = slm_template_call_builtin(r, filter, v, &rest);
-        else if (v = slm_template_path(r, v, path), is_undefined(v) && !is_absent(otherwise))
-            v = otherwise;
-        slm_sequence_add(&r->work, out, v);
+        slm_sequence_add(&r->work, out,
+                         by_path ? slm_template_path(r, v, path, otherwise)
+                                 : slm_template_call_builtin(r, filter, v, &rest));
     }
     return generator(out);
 }
@@ -728,7 +725,7 @@ static struct value choose(struct render *r, struct value self, const struct arg
     for (uint32_t i = 0; items && i < items->n && !r->work.code; i++) {
         struct value v = items->items[i];
         if (by_attribute)
-            v = slm_template_path(r, v, path);
+            v = slm_template_path(r, v, path, value_none());
         if (test)
             v = slm_template_call_builtin(r, test, v, &rest);
         if (slm_value_truth(v) == wanted)

@@ -257,11 +257,14 @@ static struct token number_token(struct lexer *lexer)
         token.value = value_float(number);
     } else {
         int64_t integer = 0;
+        bool overflow = false;
         for (size_t i = 0; i < n; i++)
-            if (__builtin_mul_overflow(integer, base, &integer) ||
-                __builtin_add_overflow(integer, digit_of(text[i]), &integer))
-                return fail_at(lexer, lexer->p, "the number does not fit 64 bits");
-        token.value = value_integer(integer);
+            overflow = overflow || __builtin_mul_overflow(integer, base, &integer) ||
+                       __builtin_add_overflow(integer, digit_of(text[i]), &integer);
+        if (overflow && (base != 10 || (size_t)(p - lexer->p) != n))
+            return fail_at(lexer, lexer->p, "the number does not fit 64 bits");
+        token.value = overflow ? value_text(lexer->p, n) : value_integer(integer);
+        token.value.type = overflow ? VALUE_BIG : VALUE_INTEGER;
     }
     lexer->p = p;
     return token;

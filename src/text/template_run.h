@@ -58,7 +58,7 @@ struct arguments {
 struct builtin {
     const char *name;
     struct value (*call)(struct render *r, struct value self, const struct arguments *args);
-    const char *parameters; /* "old new count" */
+    const char *parameters; /* "old new count"; "/old" can't be passed by name */
     uint8_t required;       /* how many of them must be passed */
 };
 
@@ -99,7 +99,9 @@ const struct builtin *slm_template_object_method(struct value object, struct val
 /* In a table of n entries. */
 const struct builtin *slm_template_find(const struct builtin *table, size_t n, struct value name);
 
-/* What `attribute=` of filters means: a member, or several with dots or a position between. */
-struct value slm_template_path(struct render *r, struct value object, struct value path);
+/* What `attribute=` of filters means: a member or a position, or several with dots between; at any
+ * of them `otherwise`, unless that is none, takes the place of undefined. */
+struct value slm_template_path(struct render *r, struct value object, struct value path,
+                               struct value otherwise);
 
 #endif

@@ -136,12 +136,15 @@ struct value slm_work_fail(struct workspace *w, int code, const char *format, ..
 struct value slm_work_fail_undefined(struct workspace *w, struct value v)
 {
     int n = v.length < 200 ? (int)v.length : 200;
-    switch ((enum missing)v.detail) {
+    struct value object = {.type = v.detail >> MISSING_BITS};
+    const char *type = slm_value_type_name(object);
+    switch ((enum missing)(v.detail & ((1 << MISSING_BITS) - 1))) {
     case MISSING_NAME: return slm_work_fail(w, SLM_EINVAL, "'%.*s' is undefined", n, v.text);
     case MISSING_MEMBER:
-        return slm_work_fail(w, SLM_EINVAL, "the object has no member '%.*s'", n, v.text);
+        return slm_work_fail(w, SLM_EINVAL, "'%s' has no member '%.*s'", type, n, v.text);
     case MISSING_FORBIDDEN:
-        return slm_work_fail(w, SLM_EINVAL, "templates may not use '%.*s'", n, v.text);
+        return slm_work_fail(w, SLM_EINVAL, "templates may not use '%.*s' of '%s'", n, v.text,
+                             type);
     case MISSING_OTHER: break;
     }
     return slm_work_fail(w, SLM_EINVAL, "%.*s", n, v.length ? v.text : "the value is undefined");

@@ -47,7 +47,8 @@ const uint8_t *slm_work_data_marks(struct workspace *w, size_t n);
 /* ---------------------------------------------------------------------------------- values --- */
 
 enum value_type {
-    VALUE_UNDEFINED, /* text: the name that was looked for; detail: enum missing */
+    VALUE_UNDEFINED, /* text: the name that was looked for; detail: enum missing, and above
+                        MISSING_BITS the type of the object that it was looked for in */
     VALUE_NONE,
     VALUE_BOOLEAN,
     VALUE_INTEGER,
@@ -72,6 +73,7 @@ enum value_type {
 
 /* Why a value is undefined, for the message if somebody uses it. */
 enum missing { MISSING_NAME, MISSING_MEMBER, MISSING_FORBIDDEN, MISSING_OTHER };
+enum { MISSING_BITS = 2 };
 
 enum string_detail {
     STRING_MARKUP = 1, /* came out of |safe or |escape: what is added to it gets escaped */

@@ -235,7 +235,7 @@ struct value slm_value_to_string(struct workspace *w, struct value v)
 
 static void write_unit(struct builder *out, uint32_t unit)
 {
-    char text[8];
+    char text[16];
     snprintf(text, sizeof text, "\\u%04" PRIx32, unit);
     slm_builder_text(out, text);
 }

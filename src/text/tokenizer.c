@@ -57,6 +57,7 @@ static int open_classes(struct slm_text *t, const void *data, uint32_t length)
 static int open_scanners(struct slm_text *t, const void *data, uint32_t length)
 {
     const struct slm_text_scanners *s = data;
+    bool bytes = false;
     if (length < sizeof(*s) || s->n_scanners > SLM_TEXT_MAX_STEPS ||
         sizeof(*s) + (uint64_t)s->n_scanners * sizeof(s->scanners[0]) +
                 (uint64_t)s->n_transitions * 2 > length)
@@ -72,6 +73,9 @@ static int open_scanners(struct slm_text *t, const void *data, uint32_t length)
             return wrong("a scanner is out of range");
         if (one->behaviour == SLM_SCAN_WORD)
             t->word_scanner = (int32_t)i;
+        else if (bytes && !(one->flags & SLM_SCAN_BYTES))
+            return wrong("a scanner for characters stands behind one for bytes");
+        bytes = (one->flags & SLM_SCAN_BYTES) != 0;
         for (uint32_t k = 0; k < size; k++) {
             uint32_t next = t->transitions[one->first + k] & ~SLM_SCAN_MATCH;
             if (next >= size || next % t->classes->n_classes != 0)

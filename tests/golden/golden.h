@@ -69,22 +69,25 @@ struct golden {
     size_t n_vocab;
 };
 
-static inline void golden_load(struct golden *g, const char *folder, size_t n_vocab)
+/* From two files of a folder of tests/data. Where the text is longer than the first `most` tokens,
+ * it is cut there (0: not at all). */
+static inline void golden_load(struct golden *g, const char *folder, const char *ids,
+                               const char *logits, size_t n_vocab, size_t most)
 {
     char path[PATH_SIZE];
-    size_t length, most;
-    data_path(path, folder, "ids.txt");
+    size_t length;
+    data_path(path, folder, ids);
     char *text = read_data(path, &length);
     *g = (struct golden){.n_vocab = n_vocab};
-    most = length / 2; /* a digit and a newline each */
-    g->ids = malloc((most + 1) * sizeof *g->ids);
+    g->ids = malloc((length / 2 + 1) * sizeof *g->ids); /* each has a digit and a newline */
     assert_non_null(g->ids);
     char *at = text, *end;
     for (long id = strtol(at, &end, 10); end != at; id = strtol(at = end, &end, 10))
-        g->ids[g->n++] = (slm_token)id;
+        if (!most || g->n < most)
+            g->ids[g->n++] = (slm_token)id;
     free(text);
 
-    data_path(path, folder, "logits.f32");
+    data_path(path, folder, logits);
     g->logits = (float *)(void *)read_data(path, &length);
     assert_int_equal(length % (n_vocab * sizeof(float)), 0);
     g->n_rows = length / (n_vocab * sizeof(float));

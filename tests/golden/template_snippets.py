@@ -83,9 +83,9 @@ ACCESS = [
     "{{ xs[none:2] }} {{ xs[1:none] }} {{ xs[true] }} {{ xs[10:0:-1] }} {{ xs[:0:-1] }} {{ (1, 2, 3)[1:] }} {{ range(10)[2:5]|list }}",
     "{{ d.items }}|{{ d.items is defined }} {{ d['items'] is defined }} {{ {'items': 5}['items'] }} {{ {'items': 5}.get('items') }}" [27:],
     "{{ nul.x }}| {{ nul['x'] }}| {{ n.x }}| {{ 'a'.x }}| {{ none[0] }}|", "{{ undefined_name.x }}", "{{ undefined_name['x'] }}", "{{ d.x.y }}", "{{ nul.x.y }}", "{{ xs[0:1:0] }}",
-    "{{ none[1:] }}", "{{ d[1:] }}", "{{ xs['a':] }}", "{{ undefined_name[1:] }}", "{{ d.__class__ }}|{{ 'a'.__class__ }}|{{ d.__class__ is defined }}", "{{ xs.append }}|{{ xs.append is defined }}",
+    "{{ nul[1:] }}", "{{ d[1:] }}", "{{ xs['a':] }}", "{{ undefined_name[1:] }}", "{{ d.__class__ }}|{{ 'a'.__class__ }}|{{ d.__class__ is defined }}", "{{ xs.append }}|{{ xs.append is defined }}",
     "{{ xs.append(1) }}", "{{ d.update({}) }}", "{{ d.pop('a') }}", "{{ d['pop'] is defined }}{{ {'pop': 1}['pop'] }}{{ {'pop': 1}.pop is defined }}", "{{ 'x'.nothing() }}", "{{ 'x'() }}", "{{ 1() }}",
-    "{{ d.get('a') }} {{ d.get('x') }} {{ d.get('x', 'dflt') }} {{ d.get('x', default=1) }}", "{{ d.get() }}", "{{ d.get([1]) }}",
+    "{{ d.get('a') }} {{ d.get('x') }} {{ d.get('x', 'dflt') }} ", "{{ d.get('x', default=1) }}", "{{ d.get() }}", "{{ d.get([1]) }}",
     "{{ d.keys() }} {{ d.values() }} {{ d.items() }}", "{{ d.keys()|list }} {{ d.values()|list }} {{ d.items()|list }}", "{{ d.keys()[0] }}|", "{{ d.items()|length }} {{ 'a' in d.keys() }} {{ 2 in d.values() }} {{ ('a', 2) in d.items() }}",
     "{% for k, v in d.items() %}{{ k }}={{ v }};{% endfor %}", "{% for k in d %}{{ k }}{% endfor %}", "{{ d.copy() == d }} {{ xs.count(1) }} {{ xs.index(2) }} {{ (1, 2, 1).count(1) }}", "{{ xs.index(9) }}",
     "{{ {'a': 1}.a }} {{ {'get': 1}['get'] }} {{ [1, 2][1] }} {{ 'abc'[1] }} {{ ('a' ~ 'b')[1] }} {{ 'abc'.upper()[1:] }}", "{{ {'a': 1, 'a': 2} }}", "{{ xs[1.0] }}|{{ xs[none] }}|{{ d[none] }}|{{ d[xs] }}|",
@@ -172,7 +172,7 @@ FUNCTIONS = [
 
 VARIABLES = [
     "{{ nul }} {{ yes }} {{ no }} {{ n }} {{ f }} {{ big }} {{ s }} {{ x }}|", "{{ xs }} {{ d }} {{ people }} {{ nested }}", "{{ odd }}", "{{ [odd] }}", "{{ [html, u] }}", "{{ big + 0 if false else big }} {{ big == big }} {{ [big] }} {{ big|string|length }}", "{{ messages }} {{ tools }} {{ documents }}",
-    ("{{ v }} {{ v|tojson }} {{ [v] }}", {"v": 1e400}), ("{{ v }} {{ v|tojson }}", {"v": 1.5e300}), ("{{ v }} {{ v|tojson }}", {"v": -0.0}), ("{{ v|tojson }}", {"v": [0.1, 1e-7, 123456789012.5, 1e21, 5e-324]}), ("{{ v|tojson }}", {"v": "\ud83d\ude00\u0000\u001f"}), ("{{ v }}", {"v": {"a": None, "b": [True, False]}}),
+    ("{{ v }} {{ v|tojson }}", {"v": 1.5e300}), ("{{ v }} {{ v|tojson }}", {"v": -0.0}), ("{{ v|tojson }}", {"v": [0.1, 1e-7, 123456789012.5, 1e21, 5e-324]}), ("{{ v|tojson }}", {"v": "\U0001f600\u0000\u001f"}), ("{{ v }}", {"v": {"a": None, "b": [True, False]}}),
     ("{{ messages[0].thinking }} {{ messages[0].reasoning_content }} {{ messages[0]|tojson }}", {"messages": [{"role": "assistant", "content": "c", "reasoning": "r"}]}), ("{{ messages|tojson }}", {"messages": [{"role": "a", "thinking": "t", "content": ""}, {"role": "b", "reasoning_content": None}, {"role": "c", "reasoning_content": "x", "thinking": None}]}),
     ("{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}", {"messages": [{"role": "user", "content": "a"}, {"role": "x y", "content": "b"}]}),
     "{{ loop }}"[:0] + "{{ loop is defined }} {{ caller is defined }} {{ self_is is defined }}", "{{ varargs is defined }}",

@@ -29,7 +29,7 @@ static void make_model(const char *type)
 static int open_stories(void **state)
 {
     (void)state;
-    golden_load(&stories, "stories260K", N_VOCAB);
+    golden_load(&stories, "stories260K", "ids.txt", "logits.f32", N_VOCAB, 0);
     assert_int_equal(stories.n, N_TOKENS);
     assert_int_equal(stories.n_rows, N_TOKENS);
     assert_non_null(mkdtemp(folder));
@@ -89,8 +89,8 @@ static void half_precision_keys_and_values_are_close(void **state)
     assert_true(d.n_decided > 180);
 }
 
-/* A margin of 0.1 is not safe from 8-bit activations: PyTorch with the same rounding (below) has
- * its own first choice at a margin of 0.122. */
+/* A margin of 0.1 is not safe from 8-bit activations: with the same rounding (below), PyTorch has
+ * another first choice at a margin of 0.122. */
 static void eight_bit_weights_are_close(void **state)
 {
     (void)state;
@@ -102,31 +102,27 @@ static void eight_bit_weights_are_close(void **state)
     assert_true(d.n_decided > 180);
 }
 
-/* Rounding itself is exact: where PyTorch rounds weights and activations as docs/numerics.md says,
- * it gets our logits. */
+/* What quantization costs is known exactly: where PyTorch rounds weights and activations as
+ * docs/numerics.md says, it gets our logits. */
 static void quantized_weights_equal_pytorch(void **state)
 {
     (void)state;
     static const char *const types[] = {"q8", "q4", "q4a"};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        char path[PATH_SIZE], file[32];
-        size_t length;
+        struct golden piece;
+        char file[32];
         snprintf(file, sizeof file, "logits.%s.f32", types[i]);
-        data_path(path, "stories260K", file);
-        struct golden first = {.ids = stories.ids, .n_vocab = N_VOCAB};
-        first.logits = (float *)(void *)read_data(path, &length);
-        first.n = first.n_rows = length / (N_VOCAB * sizeof(float));
-        assert_true(first.n >= 3);
+        golden_load(&piece, "stories260K", "ids.quantized.txt", file, N_VOCAB, 0);
+        assert_int_equal(piece.n_rows, piece.n);
 
         make_model(types[i]);
-        float *ours = evaluate(model_path, &first, 0, SLM_KV_F32);
-        struct difference d = compare(&first, ours, 0);
-        print_message("%s: largest difference at %zu positions %.3g\n", types[i], first.n,
-                      d.largest);
+        float *ours = evaluate(model_path, &piece, 0, SLM_KV_F32);
+        struct difference d = compare(&piece, ours, 0);
+        print_message("%s: largest difference %.3g\n", types[i], d.largest);
         assert_true(d.largest < 1e-4);
         assert_int_equal(d.other_top, 0);
         free(ours);
-        free(first.logits);
+        golden_free(&piece);
     }
 }
 

@@ -5,6 +5,8 @@
  */
 #include "unit/convert_folder.h"
 
+#include "text/tokenizer.h"
+
 #include <math.h>
 
 /* ---------------------------------------------------------------------------- formats --- */
@@ -199,7 +201,7 @@ static void every_type_is_kept(void **state)
         {SLM_SOURCE_Q5_0, "q8", 0},    {SLM_SOURCE_Q8_0, "q8", 0},
         {SLM_SOURCE_IQ4_NL, "q8", 0},  {SLM_SOURCE_Q4_K, "q4a", 5e-4},
         {SLM_SOURCE_Q5_1, "q8", 0.01}, {SLM_SOURCE_Q2_K, "q4a", 0.1},
-        {SLM_SOURCE_Q3_K, "q4", 0.1}, {SLM_SOURCE_Q5_K, "q8", 0.01},
+        {SLM_SOURCE_Q3_K, "q4", 0.1},  {SLM_SOURCE_Q5_K, "q8", 0.01},
         {SLM_SOURCE_Q6_K, "q8", 0.01},
     };
     const struct tiny *m = &TINY_WIDE;
@@ -371,6 +373,69 @@ static void templates_are_found(void **state)
     expect(in_folder("hf"), NULL, SLM_EFORMAT, "tokenizer_config.json: ");
 }
 
+static void assert_tokenizer(const struct result *r, bool there)
+{
+    struct slm_text text;
+    assert_int_equal(r->file.tokenizer != NULL, there);
+    if (there)
+        assert_int_equal(slm_text_open(&text, r->file.tokenizer, (size_t)r->file.tokenizer_length,
+                                       r->file.traits->n_vocab),
+                         SLM_OK);
+}
+
+static void tokenizers_are_found(void **state)
+{
+    (void)state;
+    struct tiny m = TINY_ODD;
+    m.vocab = 300;
+    char warning[512] = "";
+    slm_convert_options options = {.size = sizeof options, .log = log_line, .log_user = warning};
+    put("m.bin", tiny_llama2c(&m));
+    struct result r = convert(in_folder("m.bin"), &options);
+    assert_tokenizer(&r, false);
+    assert_non_null(strstr(warning, "no tokenizer"));
+    release(&r);
+    put("tokenizer.bin", llama2c_tokenizer(300));
+    r = convert(in_folder("m.bin"), &options);
+    assert_tokenizer(&r, true);
+    release(&r);
+    options.tokenizer = ""; /* none */
+    r = convert(in_folder("m.bin"), &options);
+    assert_tokenizer(&r, false);
+    release(&r);
+    options.tokenizer = in_folder("tokenizer.bin"); /* for another kind of source */
+    r = convert(put("m.gguf", tiny_gguf(&m)), &options);
+    assert_tokenizer(&r, true);
+    release(&r);
+
+    put("tok300.bin", llama2c_tokenizer(299)); /* comes first, and is too short */
+    expect(in_folder("m.bin"), NULL, SLM_EFORMAT, "tok300.bin: ");
+    options.tokenizer = in_folder("missing.json");
+    expect(in_folder("m.bin"), &options, SLM_EIO, "missing.json: No such file");
+
+    put_hf(&m, "F32", "");
+    put_text_file("hf/tokenizer.json", "{\"model\":{\"type\":\"Strange\"}}");
+    expect(in_folder("hf"), NULL, SLM_EUNSUPPORTED, "hf/tokenizer.json: ");
+    put_text_file("hf/tokenizer.json", TINY_TOKENIZER_JSON);
+    put_text_file("hf/generation_config.json", "{\"eos_token_id\":2}");
+    r = convert_to(in_folder("hf"), NULL);
+    assert_tokenizer(&r, true);
+    struct slm_text text;
+    slm_text_open(&text, r.file.tokenizer, (size_t)r.file.tokenizer_length, 300);
+    assert_true(slm_text_is_stop(&text, 2));
+    slm_token ids[4];
+    assert_int_equal(slm_text_encode(&text, "abb", 3, 0, NULL, 0, ids, 4, NULL), 2);
+    assert_true(ids[0] == 3 && ids[1] == 1);
+    release(&r);
+    /* Without generation_config.json, config.json says where an answer ends. */
+    unlink(in_folder("hf/generation_config.json"));
+    put("hf/config.json", tiny_config(&m, "\"eos_token_id\":1,"));
+    r = convert_to(in_folder("hf"), NULL);
+    slm_text_open(&text, r.file.tokenizer, (size_t)r.file.tokenizer_length, 300);
+    assert_true(slm_text_is_stop(&text, 1));
+    release(&r);
+}
+
 /* --------------------------------------------------------------------------- progress --- */
 
 struct progress {
@@ -419,6 +484,7 @@ int main(void)
         IN_FOLDER(head_has_a_type_of_its_own),
         IN_FOLDER(asking_for_the_kept_type_loses_nothing),
         IN_FOLDER(templates_are_found),
+        IN_FOLDER(tokenizers_are_found),
         IN_FOLDER(progress_counts_and_stops),
     };
     return cmocka_run_group_tests_name("convert", tests, NULL, NULL);

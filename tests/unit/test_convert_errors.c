@@ -352,9 +352,13 @@ static void mutilated_sources(void **state)
 static void survives_failing_allocations(void **state)
 {
     (void)state;
-    put("m.gguf", tiny_gguf(&TINY_ODD));
-    put("m.bin", tiny_llama2c(&TINY_ODD));
-    put_hf(&TINY_ODD, "F32", "");
+    struct tiny m = TINY_ODD;
+    m.vocab = 260;
+    put("m.gguf", tiny_gguf(&m));
+    put("m.bin", tiny_llama2c(&m));
+    put("tokenizer.bin", llama2c_tokenizer(260));
+    put_hf(&m, "F32", "");
+    put_text_file("hf/tokenizer.json", TINY_TOKENIZER_JSON);
     put_text_file("hf/tokenizer_config.json", "{\"chat_template\":\"x\"}");
     static const char *const inputs[] = {"m.gguf", "m.bin", "hf"};
     int before = n_files(folder, false);

@@ -275,4 +275,32 @@ static inline struct slm_buf tiny_llama2c(const struct tiny *m)
     return b;
 }
 
+/* A llama2.c tokenizer of n tokens: the bytes, then "a0", "a1"... */
+static inline struct slm_buf llama2c_tokenizer(uint32_t n)
+{
+    struct slm_buf b = {0};
+    slm_buf_u32(&b, 6);
+    for (uint32_t id = 0; id < n; id++) {
+        char text[16];
+        if (id >= 3 && id < 259)
+            snprintf(text, sizeof text, "<0x%02X>", (unsigned)id - 3);
+        else
+            snprintf(text, sizeof text, "a%u", (unsigned)id);
+        put_f32(&b, -(float)id);
+        slm_buf_u32(&b, (uint32_t)strlen(text));
+        slm_buf_text(&b, text);
+    }
+    return b;
+}
+
+/* Three tokens and one merge. */
+#define TINY_TOKENIZER_JSON                                                                        \
+    "{\"added_tokens\":[{\"id\":2,\"content\":\"</s>\",\"special\":true,"                          \
+    "\"normalized\":false,\"single_word\":false,\"lstrip\":false,\"rstrip\":false}],"              \
+    "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\","                               \
+    "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"                        \
+    "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\"},"                                \
+    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"</s>\":2,"                           \
+    "\"ab\":3},\"merges\":[[\"a\",\"b\"]]}}"
+
 #endif

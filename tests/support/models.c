@@ -1,0 +1,297 @@
+/* models.c - see models.h. */
+#include "support/models.h"
+
+#include "support/random.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TABLE_ROPE(pairs)                                                                          \
+    {                                                                                              \
+        .dims = 2 * (pairs), .scaling = SLM_ROPE_TABLE                                             \
+    }
+
+const struct tiny_model tiny_models[] = {
+    {.name = "plain", /* one layer, every side a multiple of its tile */
+     .dim = 64,
+     .n_vocab = 96,
+     .n_layers = 1,
+     .layers = {{.n_heads = 4, .n_kv_heads = 4, .head_dim = 16, .ffn_dim = 128}},
+     .n_ropes = 1,
+     .ropes = {TABLE_ROPE(8)},
+     .types = {SLM_TYPE_F32},
+     .n_types = 1},
+    {.name = "grouped", /* like SmolLM2: 9 query heads, 3 KV heads, tied, biggest tile of 12 rows */
+     .dim = 72,
+     .n_vocab = 131,
+     .n_layers = 2,
+     .layers = {{.n_heads = 9, .n_kv_heads = 3, .head_dim = 8, .ffn_dim = 200},
+                {.n_heads = 9, .n_kv_heads = 3, .head_dim = 8, .ffn_dim = 200}},
+     .n_ropes = 1,
+     .ropes = {TABLE_ROPE(4)},
+     .types = {SLM_TYPE_Q4A, SLM_TYPE_Q4, SLM_TYPE_Q8},
+     .n_types = 3},
+    {.name = "ragged", /* nothing fits anything; layers differ in every number */
+     .dim = 43,
+     .n_vocab = 37,
+     .n_layers = 4,
+     .layers = {{.n_heads = 3, .n_kv_heads = 1, .head_dim = 24, .ffn_dim = 131},
+                {.n_heads = 4, .n_kv_heads = 2, .head_dim = 10, .ffn_dim = 33, .window = 20},
+                {.n_heads = 1, .n_kv_heads = 1, .head_dim = 40, .ffn_dim = 7, .rope = 1},
+                {.n_heads = 2, .n_kv_heads = 2, .head_dim = 5, .ffn_dim = 75, .rope = SLM_NO_ROPE}},
+     .n_ropes = 2,
+     .ropes = {TABLE_ROPE(4), TABLE_ROPE(20)},
+     .scales = {3.5f, 0.4f, 0.7f},
+     .untied = true,
+     .biases = true},
+    {.name = "windows", /* local and global layers, as in Gemma; windows of a page and of more */
+     .dim = 48,
+     .n_vocab = 64,
+     .n_layers = 4,
+     .layers = {{.n_heads = 2, .n_kv_heads = 1, .head_dim = 40, .ffn_dim = 64, .window = 32},
+                {.n_heads = 2, .n_kv_heads = 1, .head_dim = 40, .ffn_dim = 64, .window = 300},
+                {.n_heads = 2, .n_kv_heads = 1, .head_dim = 40, .ffn_dim = 64, .window = 1},
+                {.n_heads = 2, .n_kv_heads = 1, .head_dim = 40, .ffn_dim = 64, .rope = 1}},
+     .n_ropes = 2,
+     .ropes = {TABLE_ROPE(20), {.dims = 40, .scaling = SLM_ROPE_TABLE, .magnitude = 1.25f}},
+     .types = {SLM_TYPE_F16, SLM_TYPE_Q8},
+     .n_types = 2},
+    {.name = "dynamic", /* the rotary base grows from position 100 on; heads rotate in part */
+     .dim = 64,
+     .n_vocab = 80,
+     .n_layers = 2,
+     .layers = {{.n_heads = 4, .n_kv_heads = 2, .head_dim = 24, .ffn_dim = 96},
+                {.n_heads = 4, .n_kv_heads = 2, .head_dim = 24, .ffn_dim = 96}},
+     .n_ropes = 1,
+     .ropes = {{.dims = 16,
+                .scaling = SLM_ROPE_DYNAMIC,
+                .base = 10000,
+                .factor = 2,
+                .original_context = 100}},
+     .types = {SLM_TYPE_BF16, SLM_TYPE_Q4},
+     .n_types = 2,
+     .biases = true},
+    {.name = "wide", /* one KV head for 13 query heads: more than a tile takes; large head */
+     .dim = 160,
+     .n_vocab = 50,
+     .n_layers = 1,
+     .layers = {{.n_heads = 13, .n_kv_heads = 1, .head_dim = 80, .ffn_dim = 96}},
+     .n_ropes = 1,
+     .ropes = {TABLE_ROPE(40)},
+     .types = {SLM_TYPE_Q8, SLM_TYPE_F32},
+     .n_types = 2,
+     .untied = true},
+    {.name = NULL},
+};
+
+const struct tiny_model *tiny_model_named(const char *name)
+{
+    for (const struct tiny_model *m = tiny_models; m->name; m++)
+        if (strcmp(m->name, name) == 0)
+            return m;
+    fprintf(stderr, "there is no tiny model called %s\n", name);
+    abort();
+}
+
+/* --------------------------------------------------------------------- writing --- */
+
+struct records {
+    struct slm_traits traits;
+    uint8_t rest[TINY_MAX_LAYERS * sizeof(struct slm_layer_traits) +
+                 TINY_MAX_ROPES * sizeof(struct slm_rope_traits)];
+};
+
+static float or_one(float x)
+{
+    return x != 0 ? x : 1;
+}
+
+/* The traits section, with the defaults filled in; returns its length. */
+static size_t make_records(const struct tiny_model *m, struct records *records,
+                           struct slm_layer_traits *layers, struct slm_rope_traits *ropes)
+{
+    for (uint32_t i = 0; i < m->n_layers; i++) {
+        layers[i] = m->layers[i];
+        if (layers[i].attention_scale == 0)
+            layers[i].attention_scale = 1 / sqrtf((float)layers[i].head_dim);
+    }
+    for (uint32_t i = 0; i < m->n_ropes; i++) {
+        ropes[i] = m->ropes[i];
+        ropes[i].magnitude = or_one(ropes[i].magnitude);
+    }
+    *records = (struct records){
+        .traits = {.n_layers = m->n_layers,
+                   .dim = m->dim,
+                   .n_vocab = m->n_vocab,
+                   .max_context = 1024,
+                   .norm = SLM_NORM_RMS,
+                   .norm_eps = 1e-5f,
+                   .position = m->n_ropes ? SLM_POSITION_ROPE : SLM_POSITION_NONE,
+                   .n_ropes = m->n_ropes,
+                   .ffn = SLM_FFN_GATED,
+                   .activation = SLM_ACT_SILU,
+                   .embedding_scale = or_one(m->scales[0]),
+                   .residual_scale = or_one(m->scales[1]),
+                   .logit_scale = or_one(m->scales[2])},
+    };
+    size_t layer_bytes = m->n_layers * sizeof *layers, rope_bytes = m->n_ropes * sizeof *ropes;
+    memcpy(records->rest, layers, layer_bytes);
+    memcpy(records->rest + layer_bytes, ropes, rope_bytes);
+    return sizeof records->traits + layer_bytes + rope_bytes;
+}
+
+/* 32 weights of a row. A matrix keeps the spread of what it is multiplied with; norms are near 1,
+ * biases small; rope frequencies are the usual ones of base 10000. */
+static void make_values(struct random *r, uint32_t role, uint32_t cols, uint32_t col, bool matrix,
+                        float *values)
+{
+    float spread = role == SLM_ROLE_EMBEDDING ? 1 : matrix ? 1 / sqrtf((float)cols) : 0.1f;
+    bool norm =
+        role == SLM_ROLE_ATTN_NORM || role == SLM_ROLE_FFN_NORM || role == SLM_ROLE_FINAL_NORM;
+    for (uint32_t i = 0; i < 32; i++) {
+        float x = random_normal(r) * spread + (norm ? 1 : 0);
+        if (role == SLM_ROLE_ROPE_FREQUENCIES)
+            x = (float)pow(10000, -(double)(col + i) / cols);
+        values[i] = col + i < cols ? x : 0;
+    }
+}
+
+static int write_tensor(struct slm_writer *w, struct random *r, uint32_t role, uint32_t layer,
+                        uint32_t type, uint32_t rows, uint32_t cols)
+{
+    bool matrix = slm_role_info(role)->matrix;
+    const struct slm_quant *quant = slm_quant(type);
+    uint64_t length;
+    if (!slm_tensor_bytes(matrix, type, rows, cols, &length))
+        return SLM_EINVAL;
+    uint8_t *bytes = calloc(1, (size_t)length + 128); /* a vector is written by 32 values */
+    size_t tiles = (cols + 31) / 32;
+    for (uint32_t row = 0; row < rows; row++)
+        for (uint32_t col = 0; col < cols; col += 32) {
+            struct slm_block block = {0};
+            float values[32];
+            make_values(r, role, cols, col, matrix, values);
+            if (!matrix) {
+                memcpy(bytes + 4 * col, values, sizeof values);
+                continue;
+            }
+            quant->encode(&block, values);
+            quant->pack(bytes + (row / 16 * tiles + col / 32) * quant->tile_bytes, (int)(row % 16),
+                        &block);
+        }
+    int rc = slm_writer_tensor(w, role, layer, type, rows, cols);
+    if (!rc)
+        rc = slm_writer_write(w, bytes, length);
+    free(bytes);
+    return rc;
+}
+
+static bool is_wanted(const struct tiny_model *m, uint32_t role)
+{
+    const struct slm_role_info *info = slm_role_info(role);
+    if (!info)
+        return false;
+    if (role == SLM_ROLE_HEAD)
+        return m->untied;
+    return info->required || (m->biases && !info->matrix);
+}
+
+static int write_all(struct slm_writer *w, const struct tiny_model *m)
+{
+    static const uint32_t all[] = {SLM_TYPE_F32, SLM_TYPE_F16, SLM_TYPE_BF16,
+                                   SLM_TYPE_Q8,  SLM_TYPE_Q4,  SLM_TYPE_Q4A};
+    struct random r = random_stream(m->seed, 0x7E1A);
+    struct slm_layer_traits layers[TINY_MAX_LAYERS];
+    struct slm_rope_traits ropes[TINY_MAX_ROPES];
+    struct records records;
+    size_t length = make_records(m, &records, layers, ropes), n_matrices = 0;
+    int rc = slm_writer_section(w, SLM_SECTION_TRAITS, &records, length);
+    for (uint32_t role = 0; !rc && role < SLM_N_ROLES; role++) {
+        if (!is_wanted(m, role))
+            continue;
+        uint32_t n = slm_role_layers(role, &records.traits);
+        for (uint32_t i = 0; !rc && i < (slm_role_info(role)->per_layer ? n : 1); i++) {
+            uint32_t layer = slm_role_info(role)->per_layer ? i : SLM_NO_LAYER;
+            uint32_t rows, cols, type = SLM_TYPE_F32;
+            if (!slm_role_shape(role, layer, &records.traits, layers, ropes, &rows, &cols))
+                return SLM_EINVAL;
+            if (slm_role_info(role)->matrix)
+                type = m->n_types ? m->types[n_matrices++ % m->n_types] : all[n_matrices++ % 6];
+            rc = write_tensor(w, &r, role, layer, type, rows, cols);
+        }
+    }
+    return rc;
+}
+
+int tiny_model_write(const struct tiny_model *m, const char *path, const char *chat_template,
+                     const void *tokenizer, size_t length)
+{
+    struct slm_writer *w;
+    int rc = slm_writer_new(&w, path);
+    if (rc)
+        return rc;
+    rc = slm_writer_metadata(w, "name", m->name);
+    if (!rc && chat_template)
+        rc = slm_writer_section(w, SLM_SECTION_TEMPLATE, chat_template, strlen(chat_template));
+    if (!rc && tokenizer)
+        rc = slm_writer_section(w, SLM_SECTION_TOKENIZER, tokenizer, length);
+    if (!rc)
+        rc = write_all(w, m);
+    if (!rc)
+        rc = slm_writer_finish(w);
+    slm_writer_free(w);
+    return rc;
+}
+
+/* ----------------------------------------------------------------------- files --- */
+
+static char folder[256];
+
+static void remove_folder(void)
+{
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return;
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (entry->d_name[0] != '.')
+            unlink(temporary_path(entry->d_name));
+    closedir(dir);
+    rmdir(folder);
+}
+
+const char *temporary_folder(void)
+{
+    if (folder[0])
+        return folder;
+    const char *tmp = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/slm-test-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(folder)) {
+        perror(folder);
+        abort();
+    }
+    atexit(remove_folder);
+    return folder;
+}
+
+const char *temporary_path(const char *name)
+{
+    static char path[600];
+    snprintf(path, sizeof path, "%s/%s", temporary_folder(), name);
+    return path;
+}
+
+const char *tiny_model_path(const struct tiny_model *m)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.slm", m->name);
+    const char *path = temporary_path(name);
+    if (access(path, R_OK) != 0 && tiny_model_write(m, path, NULL, NULL, 0) != 0) {
+        fprintf(stderr, "%s: %s\n", path, slm_last_error());
+        abort();
+    }
+    return path;
+}
