@@ -71,11 +71,7 @@ int cli_answer_piece(void *user, const slm_piece *piece)
         return 0;
     slm_buf_append(&a->text, piece->text, piece->n);
     a->failed = slm_buf_ok(&a->text) < 0;
-    if (a->print) {
-        fwrite(piece->text, 1, piece->n, stdout);
-        fflush(stdout);
-    }
-    return a->failed || ferror(stdout);
+    return a->failed || (a->print && !cli_print(piece->text, piece->n));
 }
 
 void cli_answer_free(struct cli_answer *a)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define FIELD(name) offsetof(struct cli_settings, name)
 
@@ -121,8 +122,9 @@ static int write_logits(struct cli_engine *engine, const struct cli_settings *s,
     code = evaluate(engine, s, tokens, chunk, out);
     if (!to_stdout && fclose(out) != 0 && code == CLI_OK)
         code = cli_fail("%s can't be written: %s", s->output, strerror(errno));
-    if (!to_stdout && code != CLI_OK)
-        remove(s->output); /* no half file */
+    struct stat st;
+    if (code != CLI_OK && !to_stdout && stat(s->output, &st) == 0 && S_ISREG(st.st_mode))
+        remove(s->output); /* no half file; but /dev/null stays */
     return code;
 }
 

@@ -70,11 +70,24 @@ void cli_note(const char *format, ...)
     va_end(args);
 }
 
+static int output_error; /* errno of the first write that failed */
+
+bool cli_print(const char *text, size_t n)
+{
+    if (fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0)
+        return true;
+    if (output_error == 0)
+        output_error = errno;
+    return false;
+}
+
 int cli_finish_output(void)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    bool failed = ferror(stdout);
+    if (cli_print("", 0) && !failed)
         return CLI_OK;
-    return cli_fail("standard output can't be written: %s", strerror(errno));
+    return cli_fail("standard output can't be written: %s",
+                    output_error ? strerror(output_error) : "not all of it could");
 }
 
 /* -------------------------------------------------------------------------------- help --- */

@@ -66,6 +66,9 @@ void cli_progress_end(struct cli_progress *progress); /* wipes the line */
 double cli_clock(void);
 double cli_uptime(void);
 
+/* Write generated text to stdout at once; false when that does not work. */
+bool cli_print(const char *text, size_t n);
+
 /* Flush stdout and say so when something could not be written. */
 int cli_finish_output(void);
 

@@ -11,7 +11,8 @@
  *
  * Weights keep what they are wherever one of our types can hold it without loss (docs/convert.md
  * has the table); a type that you ask for is applied on the way. The source is mapped and read
- * once, so a model may be larger than the memory: at most 16 rows of one matrix are held.
+ * once, so a model may be larger than the memory: at most 16 rows of one matrix are held. (While it
+ * is read it must not be truncated: the operating system would raise SIGBUS.)
  *
  * The output appears under its name when it is complete, synced and checked, or not at all.
  *

@@ -24,7 +24,7 @@
 #define SLM_LIMIT_METADATA_TEXT 1048576 /* bytes of one key or value */
 #define SLM_LIMIT_TEMPLATE 1048576  /* bytes of a chat template; published ones reach 30 KB */
 /* Templates come with models from anywhere: what one may cost. */
-#define SLM_LIMIT_TEMPLATE_NESTING 100  /* tags and brackets inside one another; 12 are common */
+#define SLM_LIMIT_TEMPLATE_NESTING 64   /* tags and brackets inside one another; 12 are common */
 #define SLM_LIMIT_TEMPLATE_DEPTH 500    /* evaluations inside one another, macros included: each level
                                            takes about 200 bytes of C stack */
 #define SLM_LIMIT_TEMPLATE_VALUES 512   /* lists in lists: as deep as JSON; also recursion in C */

@@ -72,8 +72,13 @@ void slm_sincos(float x, float *sine, float *cosine)
                                         1.0 / 6227020800.0, -1.0 / 1307674368000.0};
     static const double cosine_terms[] = {1.0,          -1.0 / 2,        1.0 / 24,
                                           -1.0 / 720,   1.0 / 40320,     -1.0 / 3628800,
-                                          1.0 / 479001600.0, -1.0 / 87178291200.0};
-    enum { SINE_TERMS = 8, COSINE_TERMS = 8 };
+                                          1.0 / 479001600.0, -1.0 / 87178291200.0,
+                                          1.0 / 20922789888000.0};
+    enum { SINE_TERMS = 8, COSINE_TERMS = 9 };
+    if (!(fabsf(x) < 0x1p24f)) { /* only a damaged file asks for it */
+        *sine = *cosine = NAN;
+        return;
+    }
     if (!(x > -0x1p24f && x < 0x1p24f)) /* a damaged file's frequency: any angle will do */
         x = 0;
     double k = nearbyint(x * 0x1.45f306dc9c883p-1);

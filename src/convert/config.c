@@ -29,6 +29,8 @@ struct field {
 
 #define AT(member) offsetof(struct slm_config, member)
 
+/* What is required has no default that one could trust: the classes of transformers have some, but
+ * a file that leaves out its width is damaged. */
 static const struct field model_fields[] = {
     {"num_hidden_layers", "block_count", AT(n_layers), SLM_LIMIT_LAYERS, true},
     {"hidden_size", "embedding_length", AT(dim), SLM_LIMIT_DIM, true},
@@ -48,6 +50,7 @@ static const struct field model_fields[] = {
 /* Of the object rope_parameters or rope_scaling. */
 static const struct field rope_fields[] = {
     {"rope_theta", NULL, AT(rope.base), 0, false},
+    {NULL, "rope.scale_linear", AT(rope.factor), 0, false}, /* its name in old files */
     {"factor", "rope.scaling.factor", AT(rope.factor), 0, false},
     {"original_max_position_embeddings", "rope.scaling.original_context_length",
      AT(rope.original_context), 0, false},
@@ -91,6 +94,8 @@ static int find_number(const struct keys *keys, const char *name, double *value)
     return 1;
 }
 
+/* One row of a table into its member. What a source does not name stays as it was, so members are
+ * preset with their defaults; 0 stands for "not said". */
 static int read_field(const struct keys *keys, const struct field *field, struct slm_config *config)
 {
     const char *name = keys->gguf ? field->gguf : field->hf;
@@ -137,6 +142,8 @@ static int read_fields(const struct keys *keys, const struct field *fields,
 
 /* ------------------------------------------------------------------- rope scaling --- */
 
+/* Both worlds use the same words, but that GGUF knows neither dynamic nor llama3: it has a table of
+ * divisors for the latter. */
 static int rope_kind(const char *name, size_t n, enum slm_rope_kind *kind)
 {
     static const struct {
@@ -163,7 +170,8 @@ static int rope_kind(const char *name, size_t n, enum slm_rope_kind *kind)
 static int json_rope(struct slm_config *config, const struct slm_json *json)
 {
     struct keys keys = {.json = json, .node = member(json, 0, "rope_scaling")};
-    if (keys.node < 0)
+    if (keys.node < 0 || (slm_json_type(json, keys.node) == JSON_OBJECT &&
+                          slm_json_count(json, keys.node) == 0)) /* {} counts as not there */
         keys.node = member(json, 0, "rope_parameters");
     config->rope.truncate = true;
     double partial = 1;
@@ -193,13 +201,14 @@ static int json_rope(struct slm_config *config, const struct slm_json *json)
         return err;
     if (!(partial > 0 && partial <= 1))
         return slm_fail(SLM_EFORMAT, "config.json: partial_rotary_factor is %g", partial);
-    if (partial < 1) /* head_dim may not be known yet: finish() multiplies */
+    if (partial < 1) /* rounded down, as Python's int() does */
         config->rope.dims =
             (uint32_t)(partial *
                        (config->head_dim ? config->head_dim : config->dim / config->n_heads));
     return SLM_OK;
 }
 
+/* The type may be missing, and then it is linear; so it can't be read from a table. */
 static int gguf_rope(struct slm_config *config, const struct keys *keys)
 {
     char full[96];
@@ -212,6 +221,7 @@ static int gguf_rope(struct slm_config *config, const struct keys *keys)
     bool scaled = config->rope.factor != 0 && config->rope.factor != 1;
     config->rope.kind = scaled ? SLM_ROPE_KIND_LINEAR : SLM_ROPE_KIND_DEFAULT;
     config->rope.truncate = true;
+    /* GGUF has one of the two numbers of yarn's attention factor; the other is always 1. */
     config->rope.mscale = config->rope.mscale_all_dim != 0 ? 1 : 0;
     full_name(keys, "rope.scaling.type", full);
     int found = slm_gguf_text(keys->gguf, full, &text, &n);
@@ -236,6 +246,7 @@ static int gguf_rope(struct slm_config *config, const struct keys *keys)
 
 /* --------------------------------------------------------------------------- json --- */
 
+/* Only the first class counts; published files have one. */
 static int json_family(struct slm_config *config, const struct slm_json *json)
 {
     slm_json_node classes = slm_json_get(json, 0, "architectures");
@@ -273,6 +284,7 @@ static int json_windows(struct slm_config *config, const struct slm_json *json)
     const struct slm_family *family = config->family;
     if (family->window == SLM_WINDOW_NONE)
         return SLM_OK;
+    /* Qwen writes a window into every file, and a switch that says whether to use it. */
     if (family->window == SLM_WINDOW_LATE &&
         !slm_json_bool(json, slm_json_get(json, 0, "use_sliding_window"), false))
         return SLM_OK;
@@ -281,6 +293,7 @@ static int json_windows(struct slm_config *config, const struct slm_json *json)
     int err = find_number(&keys, "sliding_window", &window);
     if (err < 0)
         return err;
+    /* null is an answer here, "no window", where a missing key means the default. */
     slm_json_node node = slm_json_get(json, 0, "sliding_window");
     if (node >= 0 && slm_json_type(json, node) == JSON_NULL)
         return SLM_OK;
@@ -376,6 +389,7 @@ int slm_config_from_gguf(struct slm_config *config, const struct slm_gguf *gguf)
     if (!config->family)
         return slm_family_unknown_gguf(name, n);
     config->neighbours = config->family->gguf_neighbours;
+    /* Parts and vocabulary follow from the tensors: slm_import_finish(). */
 
     struct keys keys = {.gguf = gguf};
     snprintf(keys.prefix, sizeof keys.prefix, "%.*s.", (int)n, name); /* n: of a known name */
@@ -407,6 +421,7 @@ static int complete(struct slm_config *config)
         return slm_fail(SLM_ELIMIT, "heads of %u dimensions; the limit is %d",
                         (unsigned)config->head_dim, SLM_LIMIT_HEAD_DIM);
     struct slm_rope_config *rope = &config->rope;
+    /* transformers' defaults: all of a head rotates, and lengths count from the trained one. */
     if (rope->dims == 0)
         rope->dims = config->head_dim;
     if (rope->dims > config->head_dim)
@@ -423,6 +438,7 @@ static int complete(struct slm_config *config)
     return SLM_OK;
 }
 
+/* The table and the record beside it. Only dynamic scaling leaves the runtime something to do. */
 static int fill_rope(struct slm_config *config)
 {
     const struct slm_rope_config *rope = &config->rope;

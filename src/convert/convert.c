@@ -24,6 +24,7 @@ enum { LLAMA2C_HEADER = 28 };
 static bool exists(const char *directory, const char *name)
 {
     struct slm_buf path = {.allocator = NULL};
+    /* no allocator of the caller's: detection has none */
     bool found = slm_import_join(&path, directory, name) == SLM_OK &&
                  slm_import_exists((const char *)path.data);
     slm_buf_free(&path);
@@ -79,6 +80,8 @@ int slm_convert_detect(const char *path)
                    : slm_fail(SLM_EUNSUPPORTED,
                               "%s: is a directory without config.json, so no Hugging Face model",
                               path);
+    if (!S_ISREG(info.st_mode)) /* opening a pipe would wait for its writer */
+        return slm_fail(SLM_EIO, "%s: is no regular file", path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return slm_fail(SLM_EIO, "%s: %s", path, strerror(errno));
@@ -142,6 +145,7 @@ static int advance(void *user, uint64_t bytes)
                                  : 0;
 }
 
+/* The records as they lie in the file: traits, layers, the one RoPE variant. */
 static int write_traits(struct job *job)
 {
     const struct slm_config *config = &job->import.config;
@@ -181,6 +185,7 @@ static void count_types(const struct slm_plan *plan, bool source, char *text, si
     }
 }
 
+/* What is known about the model goes in first, then how it came here. */
 static int write_metadata(struct job *job)
 {
     char types[256];
@@ -207,6 +212,7 @@ static int write_metadata(struct job *job)
     return err;
 }
 
+/* Source names are not NUL-terminated; a callback wants them so. */
 static void report(const struct job *job, const struct slm_weight *w, uint64_t bytes, double error)
 {
     if (!job->options.report)
@@ -231,6 +237,7 @@ static void report(const struct job *job, const struct slm_weight *w, uint64_t b
     job->options.report(job->options.report_user, &line);
 }
 
+/* In the order of the plan, which is the order of use: that is how the file will be read ahead. */
 static int write_weights(struct job *job)
 {
     const struct slm_weight_progress progress = {advance, job};
@@ -258,6 +265,7 @@ static int write_weights(struct job *job)
     return SLM_OK;
 }
 
+/* Made before the weights are touched: an unknown tokenizer shows at once, not after minutes. */
 static int write_tokenizer(struct job *job)
 {
     struct slm_buf section = {.allocator = job->options.allocator};
@@ -304,6 +312,7 @@ static int type_number(const char *option, const char *name, int32_t otherwise, 
     return SLM_OK;
 }
 
+/* By what it is, not by how it is called: suffixes are wrong too often. */
 static int import(struct job *job, const char *in)
 {
     job->import.path = in;
@@ -325,17 +334,22 @@ static int import(struct job *job, const char *in)
 /* The lines of the log that say what was understood. */
 static void describe(const struct job *job)
 {
+    static const char *const scalings[] = {"none", "linear", "dynamic", "yarn", "llama3"};
     if (!job->options.log)
         return;
     const struct slm_config *c = &job->import.config;
     char line[256];
-    snprintf(
-        line, sizeof line,
-        "%s: %u layers, width %u, %u heads (%u key-value) of %u, feed-forward %u, vocabulary %u, "
-        "context %u",
-        c->family->name, (unsigned)c->n_layers, (unsigned)c->dim, (unsigned)c->n_heads,
-        (unsigned)c->n_kv_heads, (unsigned)c->head_dim, (unsigned)c->ffn_dim, (unsigned)c->n_vocab,
-        (unsigned)c->max_context);
+    snprintf(line, sizeof line,
+             "%s: %u layers, width %u, %u heads (%u key-value) of %u, feed-forward %u, vocabulary "
+             "%u%s",
+             c->family->name, (unsigned)c->n_layers, (unsigned)c->dim, (unsigned)c->n_heads,
+             (unsigned)c->n_kv_heads, (unsigned)c->head_dim, (unsigned)c->ffn_dim,
+             (unsigned)c->n_vocab, c->parts & SLM_PART_HEAD ? "" : ", head tied to embedding");
+    job->options.log(job->options.log_user, SLM_LOG_INFO, line);
+    snprintf(line, sizeof line,
+             "context %u, RoPE base %g over %u dimensions, scaling %s, norm epsilon %g",
+             (unsigned)c->max_context, c->rope.base, (unsigned)c->rope_traits.dims,
+             c->rope.divisors ? "by a table of the file" : scalings[c->rope.kind], c->norm_eps);
     job->options.log(job->options.log_user, SLM_LOG_INFO, line);
 }
 
@@ -355,6 +369,7 @@ int slm_convert(const char *in, const char *out, const slm_convert_options *opti
         err = type_number("head_type", job.options.head_type, types.type, &types.head);
     if (err)
         return err;
+    /* Rounding to integers follows the mode of the thread: make it the usual one meanwhile. */
     struct slm_fenv env;
     slm_fenv_enter(&env);
     err = import(&job, in);

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+/* LLaMA, and all that changed nothing but numbers. */
 static const struct slm_family_tensor llama_tensors[] = {
     {SLM_ROLE_EMBEDDING, SLM_PART_ALWAYS, false, "model.embed_tokens.weight", "token_embd.weight"},
     {SLM_ROLE_ATTN_NORM, SLM_PART_ALWAYS, false, "model.layers.{}.input_layernorm.weight",
@@ -48,6 +49,7 @@ static const struct slm_family_tensor llama_tensors[] = {
     {0, 0, false, NULL, NULL},
 };
 
+/* What a row leaves out is zero: no window, no switches, rows in our order. */
 static const struct slm_family families[] = {
     {
         .name = "llama",

@@ -69,6 +69,7 @@ int slm_import_map(struct slm_import *import, const char *name, struct slm_impor
     return err;
 }
 
+/* A missing file is an answer; one that can't be read is an error. */
 int slm_import_read(struct slm_import *import, const char *name, struct slm_mapping *map)
 {
     struct slm_buf path = {.allocator = import->allocator};
@@ -113,6 +114,7 @@ void slm_import_metadata(struct slm_import *import, const char *key, const char 
     slm_buf_byte(&import->metadata, 0);
 }
 
+/* The last one given counts. */
 void slm_import_template(struct slm_import *import, const char *text, size_t n)
 {
     uint32_t c;

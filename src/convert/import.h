@@ -47,8 +47,8 @@ int slm_import_hf(struct slm_import *import);
 int slm_import_llama2c(struct slm_import *import);
 void slm_import_free(struct slm_import *import);
 
-/* Then: the tokenizer section, ready to be written; stays empty (with a warning) when the source has
- * no tokenizer. */
+/* Then: the tokenizer section, ready to be written. It stays empty, with a warning, when the source
+ * has no tokenizer. */
 int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section);
 
 /* For the importers ---------------------------------------------------------------------- */

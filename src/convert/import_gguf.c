@@ -36,6 +36,7 @@ static int rope_divisors(struct slm_import *import)
     return SLM_OK;
 }
 
+/* A key of another type than text is not worth an error here. */
 static void texts(struct slm_import *import, const struct slm_gguf *gguf)
 {
     static const char *const pairs[][2] = {

@@ -28,6 +28,7 @@ static int read_json(struct slm_import *import, const char *name, struct slm_jso
 
 /* -------------------------------------------------------------------------- weights --- */
 
+/* A file of tensors; its names join those of the others. */
 static int open_shard(struct slm_import *import, const char *name)
 {
     struct slm_import_file *file;
@@ -95,6 +96,7 @@ static int open_shards(struct slm_import *import, const struct slm_json *index)
     return err;
 }
 
+/* An index has precedence: a directory with both was sharded anew. */
 static int open_weights(struct slm_import *import)
 {
     struct slm_json *index;
@@ -179,6 +181,7 @@ static void texts(struct slm_import *import)
     slm_import_metadata(import, "source_format", "Hugging Face", 12);
 }
 
+/* The configuration comes first: it is small, and most refusals come from it. */
 int slm_import_hf(struct slm_import *import)
 {
     int found = read_json(import, "config.json", &import->json);

@@ -64,7 +64,7 @@ def pairs():
 
 
 assert u.unidata_version == "16.0.0"
-print("/*\n * unicode_data.h - properties of characters, Unicode " + u.unidata_version + ".\n"
+print("/*\n * unicode_data.h - characters: categories of Unicode 16.0, normal forms of 9.0.\n"
       " *\n * Written by make_unicode.py; do not edit. From the Unicode Character Database, (c)\n"
       " * Unicode, Inc., Unicode License v3 (https://www.unicode.org/license.txt).\n */")
 print("\nenum {")

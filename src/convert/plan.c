@@ -53,6 +53,8 @@ static int check_source(const struct slm_weight *w, const char *name)
     return SLM_OK;
 }
 
+/* Vectors are f32 in the format; the head's options reach the embedding as well, which may be the
+ * head itself. */
 static uint32_t type_of(const struct slm_weight *w, const struct slm_plan_types *types)
 {
     if (!w->matrix)
@@ -62,6 +64,7 @@ static uint32_t type_of(const struct slm_weight *w, const struct slm_plan_types 
     return wanted >= 0 ? (uint32_t)wanted : slm_source_type(w->source->type)->keep;
 }
 
+/* The next line of the plan: a tensor of the family's table, in one layer. */
 static int add(struct slm_plan *plan, struct slm_import *import,
                const struct slm_family_tensor *tensor, uint32_t layer,
                const struct slm_plan_types *types)

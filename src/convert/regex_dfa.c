@@ -86,8 +86,11 @@ static int classify(struct compiler *c, uint8_t *class_of)
                 signature[i / 8] = (uint8_t)(signature[i / 8] | 1u << i % 8);
         uint32_t class = class_of_signature(c, signature);
         if (class == 0) {
-            rc = slm_fail(SLM_ELIMIT, "pre-tokenizer patterns: more than %d classes of characters",
-                          MAX_CLASSES);
+            rc = c->signatures.failed
+                     ? SLM_ENOMEM
+                     : slm_fail(SLM_ELIMIT,
+                                "pre-tokenizer patterns: more than %d classes of characters",
+                                MAX_CLASSES);
             goto done;
         }
         memset(class_of + first, (int)class, end - first);
@@ -206,12 +209,22 @@ static uint32_t state_of_list(struct automaton *m)
     return m->n_states++;
 }
 
+static int too_large(void)
+{
+    return slm_fail(SLM_ELIMIT, "pre-tokenizer pattern: its automaton has more than %d transitions; "
+                                "long counts make it large",
+                    MAX_TRANSITIONS);
+}
+
 /* State 0 is dead (an empty list), state 1 the start; the others as they are found. */
 static int determinize(const struct compiler *c, struct automaton *m)
 {
     slm_buf_u32(&m->starts, 0);
-    state_of_list(m);
+    slm_buf_u32(&m->starts, 0); /* where state 1 begins: state 0 has no places */
+    m->n_states = 1;
     slm_buf_u32(&m->lists, 0);
+    if (m->lists.failed || m->starts.failed)
+        return SLM_ENOMEM;
     state_of_list(m);
     for (uint32_t s = 0; s < m->n_states; s++) {
         for (uint32_t class = 0; class < m->n_classes; class++) {
@@ -223,13 +236,13 @@ static int determinize(const struct compiler *c, struct automaton *m)
             if (m->lists.failed || m->starts.failed)
                 return SLM_ENOMEM;
             slm_buf_u32(&m->table, state_of_list(m) << 1 | match);
+            if (m->starts.failed) /* a state without its entry must not be looked at */
+                return SLM_ENOMEM;
             if (s == 1 && match)
                 return slm_fail(SLM_EUNSUPPORTED,
                                 "pre-tokenizer pattern: it matches the empty text");
             if ((uint64_t)m->n_states * m->n_classes > MAX_TRANSITIONS)
-                return slm_fail(SLM_ELIMIT, "pre-tokenizer pattern: its automaton has more than "
-                                            "%d transitions; long counts make it large",
-                                MAX_TRANSITIONS);
+                return too_large();
         }
     }
     return slm_buf_ok(&m->table);
@@ -271,9 +284,51 @@ static uint32_t minimize(const struct automaton *m, uint32_t *group, uint32_t *f
     return n_groups;
 }
 
-/* Append the automaton of the program to the transitions. */
-static int build_automaton(struct compiler *c, size_t code_start, struct slm_buf *transitions,
-                           uint32_t *n_states)
+/* ------------------------------------------------------------------ absorbing a step ----- */
+
+/* Whether all that the automaton matches is one character of some classes, which are put into
+ * single[n_classes]. Digits one by one are such a step. */
+static bool is_single_character(const struct automaton *m, uint8_t *single)
+{
+    const uint32_t *table = (const uint32_t *)(const void *)m->table.data;
+    const uint32_t *start = table + m->n_classes;
+    for (uint32_t k = 0; k < m->n_classes; k++) {
+        single[k] = start[k] >> 1 != 0;
+        const uint32_t *after = table + (size_t)(start[k] >> 1) * m->n_classes;
+        for (uint32_t i = 0; single[k] && i < m->n_classes; i++)
+            if (after[i] != 1) /* dead, and a match */
+                return false;
+    }
+    return true;
+}
+
+/* Run the step before this one in the same automaton: its characters are pieces, and what lies
+ * between them ends there, as at the end of the text. */
+static int absorb(struct automaton *m, const uint8_t *single)
+{
+    uint32_t state = m->n_states;
+    if (!memchr(single, 1, m->n_classes))
+        return SLM_OK;
+    for (uint32_t k = 0; k < m->n_classes; k++)
+        slm_buf_u32(&m->table, 1); /* the new state: one character was read, and matches */
+    if (slm_buf_ok(&m->table) < 0)
+        return SLM_ENOMEM;
+    uint32_t *table = (uint32_t *)(void *)m->table.data;
+    if ((uint64_t)++m->n_states * m->n_classes > MAX_TRANSITIONS)
+        return too_large();
+    for (uint32_t s = 1; s < state; s++)
+        for (uint32_t k = 1; k < m->n_classes; k++)
+            if (single[k])
+                table[(size_t)s * m->n_classes + k] =
+                    s == 1 ? state << 1 : table[(size_t)s * m->n_classes] & 1;
+    return SLM_OK;
+}
+
+/* Append the automaton of the program to the transitions. single: classes of the step before that
+ * this one absorbs. If what comes out is such a step itself, and may_be_absorbed, it is not
+ * appended: single gets its classes, and *n_states is 0. */
+static int build_automaton(struct compiler *c, size_t code_start, uint8_t *single,
+                           bool may_be_absorbed, struct slm_buf *transitions, uint32_t *n_states)
 {
     struct automaton m = {
         .code = (const struct slm_regex_instruction *)(const void *)c->code.data + code_start,
@@ -291,8 +346,13 @@ static int build_automaton(struct compiler *c, size_t code_start, struct slm_buf
     m.stack = work;
     m.seen = work + 2 * m.n_code;
     m.kept = work + 3 * m.n_code;
-    if ((rc = determinize(c, &m)) < 0)
+    if ((rc = determinize(c, &m)) < 0 || (rc = absorb(&m, single)) < 0)
         goto done;
+    if (may_be_absorbed && is_single_character(&m, single)) {
+        *n_states = 0;
+        goto done;
+    }
+    memset(single, 0, MAX_CLASSES);
     states_size = (size_t)m.n_states * 2 * sizeof(uint32_t);
     groups = slm_alloc(c->allocator, states_size);
     if (!groups) {
@@ -329,24 +389,35 @@ done:
 
 /* --------------------------------------------------------------------------------- all --- */
 
+/* Steps of this kind can be run in one automaton with the next. */
+static bool is_plain(const struct slm_regex_step *step)
+{
+    return step->behaviour == SLM_SCAN_ISOLATED && step->flags == 0;
+}
+
 static int write_scanners(struct compiler *c, const struct slm_regex_step *steps, size_t n,
                           const size_t *code_starts)
 {
     struct slm_buf transitions = {.allocator = c->allocator};
-    struct slm_text_scanner rows[SLM_TEXT_MAX_STEPS];
+    struct slm_text_scanner rows[SLM_TEXT_MAX_STEPS] = {{0}};
+    uint8_t single[MAX_CLASSES] = {0};
+    uint32_t n_rows = 0;
     int rc = SLM_OK;
     for (size_t i = 0; i < n && rc == SLM_OK; i++) {
-        rows[i].first = (uint32_t)(transitions.length / sizeof(uint16_t));
-        rows[i].behaviour = steps[i].behaviour;
-        rows[i].flags = steps[i].flags;
-        rc = build_automaton(c, code_starts[i], &transitions, &rows[i].n_states);
+        struct slm_text_scanner *row = &rows[n_rows];
+        row->first = (uint32_t)(transitions.length / sizeof(uint16_t));
+        row->behaviour = steps[i].behaviour;
+        row->flags = steps[i].flags;
+        bool absorbed = i + 1 < n && is_plain(&steps[i]) && is_plain(&steps[i + 1]);
+        rc = build_automaton(c, code_starts[i], single, absorbed, &transitions, &row->n_states);
         if (rc < 0)
             slm_fail_in(rc, "step %zu", i + 1);
+        n_rows += row->n_states > 0;
     }
     if (rc == SLM_OK) {
-        slm_buf_u32(c->scanners, (uint32_t)n);
+        slm_buf_u32(c->scanners, n_rows);
         slm_buf_u32(c->scanners, (uint32_t)(transitions.length / sizeof(uint16_t)));
-        slm_buf_append(c->scanners, rows, n * sizeof(rows[0]));
+        slm_buf_append(c->scanners, rows, n_rows * sizeof(rows[0]));
         slm_buf_append(c->scanners, transitions.data, transitions.length);
         rc = slm_buf_ok(c->scanners);
     }

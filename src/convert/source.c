@@ -22,6 +22,7 @@ int slm_source_add(struct slm_source *source, const struct slm_source_tensor *te
     return slm_buf_ok(&source->tensors);
 }
 
+/* By bytes; the shorter of two first. */
 static int compare(const void *a, const void *b)
 {
     const struct slm_source_tensor *x = a, *y = b;

@@ -365,7 +365,8 @@ static int mark_whole(struct builder *b, const struct slm_text *runtime)
 {
     struct slm_merger merger;
     uint16_t *info = (uint16_t *)(void *)b->tables[SLM_TEXT_INFO].data;
-    int rc = slm_merger_init(&merger, runtime, b->allocator);
+    int rc = SLM_OK;
+    slm_merger_init(&merger, runtime, b->allocator);
     for (uint32_t i = 0; i < b->n && rc == SLM_OK; i++) {
         slm_token token;
         struct slm_token_sink sink = {.out = &token, .capacity = 1};

@@ -1,6 +1,8 @@
 /* embed.c - the first stage: each row starts as its token's embedding. */
 #include "fwd/fwd.h"
 
+#include <string.h>
+
 void slm_embed(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
 {
     (void)step;
@@ -13,6 +15,8 @@ void slm_embed(struct slm_fwd *f, const struct slm_step *step, int thread, int n
                       m->traits->dim, x);
         if (m->traits->embedding_scale != 1.0f)
             f->kern->scale(x, x, m->traits->embedding_scale, m->traits->dim);
+        /* Here, once a pass: a text before may have overflowed, and 0 * infinity is NaN. */
+        memset(x + m->traits->dim, 0, (f->dim_stride - m->traits->dim) * sizeof *x);
     }
     slm_rope_angles(f, thread, n_threads);
 }

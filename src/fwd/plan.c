@@ -158,12 +158,6 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->span_total = take_rows(arena, parts, 1);
     f->span_out = take_rows(arena, parts, f->value_stride);
 
-    /* The stages keep padding zero; only x is never written as a whole. Nothing else is touched
-     * here, so a context costs no page of memory before it is used. */
-    for (size_t i = 0; i < max_rows && arena->base && !arena->overflow; i++)
-        memset(f->x + i * f->dim_stride + model->traits->dim, 0,
-               (f->dim_stride - model->traits->dim) * sizeof *f->x);
-
     f->n_steps = slm_plan(f, NULL);
     struct slm_step *steps = slm_arena_take(arena, f->n_steps, sizeof *steps);
     if (steps)

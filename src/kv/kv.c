@@ -61,17 +61,18 @@ int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32
     return SLM_OK;
 }
 
-/* The table's last page, when it is not full and somebody else has it too. */
+/* The table's last page, when it is not full and somebody else has it too, even after `copied` of
+ * its owners took a copy. */
 static bool must_copy(const struct slm_kv_group *group, const struct slm_kv_table *table,
-                      uint32_t length)
+                      uint32_t length, uint32_t copied)
 {
-    return length % SLM_PAGE != 0 && group->counts[table->pages[length / SLM_PAGE]] > 1;
+    return length % SLM_PAGE != 0 && group->counts[table->pages[length / SLM_PAGE]] > 1 + copied;
 }
 
 uint32_t slm_kv_missing(const struct slm_kv *kv, uint32_t group, const struct slm_kv_table *table,
-                        uint32_t length, uint32_t wanted)
+                        uint32_t length, uint32_t wanted, uint32_t copied)
 {
-    return pages_for(wanted) - table->n_pages + must_copy(&kv->groups[group], table, length);
+    return pages_for(wanted) - table->n_pages + must_copy(&kv->groups[group], table, length, copied);
 }
 
 static uint32_t take(struct slm_kv_group *group)
@@ -101,7 +102,7 @@ void slm_kv_grow(struct slm_kv *kv, uint32_t index, struct slm_kv_table *table, 
                  uint32_t wanted)
 {
     struct slm_kv_group *group = &kv->groups[index];
-    if (must_copy(group, table, length)) {
+    if (must_copy(group, table, length, 0)) {
         uint32_t *last = &table->pages[length / SLM_PAGE], page = take(group);
         copy_page(kv, index, page, *last);
         drop(group, *last);

@@ -51,9 +51,11 @@ struct slm_kv_table {
 int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32_t n_layers,
                 uint32_t type, uint32_t max_tokens, uint32_t max_seqs, struct slm_arena *arena);
 
-/* Pages that group `group` must have free to take a table from `length` positions to `wanted`. */
+/* Pages that group `group` must have free to take a table from `length` positions to `wanted`.
+ * `copied`: how many tables that share the page in which `length` ends grow before this one; each
+ * of them takes a copy, so that the last owner keeps the page. */
 uint32_t slm_kv_missing(const struct slm_kv *kv, uint32_t group, const struct slm_kv_table *table,
-                        uint32_t length, uint32_t wanted);
+                        uint32_t length, uint32_t wanted, uint32_t copied);
 
 /* Take them, and make the page that `length` ends in the table's own. There must be enough. */
 void slm_kv_grow(struct slm_kv *kv, uint32_t group, struct slm_kv_table *table, uint32_t length,

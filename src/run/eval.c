@@ -49,6 +49,25 @@ static int validate(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
     return SLM_OK;
 }
 
+/* Spans before number `index` that end in the same page as it and so copy it first. Looks at them
+ * only when the page is shared at all. */
+static uint32_t copied_before(const struct slm_ctx *ctx, const slm_span *spans, size_t index,
+                              uint32_t group)
+{
+    const struct slm_seq *seq = spans[index].seq;
+    if (seq->length % SLM_PAGE == 0)
+        return 0;
+    uint32_t page = seq->tables[group].pages[seq->length / SLM_PAGE], n = 0;
+    if (ctx->kv.groups[group].counts[page] == 1)
+        return 0;
+    for (size_t i = 0; i < index; i++) {
+        const struct slm_seq *other = spans[i].seq;
+        n += other->length % SLM_PAGE != 0 &&
+             other->tables[group].pages[other->length / SLM_PAGE] == page;
+    }
+    return n;
+}
+
 static int reserve(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
 {
     for (uint32_t g = 0; g < ctx->kv.n_groups; g++) {
@@ -56,7 +75,7 @@ static int reserve(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
         for (size_t i = 0; i < n_spans; i++) {
             uint32_t length = (uint32_t)spans[i].seq->length;
             missing += slm_kv_missing(&ctx->kv, g, &spans[i].seq->tables[g], length,
-                                      length + (uint32_t)spans[i].n);
+                                      length + (uint32_t)spans[i].n, copied_before(ctx, spans, i, g));
         }
         if (missing > ctx->kv.groups[g].n_free)
             return slm_fail(SLM_ENOSPACE, "the call needs %zu pages of %d tokens and %u are free: other "

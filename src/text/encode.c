@@ -25,7 +25,7 @@ struct encoder {
     struct slm_buf known_bytes;     /* see without_unknown_bytes() */
     struct slm_merger merger;
     struct slm_token_sink sink;
-    bool all_bytes; /* every byte has a token */
+    bool drops_bytes; /* bytes without a token vanish */
 };
 
 /* ------------------------------------------------------------------------------ pieces --- */
@@ -33,6 +33,11 @@ struct encoder {
 /* A byte vocabulary that lacks a byte and an unknown token drops it, as the reference does. */
 static int without_unknown_bytes(struct encoder *e, const uint8_t **data, size_t *n)
 {
+    size_t known = 0;
+    while (known < *n && e->text->bytes[(*data)[known]] != SLM_TEXT_NO_TOKEN)
+        known++;
+    if (known == *n)
+        return SLM_OK;
     e->known_bytes.length = 0;
     for (size_t i = 0; i < *n; i++)
         if (e->text->bytes[(*data)[i]] != SLM_TEXT_NO_TOKEN)
@@ -45,17 +50,17 @@ static int without_unknown_bytes(struct encoder *e, const uint8_t **data, size_t
 static int encode_piece(struct encoder *e, const uint8_t *data, size_t n)
 {
     const struct slm_text *t = e->text;
-    if (!e->all_bytes) {
-        int rc = without_unknown_bytes(e, &data, &n);
-        if (rc < 0 || n == 0)
-            return rc;
-    }
     if (n <= t->header->max_length) {
         uint32_t token = slm_text_find(t, data, n, slm_text_hash(data, n));
         if (token != SLM_TEXT_NO_TOKEN && (t->info[token] & SLM_INFO_WHOLE)) {
             slm_sink_put(&e->sink, token);
             return SLM_OK;
         }
+    }
+    if (e->drops_bytes) {
+        int rc = without_unknown_bytes(e, &data, &n);
+        if (rc < 0 || n == 0)
+            return rc;
     }
     return slm_merge(&e->merger, data, n, &e->sink);
 }
@@ -185,11 +190,8 @@ static int prepare(struct encoder *e, const char *input, size_t n, const struct 
     for (uint32_t i = 0; i < e->text->n_normal; i++)
         e->late_steps = e->late_steps || (e->text->normal[i].flags & SLM_NORMAL_LATE);
     e->known_bytes.allocator = e->allocator;
-    e->all_bytes = true;
-    if (e->text->header->model == SLM_TEXT_BPE_BYTES &&
-        e->text->header->unknown == SLM_TEXT_NO_TOKEN)
-        for (int b = 0; b < 256; b++)
-            e->all_bytes = e->all_bytes && e->text->bytes[b] != SLM_TEXT_NO_TOKEN;
+    e->drops_bytes = e->text->header->model == SLM_TEXT_BPE_BYTES &&
+                     e->text->header->unknown == SLM_TEXT_NO_TOKEN;
     if (e->n_opaque > 0) {
         e->marks = slm_alloc(e->allocator, e->n_opaque * 4 * sizeof(uint32_t));
         if (!e->marks)
@@ -201,8 +203,8 @@ static int prepare(struct encoder *e, const char *input, size_t n, const struct 
         e->input.marks = (struct slm_marks){e->marks, e->n_opaque * 2};
         e->segment.marks = (struct slm_marks){e->marks + e->n_opaque * 2, 0};
     }
-    int rc = slm_normal_repair(&e->input);
-    return rc < 0 ? rc : slm_merger_init(&e->merger, e->text, e->allocator);
+    slm_merger_init(&e->merger, e->text, e->allocator);
+    return slm_normal_repair(&e->input);
 }
 
 static int check(size_t n, const struct slm_range *opaque, size_t n_opaque)

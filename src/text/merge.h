@@ -22,6 +22,14 @@ static inline void slm_sink_put(struct slm_token_sink *sink, uint32_t token)
     sink->after_unknown = false;
 }
 
+/* What merging two tokens makes. Remembered, since the same pairs come again and again. */
+struct slm_merge_pair {
+    uint32_t left, right;
+    uint32_t merged;
+    uint64_t key;
+};
+#define SLM_MERGE_PAIRS 2048
+
 /* Work space, used again for every piece. It grows to a bounded size (see merge.c), whatever the
  * length of a piece. */
 struct slm_merger {
@@ -31,6 +39,7 @@ struct slm_merger {
     size_t block_size;
     uint32_t capacity; /* symbols */
 
+    struct slm_merge_pair *pairs; /* [SLM_MERGE_PAIRS], each where a hash of its tokens says */
     uint64_t *powers;  /* [max_length + 1]: powers of SLM_HASH_BASE */
     uint64_t *hashes;  /* [capacity + 1]: of the first i bytes of the window */
     uint64_t *keys;    /* the tree of merge.c; its first row is [n_symbols]: key of merging with
@@ -42,7 +51,8 @@ struct slm_merger {
     uint32_t *before;  /* [capacity] */
 };
 
-int slm_merger_init(struct slm_merger *m, const struct slm_text *text, const slm_allocator *a);
+/* Takes no memory yet: many texts consist of whole tokens. */
+void slm_merger_init(struct slm_merger *m, const struct slm_text *text, const slm_allocator *a);
 void slm_merger_free(struct slm_merger *m);
 
 /* Encode data[n], valid UTF-8 and one piece. */

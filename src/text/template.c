@@ -210,8 +210,8 @@ static void load_variables(struct render *r, const struct slm_json *variables)
         size_t n;
         const char *key = slm_json_key(variables, node, &n);
         uint32_t i = 0;
-        while (i < t->n_symbols && !(t->symbols[i].length == n &&
-                                     memcmp(t->symbols[i].text, key, n) == 0))
+        while (i < t->n_symbols &&
+               !(t->symbols[i].length == n && memcmp(t->symbols[i].text, key, n) == 0))
             i++;
         r->work.steps += i / 8;
         if (i == t->n_symbols)

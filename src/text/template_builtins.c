@@ -24,8 +24,8 @@ const struct builtin *slm_template_find(const struct builtin *table, size_t n, s
 /* ----------------------------------------------------------------------------------- tests --- */
 
 #define TEST(name, condition)                                                                      \
-    static struct value test_##name(struct render *r, struct value self,                          \
-                                    const struct arguments *args)                                 \
+    static struct value test_##name(struct render *r, struct value self,                           \
+                                    const struct arguments *args)                                  \
     {                                                                                              \
         (void)r, (void)args;                                                                       \
         return value_boolean(condition);                                                           \
@@ -255,8 +255,7 @@ static struct dict *new_dict(struct render *r, const struct arguments *args)
     return d;
 }
 
-static struct value function_dict(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value function_dict(struct render *r, struct value self, const struct arguments *args)
 {
     (void)self;
     return value_dict(new_dict(r, args));
@@ -277,8 +276,8 @@ static struct value function_namespace(struct render *r, struct value self,
     return v;
 }
 
-static struct value new_cycler(struct render *r, enum value_type type,
-                               const struct value *items, uint32_t n)
+static struct value new_cycler(struct render *r, enum value_type type, const struct value *items,
+                               uint32_t n)
 {
     struct cycler *cycler = slm_work_take(&r->work, 1, sizeof *cycler);
     struct value v = value_of_type(type);
@@ -410,11 +409,16 @@ static const struct builtin dict_methods[] = {
 };
 
 static const struct builtin list_methods[] = {
-    {"count", list_count, "/value", 1}, {"index", list_index, "/value", 1},
-    {"copy", copy, "", 0},             {"append", NULL, NULL, 0},
-    {"clear", NULL, NULL, 0},          {"extend", NULL, NULL, 0},
-    {"insert", NULL, NULL, 0},         {"pop", NULL, NULL, 0},
-    {"remove", NULL, NULL, 0},         {"reverse", NULL, NULL, 0},
+    {"count", list_count, "/value", 1},
+    {"index", list_index, "/value", 1},
+    {"copy", copy, "", 0},
+    {"append", NULL, NULL, 0},
+    {"clear", NULL, NULL, 0},
+    {"extend", NULL, NULL, 0},
+    {"insert", NULL, NULL, 0},
+    {"pop", NULL, NULL, 0},
+    {"remove", NULL, NULL, 0},
+    {"reverse", NULL, NULL, 0},
     {"sort", NULL, NULL, 0},
 };
 enum { TUPLE_METHODS = 2 }; /* the first ones of a list's */

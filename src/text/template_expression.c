@@ -41,8 +41,8 @@ static struct value fail_operands(struct render *r, const char *operation, struc
 
 static struct value join_sequences(struct render *r, struct value a, struct value b)
 {
-    struct sequence *out = slm_sequence_new(
-        &r->work, (a.sequence ? a.sequence->n : 0) + (size_t)(b.sequence ? b.sequence->n : 0));
+    struct sequence *out = slm_sequence_new(&r->work, (a.sequence ? a.sequence->n : 0) +
+                                                          (size_t)(b.sequence ? b.sequence->n : 0));
     for (uint32_t i = 0; a.sequence && i < a.sequence->n; i++)
         slm_sequence_add(&r->work, out, a.sequence->items[i]);
     for (uint32_t i = 0; b.sequence && i < b.sequence->n; i++)
@@ -234,8 +234,7 @@ static struct value evaluate_conditional(struct render *r, const struct node *no
     return value_reason("an inline if was false and has no else");
 }
 
-static bool compare(struct workspace *w, enum comparison comparison, struct value a,
-                    struct value b)
+static bool compare(struct workspace *w, enum comparison comparison, struct value a, struct value b)
 {
     switch (comparison) {
     case EQUAL: return slm_value_equal(w, a, b);
@@ -299,8 +298,7 @@ static struct value evaluate_dict(struct render *r, const struct node *node)
 
 /* ------------------------------------------------------------------------ members and items --- */
 
-static struct value bound_method(struct render *r, const struct builtin *builtin,
-                                 struct value self)
+static struct value bound_method(struct render *r, const struct builtin *builtin, struct value self)
 {
     struct method *method = slm_work_take(&r->work, 1, sizeof *method);
     if (!method)
@@ -317,17 +315,18 @@ static struct value loop_member(const struct loop *loop, struct value name)
     bool next = slm_value_is_text(name, "nextitem");
     if (next || slm_value_is_text(name, "previtem")) {
         i += next ? 1 : -1;
-        return i >= 0 && i < n ? loop->items->items[i]
-                               : value_reason("there is no item before the first or after the last");
+        return i >= 0 && i < n
+                   ? loop->items->items[i]
+                   : value_reason("there is no item before the first or after the last");
     }
     const struct {
         const char *name;
         struct value value;
     } members[] = {
-        {"index", value_integer(i + 1)},      {"index0", value_integer(i)},
-        {"revindex", value_integer(n - i)},   {"revindex0", value_integer(n - i - 1)},
-        {"first", value_boolean(i == 0)},     {"last", value_boolean(i + 1 == n)},
-        {"length", value_integer(n)},         {"depth", value_integer(1)},
+        {"index", value_integer(i + 1)},    {"index0", value_integer(i)},
+        {"revindex", value_integer(n - i)}, {"revindex0", value_integer(n - i - 1)},
+        {"first", value_boolean(i == 0)},   {"last", value_boolean(i + 1 == n)},
+        {"length", value_integer(n)},       {"depth", value_integer(1)},
         {"depth0", value_integer(0)},
     };
     for (size_t k = 0; k < sizeof members / sizeof *members; k++)
@@ -591,15 +590,13 @@ struct value slm_template_call_builtin(struct render *r, const struct builtin *b
     return builtin->call(r, self, &ordered);
 }
 
-struct value slm_template_call(struct render *r, struct value callee,
-                               const struct arguments *args)
+struct value slm_template_call(struct render *r, struct value callee, const struct arguments *args)
 {
     if (r->work.code)
         return value_of_type(VALUE_UNDEFINED);
     switch ((enum value_type)callee.type) {
     case VALUE_MACRO: return slm_template_call_macro(r, callee.macro, args);
-    case VALUE_FUNCTION:
-        return slm_template_call_builtin(r, callee.builtin, value_none(), args);
+    case VALUE_FUNCTION: return slm_template_call_builtin(r, callee.builtin, value_none(), args);
     case VALUE_METHOD:
         return slm_template_call_builtin(r, callee.method->builtin, callee.method->self, args);
     case VALUE_JOINER:
@@ -637,8 +634,7 @@ static struct arguments evaluate_arguments(struct render *r, const struct node *
         if (item->kind == NODE_KEYWORD) {
             add_named(r, names, named, item->value, slm_template_evaluate(r, item->a));
         } else if (item->kind == NODE_SPREAD) {
-            struct sequence *more =
-                slm_value_elements(&r->work, slm_template_evaluate(r, item->a));
+            struct sequence *more = slm_value_elements(&r->work, slm_template_evaluate(r, item->a));
             for (uint32_t k = 0; more && k < more->n; k++)
                 slm_sequence_add(&r->work, values, more->items[k]);
         } else if (item->kind == NODE_SPREAD_DICT) {
@@ -646,16 +642,14 @@ static struct arguments evaluate_arguments(struct render *r, const struct node *
             if (more.type != VALUE_DICT)
                 slm_work_fail(&r->work, SLM_EINVAL, "'**' needs a dict");
             for (uint32_t k = 0; more.type == VALUE_DICT && more.dict && k < more.dict->n; k++)
-                add_named(r, names, named, more.dict->entries[k].key,
-                          more.dict->entries[k].value);
+                add_named(r, names, named, more.dict->entries[k].key, more.dict->entries[k].value);
         } else {
             slm_sequence_add(&r->work, values, slm_template_evaluate(r, item));
         }
     }
     back_at(r, node);
     if (!r->work.code) {
-        args = (struct arguments){
-            values->n, names->n, values->items, names->items, named->items};
+        args = (struct arguments){values->n, names->n, values->items, names->items, named->items};
     }
     return args;
 }

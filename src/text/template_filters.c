@@ -60,6 +60,24 @@ static struct value generator(struct sequence *s)
     return value_sequence(VALUE_GENERATOR, s);
 }
 
+static struct value filter_length(struct render *r, struct value self, const struct arguments *args)
+{
+    (void)args;
+    switch ((enum value_type)self.type) {
+    case VALUE_UNDEFINED: return value_integer(0);
+    case VALUE_STRING:
+        slm_work_spend(&r->work, self.length);
+        return value_integer((int64_t)slm_text_characters(self.text, self.length));
+    case VALUE_LIST:
+    case VALUE_TUPLE:
+    case VALUE_RANGE:
+    case VALUE_VIEW: return value_integer(self.sequence ? self.sequence->n : 0);
+    case VALUE_DICT: return value_integer(self.dict ? self.dict->n : 0);
+    case VALUE_LOOP: return value_integer(self.loop->items->n);
+    default: return fail_type(r, "length", self);
+    }
+}
+
 /* ------------------------------------------------------------------------------------ text --- */
 
 static struct value filter_lower(struct render *r, struct value self, const struct arguments *args)
@@ -91,8 +109,7 @@ static struct value filter_title(struct render *r, struct value self, const stru
     for (size_t i = 0; i < s.length && !r->work.code;) {
         uint32_t c = 0;
         size_t n = slm_utf8_decode(s.text + i, s.length - i, &c);
-        slm_builder_mapped(&out, c, begin ? slm_char_upper : slm_char_lower,
-                           s.marks && s.marks[i]);
+        slm_builder_mapped(&out, c, begin ? slm_char_upper : slm_char_lower, s.marks && s.marks[i]);
         begin = slm_char_is_space(c) || (c < 0x80 && c && strchr("-({[<", (int)c));
         i += n ? n : 1;
     }
@@ -112,12 +129,11 @@ static struct value filter_replace(struct render *r, struct value self,
 {
     struct value s = text_of(r, self);
     s.detail &= ~STRING_MARKUP & 0xFF;
-    return slm_string_replace(&r->work, s, text_of(r, args->values[0]),
-                              text_of(r, args->values[1]), integer_of(r, args->values[2], -1));
+    return slm_string_replace(&r->work, s, text_of(r, args->values[0]), text_of(r, args->values[1]),
+                              integer_of(r, args->values[2], -1));
 }
 
-static struct value filter_string(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value filter_string(struct render *r, struct value self, const struct arguments *args)
 {
     (void)args;
     return text_of(r, self);
@@ -131,8 +147,7 @@ static struct value filter_safe(struct render *r, struct value self, const struc
     return s;
 }
 
-static struct value filter_escape(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value filter_escape(struct render *r, struct value self, const struct arguments *args)
 {
     (void)args;
     if (is_string(self) && (self.detail & STRING_MARKUP))
@@ -148,8 +163,7 @@ static struct value filter_forceescape(struct render *r, struct value self,
 }
 
 /* All lines but the first, and none that is empty, unless told otherwise. */
-static struct value filter_indent(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value filter_indent(struct render *r, struct value self, const struct arguments *args)
 {
     struct value width = args->values[0];
     bool first = flag(args->values[1]), blank = flag(args->values[2]);
@@ -175,8 +189,7 @@ static struct value filter_indent(struct render *r, struct value self,
     return slm_builder_string(&out);
 }
 
-static struct value filter_center(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value filter_center(struct render *r, struct value self, const struct arguments *args)
 {
     struct value width[2] = {args->values[0], value_of_type(VALUE_ABSENT)};
     if (is_absent(width[0]))
@@ -189,15 +202,18 @@ static struct value filter_center(struct render *r, struct value self,
 static struct value filter_truncate(struct render *r, struct value self,
                                     const struct arguments *args)
 {
-    int64_t length = integer_of(r, args->values[0], 255), leeway = integer_of(r, args->values[3], 5);
+    int64_t length = integer_of(r, args->values[0], 255),
+            leeway = integer_of(r, args->values[3], 5);
     struct value end = is_absent(args->values[2]) ? value_text("...", 3) : args->values[2];
-    if (!is_string(self) || !is_string(end))
-        return fail_type(r, "truncate", is_string(self) ? end : self);
+    if (!is_string(end))
+        return fail_type(r, "truncate", end);
     int64_t ending = (int64_t)slm_text_characters(end.text, end.length);
     if (length < ending || leeway < 0)
         return slm_work_fail(&r->work, SLM_EINVAL, "truncate can't make a text that short");
-    if ((int64_t)slm_text_characters(self.text, self.length) <= length + leeway)
+    if (filter_length(r, self, NULL).integer <= length + leeway) /* of lists, too */
         return self;
+    if (!is_string(self))
+        return fail_type(r, "truncate", self);
     size_t n = slm_text_offset(self.text, self.length, (size_t)(length - ending));
     if (!flag(args->values[1])) { /* not in the middle of a word */
         size_t space = n;
@@ -208,8 +224,7 @@ static struct value filter_truncate(struct render *r, struct value self,
     return slm_value_concat(&r->work, value_part(self, 0, n), end);
 }
 
-static struct value filter_format(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value filter_format(struct render *r, struct value self, const struct arguments *args)
 {
     struct value values;
     if (args->n_named) {
@@ -226,8 +241,7 @@ static struct value filter_format(struct render *r, struct value self,
 }
 
 /* json.dumps(value, ensure_ascii=False, indent, separators, sort_keys) */
-static struct value filter_tojson(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value filter_tojson(struct render *r, struct value self, const struct arguments *args)
 {
     struct value indent = or_none(args->values[1]), separators = or_none(args->values[2]);
     bool lines = indent.type != VALUE_NONE;
@@ -276,7 +290,7 @@ static bool read_integer(struct value s, int64_t base, int64_t *out)
     int64_t value = 0; /* built below zero, where there is room for one more */
     for (size_t i = begin; i < end; i++) {
         char c = s.text[i];
-        int digit = c >= '0' && c <= '9'                   ? c - '0'
+        int digit = c >= '0' && c <= '9'                     ? c - '0'
                     : (c | 0x20) >= 'a' && (c | 0x20) <= 'z' ? (c | 0x20) - 'a' + 10
                                                              : 99;
         if (c == '_' && digit_before && i + 1 < end) {
@@ -406,24 +420,6 @@ static struct value filter_round(struct render *r, struct value self, const stru
 
 /* ------------------------------------------------------------------------------- sequences --- */
 
-static struct value filter_length(struct render *r, struct value self, const struct arguments *args)
-{
-    (void)args;
-    switch ((enum value_type)self.type) {
-    case VALUE_UNDEFINED: return value_integer(0);
-    case VALUE_STRING:
-        slm_work_spend(&r->work, self.length);
-        return value_integer((int64_t)slm_text_characters(self.text, self.length));
-    case VALUE_LIST:
-    case VALUE_TUPLE:
-    case VALUE_RANGE:
-    case VALUE_VIEW: return value_integer(self.sequence ? self.sequence->n : 0);
-    case VALUE_DICT: return value_integer(self.dict ? self.dict->n : 0);
-    case VALUE_LOOP: return value_integer(self.loop->items->n);
-    default: return fail_type(r, "length", self);
-    }
-}
-
 static struct value filter_default(struct render *r, struct value self,
                                    const struct arguments *args)
 {
@@ -439,9 +435,8 @@ static struct value filter_first(struct render *r, struct value self, const stru
     (void)args;
     struct value empty = value_reason("the first item of an empty sequence");
     if (self.type == VALUE_GENERATOR && self.sequence) /* take one, leave the rest */
-        return self.sequence->next < self.sequence->n
-                   ? self.sequence->items[self.sequence->next++]
-                   : empty;
+        return self.sequence->next < self.sequence->n ? self.sequence->items[self.sequence->next++]
+                                                      : empty;
     const struct sequence *items = slm_value_elements(&r->work, self);
     return items && items->n ? items->items[0] : empty;
 }
@@ -470,6 +465,8 @@ static struct value filter_reverse(struct render *r, struct value self,
     struct sequence *out = slm_sequence_new(&r->work, items ? items->n : 0);
     for (uint32_t i = items ? items->n : 0; i-- > 0;)
         slm_sequence_add(&r->work, out, items->items[i]);
+    if (self.type == VALUE_GENERATOR)
+        return value_sequence(VALUE_LIST, out); /* what has no end to begin at is made a list */
     if (!is_string(self))
         return generator(out);
     struct builder text = {.w = &r->work};
@@ -521,8 +518,8 @@ static struct value filter_items(struct render *r, struct value self, const stru
 }
 
 /* Items in the order of their keys. */
-static struct value sorted(struct render *r, const struct sequence *items,
-                           const struct value *keys, bool reverse)
+static struct value sorted(struct render *r, const struct sequence *items, const struct value *keys,
+                           bool reverse)
 {
     struct sequence *out = slm_sequence_new(&r->work, items ? items->n : 0);
     const uint32_t *order =
@@ -626,8 +623,7 @@ static struct value filter_sum(struct render *r, struct value self, const struct
     return sum;
 }
 
-static struct value filter_unique(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value filter_unique(struct render *r, struct value self, const struct arguments *args)
 {
     const struct sequence *items = slm_value_elements(&r->work, self);
     const struct value *keys = keys_of(r, items, args->values[1], flag(args->values[0]));
@@ -681,8 +677,10 @@ static const struct builtin *named_builtin(struct render *r, struct arguments *a
     if (!builtin)
         slm_work_fail(&r->work, SLM_EINVAL, "there is no filter or test '%.*s'",
                       is_string(name) ? (int)name.length : 0, is_string(name) ? name.text : "");
-    args->values++;
-    args->n--;
+    if (args->n) {
+        args->values++;
+        args->n--;
+    }
     return builtin;
 }
 

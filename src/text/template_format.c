@@ -21,13 +21,13 @@
 struct field {
     char fill[4]; /* one character */
     size_t fill_length;
-    char align;      /* '<' '>' '^', '=' (after the sign), 0: by type */
-    char sign;       /* '-' only negative, '+', ' ' */
-    bool alternate;  /* '#': 0x... */
-    char group;      /* ',' or '_' between thousands, 0: none */
-    int width;       /* characters */
-    int precision;   /* -1: none */
-    char type;       /* 0: by value */
+    char align;     /* '<' '>' '^', '=' (after the sign), 0: by type */
+    char sign;      /* '-' only negative, '+', ' ' */
+    bool alternate; /* '#': 0x... */
+    char group;     /* ',' or '_' between thousands, 0: none */
+    int width;      /* characters */
+    int precision;  /* -1: none */
+    char type;      /* 0: by value */
 };
 
 enum { MAX_WIDTH = 10000, MAX_PRECISION = 100, NUMBER_TEXT = 512 };
@@ -60,8 +60,7 @@ static void add_padded(struct builder *out, const struct field *f, struct value 
 static void add_string(struct builder *out, const struct field *f, struct value text)
 {
     if (f->precision >= 0)
-        text = value_part(text, 0,
-                          slm_text_offset(text.text, text.length, (size_t)f->precision));
+        text = value_part(text, 0, slm_text_offset(text.text, text.length, (size_t)f->precision));
     add_padded(out, f, text, f->align ? f->align : '<', 0);
 }
 
@@ -105,7 +104,10 @@ static void add_float(struct builder *out, const struct field *f, double d)
         return;
     }
     if (isnan(d) || isinf(d))
-        snprintf(digits, sizeof digits, "%s", isnan(d) ? upper ? "NAN" : "nan" : upper ? "INF" : "inf");
+        snprintf(digits, sizeof digits, "%s",
+                 isnan(d) ? upper ? "NAN" : "nan"
+                 : upper  ? "INF"
+                          : "inf");
     if (percent)
         strcat(digits, "%");
     add_number(out, f, signbit(d) && !isnan(d), "", digits);
@@ -115,7 +117,10 @@ static void add_integer(struct builder *out, const struct field *f, int64_t i)
 {
     char digits[72];
     size_t n = sizeof digits - 1;
-    unsigned base = f->type == 'x' || f->type == 'X' ? 16 : f->type == 'o' ? 8 : f->type == 'b' ? 2 : 10;
+    unsigned base = f->type == 'x' || f->type == 'X' ? 16
+                    : f->type == 'o'                 ? 8
+                    : f->type == 'b'                 ? 2
+                                                     : 10;
     uint64_t magnitude = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
     digits[n] = '\0';
     do {
@@ -157,8 +162,7 @@ static struct value next_value(struct percent *p)
 static const char *read_percent_field(struct percent *p, struct field *f, const char *s,
                                       const char *end)
 {
-    *f = (struct field){
-        .fill = " ", .fill_length = 1, .align = '>', .sign = '-', .precision = -1};
+    *f = (struct field){.fill = " ", .fill_length = 1, .align = '>', .sign = '-', .precision = -1};
     for (; s < end && strchr("-+ #0", *s) && *s; s++) {
         if (*s == '-')
             f->align = '<';
@@ -234,7 +238,8 @@ struct value slm_format_percent(struct workspace *w, struct value format, struct
                     ? slm_dict_get(w, values.dict, value_text(s + 1, (size_t)(name_end - s - 1)))
                     : NULL;
             if (!member)
-                return slm_work_fail(w, SLM_EINVAL, "a format string names a value that is missing");
+                return slm_work_fail(w, SLM_EINVAL,
+                                     "a format string names a value that is missing");
             v = *member;
             p.next = 1;
             s = name_end + 1;
@@ -254,8 +259,11 @@ struct value slm_format_percent(struct workspace *w, struct value format, struct
             add_percent_value(&out, &f, v);
         }
     }
+    /* What could be looked up by key need not be used: Python asks only that. */
+    bool lookup = values.type == VALUE_DICT || values.type == VALUE_LIST ||
+                  values.type == VALUE_RANGE || values.type == VALUE_UNDEFINED;
     uint32_t n = values.type == VALUE_TUPLE ? values.sequence->n : 1;
-    if (p.next < n && values.type != VALUE_DICT)
+    if (p.next < n && !lookup)
         return slm_work_fail(w, SLM_EINVAL, "a format string has no place for all its values");
     return slm_builder_string(&out);
 }
@@ -395,8 +403,7 @@ static void add_field(struct render *r, struct builder *out, const struct argume
         add_braces_value(out, &f, v);
 }
 
-struct value slm_format_braces(struct render *r, struct value format,
-                               const struct arguments *args)
+struct value slm_format_braces(struct render *r, struct value format, const struct arguments *args)
 {
     struct workspace *w = &r->work;
     struct builder out = {.w = w};
@@ -416,8 +423,9 @@ struct value slm_format_braces(struct render *r, struct value format,
         }
         const char *close = *p == '{' ? memchr(p, '}', (size_t)(end - p)) : NULL;
         if (!close || memchr(p + 1, '{', (size_t)(close - p - 1)))
-            return slm_work_fail(w, SLM_EINVAL, "a brace stands alone in a format string, or "
-                                                "fields lie inside one another");
+            return slm_work_fail(w, SLM_EINVAL,
+                                 "a brace stands alone in a format string, or "
+                                 "fields lie inside one another");
         add_field(r, &out, args, p + 1, close, &automatic);
         s = close + 1;
     }
@@ -437,7 +445,10 @@ static const char *const months[] = {"January",   "February", "March",    "April
 static void add_time_number(struct builder *out, int value, int width, char flag)
 {
     char text[16];
-    snprintf(text, sizeof text, flag == '-' ? "%d" : flag == '_' ? "%*d" : "%0*d",
+    snprintf(text, sizeof text,
+             flag == '-'   ? "%d"
+             : flag == '_' ? "%*d"
+                           : "%0*d",
              flag == '-' ? value : width, value);
     slm_builder_text(out, text);
 }

@@ -382,11 +382,10 @@ static struct token next_in_tag(struct lexer *lexer)
     const char *closing = lexer->state == IN_PRINT ? "}}" : "%}";
     for (;;) {
         size_t position = position_of(lexer, lexer->p);
-        const char *after =
-            lexer->n_open == 0 ? tag_end(lexer->p, lexer->end, closing) : NULL;
+        const char *after = lexer->n_open == 0 ? tag_end(lexer->p, lexer->end, closing) : NULL;
         if (after) {
-            struct token token = {.type = lexer->state == IN_PRINT ? TOKEN_PRINT_END
-                                                                   : TOKEN_TAG_END,
+            struct token token = {.type =
+                                      lexer->state == IN_PRINT ? TOKEN_PRINT_END : TOKEN_TAG_END,
                                   .position = position};
             lexer->state = IN_TEXT;
             go_to(lexer, after);

@@ -19,8 +19,9 @@ struct parser {
     struct workspace *w;
     struct lexer lexer;
     struct token token, ahead; /* where we are, and what comes then */
+    size_t tag;                /* position of the tag that we are in */
     size_t depth;
-    size_t loops;  /* loops around us, for break and continue */
+    size_t loops;   /* loops around us, for break and continue */
     bool tentative; /* in an `if`: a filter that does not exist is an error only when reached */
     unsigned uses;  /* what the macro around us mentions: enum macro_uses */
     const struct node *unknown; /* a filter or test that does not exist, outside of any `if` */
@@ -152,11 +153,12 @@ static void expect_operator(struct parser *p, const char *text)
 static struct value expect_name(struct parser *p)
 {
     struct value name = p->token.value;
-    if (p->token.type == TOKEN_NAME)
+    if (p->token.type == TOKEN_NAME) {
         advance(p);
-    else
-        fail_here(p, "a name should be here");
-    return name;
+        return name;
+    }
+    fail_here(p, "a name should be here");
+    return value_text("", 0);
 }
 
 /* ----------------------------------------------------------------------------- expressions --- */
@@ -382,8 +384,9 @@ static void parse_builtin(struct parser *p, struct node *node)
     while (at_operator(p, ".")) {
         advance(p);
         struct value more = expect_name(p);
-        size_t n = (size_t)(more.text + more.length - node->value.text);
-        node->value = value_text(node->value.text, p->w->code ? 0 : n);
+        if (p->w->code)
+            return;
+        node->value.length = (uint32_t)(more.text + more.length - node->value.text);
     }
     node->builtin = node->kind == NODE_FILTER ? slm_template_filter(node->value)
                                               : slm_template_test(node->value);
@@ -491,7 +494,7 @@ static struct node *parse_math(struct parser *p, int level)
 {
     struct node *left = parse_unary(p, true), *concat = NULL;
     const struct binary_operator *operator;
-    while ((operator = operator_at(p)) != NULL && operator->level >= level) {
+    while ((operator= operator_at(p)) != NULL && operator->level >= level) {
         bool more = concat && left == concat && operator->kind == NODE_CONCAT;
         struct node *node = more ? concat : new_node(p, operator->kind);
         advance(p);
@@ -855,16 +858,11 @@ static const struct {
     const char *word;
     struct node *(*parse)(struct parser *);
 } statements[] = {
-    {"set", parse_set},
-    {"if", parse_if},
-    {"for", parse_for},
-    {"macro", parse_macro},
-    {"call", parse_call_block},
-    {"filter", parse_filter_block},
-    {"with", parse_with},
-    {"generation", parse_generation},
-    {"break", parse_break},
-    {"continue", parse_continue},
+    {"set", parse_set},         {"if", parse_if},
+    {"for", parse_for},         {"macro", parse_macro},
+    {"call", parse_call_block}, {"filter", parse_filter_block},
+    {"with", parse_with},       {"generation", parse_generation},
+    {"break", parse_break},     {"continue", parse_continue},
     {"print", parse_print},
 };
 
@@ -874,8 +872,11 @@ static struct node *parse_statement(struct parser *p)
     for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
         if (!at_word(p, statements[i].word) || !enter(p))
             continue;
+        size_t outer = p->tag;
+        p->tag = p->token.position;
         advance(p);
         struct node *node = statements[i].parse(p);
+        p->tag = outer;
         p->depth--;
         if (p->token.type != TOKEN_TAG_END)
             fail_here(p, "the end of the tag should be here");
@@ -897,7 +898,7 @@ static struct node *parse_block(struct parser *p, const char *end1, const char *
                                 const char *end3)
 {
     struct node *block = new_node(p, NODE_BLOCK);
-    size_t opened = p->token.position;
+    size_t opened = p->tag;
     while (p->token.type != TOKEN_END) {
         struct node *node = new_node(p, NODE_TEXT);
         if (p->token.type == TOKEN_TEXT) {
@@ -922,7 +923,7 @@ static struct node *parse_block(struct parser *p, const char *end1, const char *
     }
     if (end1) {
         p->w->position = opened;
-        slm_work_fail(p->w, SLM_EFORMAT, "the tag before this is never closed: {%% %s %%} is missing",
+        slm_work_fail(p->w, SLM_EFORMAT, "this tag is never closed: {%% %s %%} is missing",
                       end3 ? end3 : end1);
     }
     return block;

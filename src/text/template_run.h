@@ -28,7 +28,7 @@ struct render {
     struct value *globals; /* [n_symbols] by symbol: the caller's variables, then functions */
     struct scope *scope;
     struct builder *output; /* where text goes now: the prompt, or what a macro returns */
-    struct value filtered;   /* what the first filter of a filter block gets */
+    struct value filtered;  /* what the first filter of a filter block gets */
     uint32_t depth;
     struct tm now; /* what strftime_now tells; tm_mday 0: ask the system */
 };
@@ -70,8 +70,7 @@ struct value slm_template_evaluate(struct render *r, const struct node *node);
 /* x.name, x[key] and x|attr: what Jinja's sandbox gives. */
 struct value slm_template_attribute(struct render *r, struct value object, struct value name);
 struct value slm_template_item(struct render *r, struct value object, struct value key);
-struct value slm_template_call(struct render *r, struct value callee,
-                               const struct arguments *args);
+struct value slm_template_call(struct render *r, struct value callee, const struct arguments *args);
 struct value slm_template_call_builtin(struct render *r, const struct builtin *builtin,
                                        struct value self, const struct arguments *args);
 struct value slm_template_add(struct render *r, struct value a, struct value b);
@@ -87,7 +86,8 @@ struct value slm_template_variable(struct render *r, uint32_t symbol);
 struct value slm_template_call_macro(struct render *r, const struct macro *macro,
                                      const struct arguments *args);
 
-/* -------------------------------------------------------- filters, tests, methods, functions --- */
+/* -------------------------------------------------------- filters, tests, methods, functions ---
+ */
 
 /* NULL: there is none of that name. */
 const struct builtin *slm_template_filter(struct value name);

@@ -71,7 +71,8 @@ static void assign_member(struct render *r, const struct node *target, struct va
         slm_dict_set(&r->work, object.dict, target->value, v);
 }
 
-/* To a variable, a member, or the parts of a tuple. Its recursion follows brackets in the source. */
+/* To a variable, a member, or the parts of a tuple. Its recursion follows brackets in the source.
+ */
 static void assign(struct render *r, const struct node *target, struct value v)
 {
     if (r->work.code)
@@ -198,8 +199,7 @@ static void bind_rest(struct render *r, const struct node *node, struct scope *s
 
 /* Arguments to parameters, defaults to those that got none. Defaults may mention the parameters
  * before them, so they are evaluated in the new scope, which is r->scope. */
-static void bind_parameters(struct render *r, const struct node *node,
-                            const struct arguments *args)
+static void bind_parameters(struct render *r, const struct node *node, const struct arguments *args)
 {
     struct scope *scope = r->scope;
     bool *used = slm_work_take(&r->work, args->n_named, sizeof *used);
@@ -208,12 +208,12 @@ static void bind_parameters(struct render *r, const struct node *node,
     memset(used, 0, args->n_named);
     for (uint32_t i = 0; i < node->n_items && !r->work.code; i++) {
         const struct node *parameter = node->items[i];
-        struct value v = i < args->n ? args->values[i]
-                                     : take_named(r, args, parameter->value, used);
+        struct value v =
+            i < args->n ? args->values[i] : take_named(r, args, parameter->value, used);
         if (is_absent(v))
-            v = parameter->a ? slm_template_evaluate(r, parameter->a)
-                             : value_missing(MISSING_NAME, parameter->value.text,
-                                             parameter->value.length);
+            v = parameter->a
+                    ? slm_template_evaluate(r, parameter->a)
+                    : value_missing(MISSING_NAME, parameter->value.text, parameter->value.length);
         set_variable(r, scope, parameter->symbol, v);
     }
     if (node->operation & USES_CALLER) {
@@ -261,6 +261,7 @@ static enum flow execute_for(struct render *r, const struct node *node)
 {
     struct value iterable = slm_template_evaluate(r, node->b);
     struct scope *before = r->scope, *scope = NULL;
+    bool completed = false; /* Jinja's `else` runs unless some round came to its end */
     r->work.position = node->position;
     struct sequence *items = slm_value_elements(&r->work, iterable);
     if (node->items[0])
@@ -282,10 +283,11 @@ static enum flow execute_for(struct render *r, const struct node *node)
         assign(r, node->a, items->items[i]);
         enum flow flow = execute(r, node->c);
         r->scope = before;
+        completed = completed || flow == FLOW_ON;
         if (flow == FLOW_BREAK)
             break;
     }
-    if (items->n == 0 && node->items[1]) {
+    if (!completed && node->items[1]) {
         r->scope = new_scope(r, before);
         enum flow flow = execute(r, node->items[1]);
         r->scope = before;

@@ -252,8 +252,8 @@ static struct sequence *split_at(struct workspace *w, struct value s, struct val
     struct sequence *parts = slm_sequence_new(w, 4);
     size_t begin = 0;
     while (count-- != 0 && !w->code) {
-        size_t found = slm_text_find(w, s.text + begin, s.length - begin, separator.text,
-                                     separator.length);
+        size_t found =
+            slm_text_find(w, s.text + begin, s.length - begin, separator.text, separator.length);
         if (found == NOWHERE)
             break;
         slm_sequence_add(w, parts, value_part(s, begin, found));
@@ -263,8 +263,8 @@ static struct sequence *split_at(struct workspace *w, struct value s, struct val
     return parts;
 }
 
-static struct sequence *split_at_right(struct workspace *w, struct value s,
-                                       struct value separator, int64_t count)
+static struct sequence *split_at_right(struct workspace *w, struct value s, struct value separator,
+                                       int64_t count)
 {
     struct sequence *parts = slm_sequence_new(w, 4);
     while (count-- != 0 && !w->code) {
@@ -327,8 +327,7 @@ static struct value method_split(struct render *r, struct value self, const stru
     return split(r, self, args, split_at, split_words);
 }
 
-static struct value method_rsplit(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value method_rsplit(struct render *r, struct value self, const struct arguments *args)
 {
     return split(r, self, args, split_at_right, split_words_right);
 }
@@ -349,9 +348,9 @@ static struct value partition(struct render *r, struct value self, struct value 
     separator = text_argument(r, separator);
     if (separator.length == 0)
         return slm_work_fail(w, SLM_EINVAL, "partition() at an empty separator");
-    size_t found = last ? find_last(w, self, separator)
-                        : slm_text_find(w, self.text, self.length, separator.text,
-                                        separator.length);
+    size_t found = last
+                       ? find_last(w, self, separator)
+                       : slm_text_find(w, self.text, self.length, separator.text, separator.length);
     struct value empty = value_text("", 0);
     if (found == NOWHERE) {
         slm_sequence_add(w, parts, last ? empty : self);
@@ -392,14 +391,12 @@ static struct value method_strip(struct render *r, struct value self, const stru
     return strip(r, self, args, STRIP_LEFT | STRIP_RIGHT);
 }
 
-static struct value method_lstrip(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value method_lstrip(struct render *r, struct value self, const struct arguments *args)
 {
     return strip(r, self, args, STRIP_LEFT);
 }
 
-static struct value method_rstrip(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value method_rstrip(struct render *r, struct value self, const struct arguments *args)
 {
     return strip(r, self, args, STRIP_RIGHT);
 }
@@ -501,8 +498,7 @@ static struct value place(struct value s, size_t found)
 static struct value method_find(struct render *r, struct value self, const struct arguments *args)
 {
     struct value part = text_argument(r, args->values[0]);
-    return place(self,
-                 slm_text_find(&r->work, self.text, self.length, part.text, part.length));
+    return place(self, slm_text_find(&r->work, self.text, self.length, part.text, part.length));
 }
 
 static struct value method_rfind(struct render *r, struct value self, const struct arguments *args)
@@ -521,8 +517,7 @@ static struct value method_index(struct render *r, struct value self, const stru
     return or_fail(r, method_find(r, self, args));
 }
 
-static struct value method_rindex(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value method_rindex(struct render *r, struct value self, const struct arguments *args)
 {
     return or_fail(r, method_rfind(r, self, args));
 }
@@ -543,8 +538,7 @@ static struct value method_count(struct render *r, struct value self, const stru
     return value_integer(count);
 }
 
-static struct value method_format(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value method_format(struct render *r, struct value self, const struct arguments *args)
 {
     return slm_format_braces(r, self, args);
 }
@@ -560,9 +554,7 @@ static struct value justify(struct render *r, struct value self, const struct ar
     int64_t length = (int64_t)slm_text_characters(self.text, self.length);
     int64_t missing = width > length ? width - length : 0;
     /* Python's center() leans left where widths are odd, and right where they are even. */
-    int64_t left = before == 0   ? 0
-                   : before == 2 ? missing
-                                 : missing / 2 + (missing & width & 1);
+    int64_t left = before == 0 ? 0 : before == 2 ? missing : missing / 2 + (missing & width & 1);
     if (slm_text_characters(fill.text, fill.length) != 1)
         return slm_work_fail(&r->work, SLM_EINVAL, "the filling must be one character");
     for (int64_t i = 0; i < left && !r->work.code; i++)
@@ -578,8 +570,7 @@ static struct value method_ljust(struct render *r, struct value self, const stru
     return justify(r, self, args, 0);
 }
 
-static struct value method_center(struct render *r, struct value self,
-                                  const struct arguments *args)
+static struct value method_center(struct render *r, struct value self, const struct arguments *args)
 {
     return justify(r, self, args, 1);
 }

@@ -16,9 +16,9 @@ enum token_type {
     TOKEN_PRINT_END,
     TOKEN_TAG_BEGIN, /* {% */
     TOKEN_TAG_END,
-    TOKEN_NAME,   /* value */
-    TOKEN_STRING, /* value: without quotes and escapes */
-    TOKEN_NUMBER, /* value: integer or float */
+    TOKEN_NAME,    /* value */
+    TOKEN_STRING,  /* value: without quotes and escapes */
+    TOKEN_NUMBER,  /* value: integer or float */
     TOKEN_OPERATOR /* value.text: the operator itself */
 };
 
@@ -118,8 +118,8 @@ struct slm_template {
     struct workspace memory; /* of everything below; not used when rendering */
     const char *source;      /* [source_length] with "\n" for every line end, and no last one */
     size_t source_length;
-    struct node *root;       /* NODE_BLOCK */
-    struct value *symbols;   /* [n_symbols] names of variables */
+    struct node *root;     /* NODE_BLOCK */
+    struct value *symbols; /* [n_symbols] names of variables */
     uint32_t n_symbols, symbols_capacity;
 };
 

@@ -38,8 +38,7 @@ struct value slm_format_percent(struct workspace *w, struct value format, struct
 /* What a format field such as "{0.name!r:>8}" needs: see template_format.c. */
 struct render;
 struct arguments;
-struct value slm_format_braces(struct render *r, struct value format,
-                               const struct arguments *args);
+struct value slm_format_braces(struct render *r, struct value format, const struct arguments *args);
 /* strftime in English and without a locale. */
 struct tm;
 struct value slm_format_time(struct workspace *w, struct value format, const struct tm *when);

@@ -255,8 +255,8 @@ static int order_texts(struct workspace *w, struct value a, struct value b)
 
 static bool equal_at(struct workspace *w, struct value a, struct value b, int depth);
 
-static bool equal_sequences(struct workspace *w, const struct sequence *a,
-                            const struct sequence *b, int depth)
+static bool equal_sequences(struct workspace *w, const struct sequence *a, const struct sequence *b,
+                            int depth)
 {
     if (!a || !b || a->n != b->n)
         return a == b;
@@ -354,8 +354,8 @@ uint32_t *slm_value_sort(struct workspace *w, const struct value *keys, uint32_t
             for (size_t k = begin; k < end; k++) {
                 bool right = i == middle;
                 if (!right && j < end)
-                    right = slm_value_order(w, keys[order[j]], keys[order[i]]) ==
-                            (reverse ? 1 : -1);
+                    right =
+                        slm_value_order(w, keys[order[j]], keys[order[i]]) == (reverse ? 1 : -1);
                 merged[k] = right ? order[j++] : order[i++];
             }
         }
@@ -419,6 +419,7 @@ void slm_sequence_add(struct workspace *w, struct sequence *s, struct value v)
 static struct sequence *characters_of(struct workspace *w, struct value s)
 {
     struct sequence *out = slm_sequence_new(w, s.length);
+    s.detail = 0; /* characters are not marked up, whatever the string is */
     for (size_t i = 0; out && i < s.length;) {
         size_t n = slm_text_offset(s.text + i, s.length - i, 1);
         slm_sequence_add(w, out, value_part(s, i, n));

@@ -28,8 +28,8 @@ struct workspace {
     int code;
     const char *source; /* [source_length] for the line and column of an error... */
     size_t source_length;
-    size_t position;      /* ...which is here */
-    const uint8_t *ones;  /* [n_ones] the marks of any text that is data throughout */
+    size_t position;     /* ...which is here */
+    const uint8_t *ones; /* [n_ones] the marks of any text that is data throughout */
     size_t n_ones;
 };
 
@@ -223,8 +223,7 @@ static inline struct value value_part(struct value s, size_t from, size_t n)
 
 /* The first failure: "chat template, line 3, column 5: ..." for slm_last_error(). Returns
  * undefined, for `return slm_work_fail(...)`. */
-struct value slm_work_fail(struct workspace *w, int code, const char *format, ...)
-    SLM_PRINTF(3, 4);
+struct value slm_work_fail(struct workspace *w, int code, const char *format, ...) SLM_PRINTF(3, 4);
 
 /* The same with SLM_EINVAL: "'x' is undefined". */
 struct value slm_work_fail_undefined(struct workspace *w, struct value undefined);

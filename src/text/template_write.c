@@ -19,7 +19,7 @@
 
 /* --------------------------------------------------------------------------------- numbers --- */
 
-void slm_write_integer(struct builder *out, int64_t i)
+__attribute__((noinline)) void slm_write_integer(struct builder *out, int64_t i)
 {
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, i);
@@ -28,7 +28,7 @@ void slm_write_integer(struct builder *out, int64_t i)
 
 /* The shortest digits that name the double, laid out as Python's repr() does: an exponent from
  * 1e+16 on and below 1e-4, otherwise always with a point. */
-void slm_write_float(struct builder *out, double d)
+__attribute__((noinline)) void slm_write_float(struct builder *out, double d)
 {
     char text[SLM_NUMBER_SIZE], digits[SLM_NUMBER_SIZE];
     if (!isfinite(d)) {
@@ -80,7 +80,8 @@ void slm_write_float(struct builder *out, double d)
 
 /* ---------------------------------------------------------------------------- str and repr --- */
 
-static void write_quoted(struct builder *out, struct value s)
+/* Not inlined, so that the recursion below does not carry its variables along. */
+static __attribute__((noinline)) void write_quoted(struct builder *out, struct value s)
 {
     bool single = memchr(s.text, '\'', s.length) != NULL;
     char quote = single && !memchr(s.text, '"', s.length) ? '"' : '\'';
@@ -139,7 +140,7 @@ static void write_entries(struct builder *out, const struct dict *d, int depth)
     slm_builder_text(out, "}");
 }
 
-static void write_range(struct builder *out, const struct sequence *s)
+static __attribute__((noinline)) void write_range(struct builder *out, const struct sequence *s)
 {
     int64_t first = s && s->n ? s->items[0].integer : 0, step = 1;
     if (s && s->n > 1)
@@ -187,7 +188,7 @@ static void write_repr(struct builder *out, struct value v, int depth)
         break;
     case VALUE_RANGE: write_range(out, v.sequence); break;
     case VALUE_VIEW: /* of items, keys or values: by their look */
-        slm_builder_text(out, v.detail == 0 ? "dict_items(["
+        slm_builder_text(out, v.detail == 0   ? "dict_items(["
                               : v.detail == 1 ? "dict_keys(["
                                               : "dict_values([");
         write_items(out, v.sequence, depth + 1);
@@ -240,7 +241,8 @@ static void write_unit(struct builder *out, uint32_t unit)
     slm_builder_text(out, text);
 }
 
-static void write_json_string(struct builder *out, struct value s, bool ascii)
+static __attribute__((noinline)) void write_json_string(struct builder *out, struct value s,
+                                                        bool ascii)
 {
     static const char letters[] = "\"\\bfnrt", meanings[] = "\"\\\b\f\n\r\t";
     slm_builder_text(out, "\"");
@@ -368,8 +370,7 @@ static void write_json(struct builder *out, struct value v, const struct json_st
     case VALUE_LIST:
     case VALUE_TUPLE: write_json_list(out, v.sequence, style, depth); break;
     case VALUE_DICT: write_json_dict(out, v.dict, style, depth); break;
-    default:
-        slm_work_fail(out->w, SLM_EINVAL, "tojson can't write '%s'", slm_value_type_name(v));
+    default: slm_work_fail(out->w, SLM_EINVAL, "tojson can't write '%s'", slm_value_type_name(v));
     }
 }
 

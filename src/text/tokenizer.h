@@ -269,9 +269,12 @@ static inline uint32_t slm_text_kind(const struct slm_text *t, uint32_t token)
 
 static inline uint64_t slm_text_hash(const uint8_t *p, size_t n)
 {
+    const uint64_t b = SLM_HASH_BASE, b2 = b * b, b3 = b2 * b, b4 = b2 * b2;
     uint64_t h = 0;
-    for (size_t i = 0; i < n; i++)
-        h = h * SLM_HASH_BASE + p[i] + 1;
+    for (; n >= 4; n -= 4, p += 4) /* four at a time: one multiplication waits for the last */
+        h = h * b4 + ((p[0] + 1u) * b3 + (p[1] + 1u) * b2) + ((p[2] + 1u) * b + p[3] + 1u);
+    for (; n > 0; n--, p++)
+        h = h * b + p[0] + 1;
     return h;
 }
 
@@ -291,15 +294,18 @@ static inline uint32_t slm_hash_tag(uint64_t mixed)
     return (uint32_t)(mixed >> 20) & 63;
 }
 
+/* memcmp for a few bytes: the last words overlap. */
 static inline bool slm_same_bytes(const uint8_t *a, const uint8_t *b, size_t n)
 {
-    for (; n >= 8; n -= 8, a += 8, b += 8)
-        if (slm_load_u64(a) != slm_load_u64(b))
+    if (n < 4)
+        return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
+    if (n < 8)
+        return slm_load_u32(a) == slm_load_u32(b) &&
+               slm_load_u32(a + n - 4) == slm_load_u32(b + n - 4);
+    for (size_t i = 0; i + 8 < n; i += 8)
+        if (slm_load_u64(a + i) != slm_load_u64(b + i))
             return false;
-    for (; n > 0; n--, a++, b++)
-        if (*a != *b)
-            return false;
-    return true;
+    return slm_load_u64(a + n - 8) == slm_load_u64(b + n - 8);
 }
 
 /* The token that is exactly text[n], whose hash is h; SLM_TEXT_NO_TOKEN if there is none. */

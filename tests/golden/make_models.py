@@ -15,6 +15,8 @@ and biases are far from 1 and 0.
 
 Dynamic NTK is computed token by token with a cache, so that the length at a position is position + 1:
 transformers lets the rotation of a prompt's first token depend on how long the prompt is.
+
+The model.gguf that some folders have is made from the rest by make_gguf.py: run that afterwards.
 """
 import json
 import math

@@ -95,11 +95,11 @@ static void eight_bit_weights_are_close(void **state)
 {
     (void)state;
     make_model("q8");
-    struct difference d = measure("q8", 0, SLM_KV_F16, 0.25);
+    struct difference d = measure("q8", 0, SLM_KV_F16, 0.2);
     assert_true(d.largest < 1);
     assert_true(d.mean_kl < 2e-3);
     assert_int_equal(d.other_top, 0);
-    assert_true(d.n_decided > 180);
+    assert_true(d.n_decided > 170);
 }
 
 /* What quantization costs is known exactly: where PyTorch rounds weights and activations as

@@ -1,8 +1,8 @@
 /*
  * test_reference.c - the decoder against a naive transformer in double precision.
  *
- * With float weights and f32 keys and values the two differ by rounding alone. With integer weights the
- * library rounds activations to 8 bits: then only the direction of the logits is compared.
+ * With float weights and f32 keys and values the two differ by rounding alone. With integer weights
+ * the library rounds activations to 8 bits: then only the direction of the logits is compared.
  */
 #include "support/evaluate.h"
 #include "support/reference.h"
@@ -90,7 +90,8 @@ int main(void)
         snprintf(names[n], sizeof names[n], "%s in f32", m->name);
         snprintf(names[n + 1], sizeof names[n], "%s with its own types", m->name);
         tests[n] = (struct CMUnitTest){names[n], in_floats, NULL, NULL, (void *)(uintptr_t)m};
-        tests[n + 1] = (struct CMUnitTest){names[n + 1], as_it_is, NULL, NULL, (void *)(uintptr_t)m};
+        tests[n + 1] =
+            (struct CMUnitTest){names[n + 1], as_it_is, NULL, NULL, (void *)(uintptr_t)m};
     }
     return _cmocka_run_group_tests("reference", tests, n, NULL, NULL);
 }

@@ -16,7 +16,8 @@ struct way {
     int32_t threads; /* 0: 1 */
     int32_t kv_type;
     int32_t max_batch;
-    size_t chunk; /* tokens of one slm_eval(); 0: all */
+    size_t first; /* tokens of the first slm_eval(); 0: as the others */
+    size_t chunk; /* tokens of every other; 0: all */
 };
 
 /* rc must be 0. */

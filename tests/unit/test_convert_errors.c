@@ -239,6 +239,8 @@ static void names_what_it_was_given(void **state)
     expect(in_folder("x.pt"), NULL, SLM_EUNSUPPORTED, "PyTorch");
     expect(in_folder("v1.bin"), NULL, SLM_EUNSUPPORTED, "version 1 or 2");
     expect(in_folder("nothing"), NULL, SLM_EUNSUPPORTED, "without config.json");
+    assert_int_equal(mkfifo(in_folder("pipe"), 0600), 0);
+    expect(in_folder("pipe"), NULL, SLM_EIO, "pipe: is no regular file");
     assert_int_equal(slm_convert_detect(NULL), SLM_EINVAL);
     assert_int_equal(slm_convert(NULL, "x", NULL), SLM_EINVAL);
     assert_int_equal(slm_convert("x", NULL, NULL), SLM_EINVAL);
@@ -250,6 +252,14 @@ static void names_what_it_was_given(void **state)
     expect(in_folder("m.gguf"), &options, SLM_EINVAL, "head_type 'Q4'");
     assert_string_equal(slm_convert_kind_name(SLM_CONVERT_GGUF), "GGUF");
     assert_null(slm_convert_kind_name(0));
+    const char *name, *family;
+    size_t n = 0;
+    while (slm_convert_class(n, &name, &family))
+        n++;
+    assert_true(n >= 4);
+    assert_int_equal(slm_convert_class(0, &name, &family), 1);
+    assert_string_equal(name, "LlamaForCausalLM");
+    assert_string_equal(family, "llama");
     if (geteuid() != 0) { /* root may read everything */
         chmod(in_folder("m.gguf"), 0);
         expect(in_folder("m.gguf"), NULL, SLM_EIO, "Permission denied");

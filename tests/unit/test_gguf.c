@@ -480,6 +480,23 @@ static void values_equal_the_reference(void **state)
     free(data);
 }
 
+/* The list in error messages is the table's. */
+static void supported_types_are_listed(void **state)
+{
+    (void)state;
+    char list[256] = "";
+    for (uint32_t id = 0; id < 64; id++) {
+        const struct slm_source_type *type = slm_source_type(id);
+        if (!type || !type->decode)
+            continue;
+        assert_non_null(strstr(slm_source_types_supported(), type->name));
+        snprintf(list + strlen(list), sizeof list - strlen(list), ", %s", type->name);
+    }
+    assert_int_equal(strlen(list) - 2, strlen(slm_source_types_supported()));
+    assert_string_equal(slm_source_type_name(17), "IQ2_XS");
+    assert_null(slm_source_type_name(63));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +511,7 @@ int main(void)
         cmocka_unit_test(survives_flipped_bits),
         cmocka_unit_test(survives_failing_allocations),
         cmocka_unit_test(values_equal_the_reference),
+        cmocka_unit_test(supported_types_are_listed),
     };
     return cmocka_run_group_tests_name("gguf", tests, NULL, NULL);
 }

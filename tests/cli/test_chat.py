@@ -1,0 +1,159 @@
+"""slm chat: conversations that are piped in, and one that is typed on a terminal with Ctrl-C."""
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+
+from support import SLM, CliTest, main
+
+
+class Piped(CliTest):
+    def chat(self, text, *options, tokens="12"):
+        return self.good("chat", self.chat_model, "-n", tokens, *options, stdin=text)
+
+    def test_two_turns(self):
+        done = self.chat("Tom had a dog.\nThe dog was big.\n")
+        self.assertGreaterEqual(len(done.out.splitlines()), 2)
+        first = self.good("run", self.chat_model, "-p", "Tom had a dog.", "-n", "12").out
+        self.assertTrue(done.out.startswith(first + "\n"))
+        self.assertEqual(done.err, "")
+
+    def test_reuse_changes_nothing(self):
+        """A conversation that is loaded, and computed anew, goes on as the one that was kept."""
+        self.chat("Tom had a dog.\nThe dog was big.\n/save saved.json\n")
+        saved = json.loads((self.folder / "saved.json").read_text())
+        self.assertEqual([m["role"] for m in saved], ["user", "assistant"] * 2)
+        (self.folder / "part.json").write_text(json.dumps(saved[:2]))
+        done = self.chat("/load part.json\nThe dog was big.\n/save again.json\n")
+        self.assertIn("(2 messages from part.json)", done.err)
+        self.assertEqual(json.loads((self.folder / "again.json").read_text()), saved)
+        stats = self.chat("Tom had a dog.\nThe dog was big.\n/stats\n").err
+        reused = int(stats.split("tokens, ")[1].split(" of them")[0].split()[-1])
+        self.assertGreater(reused, 5, stats)
+
+    def test_system(self):
+        self.chat("/system\n/system Be brief.\n/system\nHi\n/save s.json\n/clear\nHello\n/save c.json\n")
+        saved = json.loads((self.folder / "s.json").read_text())
+        self.assertEqual(saved[0], {"role": "system", "content": "Be brief."})
+        cleared = json.loads((self.folder / "c.json").read_text())
+        self.assertEqual([m["content"] for m in cleared[:2]], ["Be brief.", "Hello"])
+        done = self.chat("/system\n", "--system", "From the start")
+        self.assertIn("system message: From the start", done.err)
+
+    def test_many_lines(self):
+        self.chat('one \\\ntwo\n"""three\nfour"""\n/save m.json\n')
+        saved = json.loads((self.folder / "m.json").read_text())
+        self.assertEqual([m["content"] for m in saved if m["role"] == "user"], ["one \ntwo", "three\nfour"])
+
+    def test_commands(self):
+        done = self.chat("/help\n/sabe x\n/nothing\n/save\n/load nowhere.json\n\n   \n/exit\nnever sent\n")
+        self.assertEqual(done.out, "")
+        self.assertIn("/clear", done.err)
+        self.assertIn("there is no command /sabe; did you mean /save", done.err)
+        self.assertIn("there is no command /nothing; /help lists them", done.err)
+        self.assertIn("which file? /save FILE", done.err)
+        self.assertIn("nowhere.json can't be opened", done.err)
+
+    def test_bad_files(self):
+        for content, words in (("[1, 2", "line"), ('{"a": 1}', "holds no conversation"),
+                               ('[{"role": "robot", "content": "x"}]', "message 1 needs a role"),
+                               ('[{"role": "user"}]', "message 1 needs"), ('[{"role": "user", "content": 3}]', "needs")):
+            (self.folder / "bad.json").write_text(content)
+            self.assertIn(words, self.chat("/load bad.json\n").err)
+        (self.folder / "good.json").write_text('{"messages": [{"role": "user", "content": "a"}]}')
+        self.assertIn("(1 messages from", self.chat("/load good.json\n").err)
+
+    def test_context_full(self):
+        text = "".join(f"This is sentence number {i} of the story.\n" for i in range(12)) + "/stats\n/save full.json\n"
+        done = self.chat(text, "-c", "160", "--system", "Tell stories.", tokens="24")
+        self.assertIn("(the context is full: the oldest turn is forgotten)", done.err)
+        self.assertEqual(len(done.out.splitlines()) >= 12, True)
+        saved = json.loads((self.folder / "full.json").read_text())
+        self.assertEqual(saved[0]["content"], "Tell stories.")
+        self.assertIn("number 11", saved[-2]["content"])
+        self.assertNotIn("number 0 ", json.dumps(saved))
+
+    def test_full_in_the_middle_of_an_answer(self):
+        done = self.chat("A short line.\nAnother short line.\n", "-c", "96", tokens="400")
+        self.assertIn("the context is full: the answer ends here", done.err)
+
+    def test_message_too_long(self):
+        done = self.run_slm("chat", self.chat_model, "-c", "64", stdin="word " * 200 + "\n")
+        self.assertEqual(done.code, 1)
+        self.assertIn("the context has 64: shorten it, or start with a larger -c", done.err)
+
+
+class Terminal(CliTest):
+    """A person at a terminal."""
+
+    def start(self, *options):
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen([SLM, "chat", str(self.chat_model), *options], stdin=slave, stdout=slave,
+                                        stderr=slave, env=self.environment, cwd=self.folder, start_new_session=True,
+                                        preexec_fn=lambda: __import__("fcntl").ioctl(0, 0x540E, 0))
+        os.close(slave)
+        self.seen = ""
+
+    def tearDown(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+    def expect(self, words, seconds=60):
+        end = time.time() + seconds
+        while words not in self.seen:
+            self.assertGreater(end, time.time(), f"no {words!r} in {self.seen!r}")
+            if select.select([self.master], [], [], 0.1)[0]:
+                try:
+                    self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
+                except OSError:  # the other side is closed
+                    self.fail(f"no {words!r} in {self.seen!r}")
+        self.seen = self.seen[self.seen.index(words) + len(words):]
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def test_ctrl_c_stops_the_answer_and_not_the_program(self):
+        # Nothing ends this answer but Ctrl-C: no EOS, and the context is larger than patience.
+        self.start("-c", "200000", "--bias", "2=-inf", "--bias", "1=-inf")
+        self.expect("> ")
+        self.type("Tom had a dog.\n")
+        self.expect("Tom had a dog.")
+        time.sleep(0.5)
+        self.type("\x03")
+        self.expect("(stopped)")
+        self.expect("> ")
+        self.type("/stats\n")
+        self.expect("last answer")
+        self.expect("> ")
+        # At the prompt it only discards the line.
+        self.type("half a line\x03")
+        self.expect("(/exit or Ctrl-D leaves)")
+        self.expect("> ")
+        self.type("/exit\n")
+        self.assertEqual(self.process.wait(30), 0)
+
+    def test_ctrl_d_leaves(self):
+        self.start()
+        self.expect("> ")
+        self.type("\x04")
+        self.assertEqual(self.process.wait(30), 0)
+
+    def test_run_interrupted(self):
+        """slm run ends with 130 and what it has so far."""
+        process = subprocess.Popen([SLM, "run", str(self.chat_model), "--raw", "-p", "Once", "-c", "200000", "--ignore-eos"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment)
+        self.assertTrue(process.stdout.read(4))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, err)
+        self.master = os.open("/dev/null", os.O_RDONLY)
+        self.process = process
+
+
+if __name__ == "__main__":
+    main()

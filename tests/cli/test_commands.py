@@ -1,0 +1,429 @@
+"""Every command but chat, as a user types it: results, JSON, errors in words, exit codes."""
+import array
+import json
+import math
+import os
+
+from support import EXAMPLES, IDS, STORIES, TEXT, CliTest, main
+
+COMMANDS = ["run", "chat", "convert", "info", "verify", "tokenize", "logits", "perplexity", "bench"]
+PROMPT = "Once upon a time"
+
+
+class Help(CliTest):
+    def test_overview(self):
+        done = self.good("--help")
+        for name in COMMANDS:
+            self.assertIn(f"slm {name} ", done.out)
+        self.assertEqual(self.good("help").out, done.out)
+
+    def test_nothing(self):
+        self.bad(2, "slm run")
+
+    def test_version(self):
+        self.assertRegex(self.good("--version").out, r"^slm \d+\.\d+\.\d+ \(c( \w+)*\)\n$")
+
+    def test_each_command(self):
+        for name in COMMANDS:
+            done = self.good(name, "--help")
+            self.assertTrue(done.out.startswith(f"slm {name} "), done.out)
+            self.assertIn("Exit code", done.out)
+            self.assertEqual(self.good(name, "-h").out, done.out)
+            self.assertEqual(self.good("help", name).out, done.out)
+            self.assertLessEqual(max(map(len, done.out.splitlines())), 100)
+
+    def test_unknown_command(self):
+        self.bad(2, "there is no command 'rnu'; did you mean 'run'?", "rnu")
+        self.bad(2, "there is no command 'perp'; did you mean 'perplexity'?", "perp")
+        self.bad(2, "there is no command 'tokenise'; did you mean 'tokenize'?", "tokenise")
+        done = self.bad(2, "there is no command 'zzzz'", "zzzz")
+        self.assertNotIn("did you mean", done.err)
+        self.assertIn("slm --help", done.err)
+
+    def test_unknown_option(self):
+        self.bad(2, "there is no option --tmp; did you mean --temp?", "run", self.model, "--tmp", "1")
+        self.bad(2, "there is no option --tokns; did you mean --tokens?", "run", self.model, "--tokns=1")
+        self.bad(2, "there is no option -Z", "run", self.model, "-Z")
+        self.bad(2, "there is no option --p", "run", self.model, "--p", "x")
+
+    def test_option_values(self):
+        run = ["run", self.model, "-p", "x"]
+        self.bad(2, "--temp: 'hot' is not a number", *run, "--temp", "hot")
+        self.bad(2, "--temp: 'nan' is not a number", *run, "--temp", "nan")
+        self.bad(2, "--top-p: 1.5 is not allowed, it must be from 0 to 1", *run, "--top-p", "1.5")
+        self.bad(2, "--tokens: '12x' is not a whole number", *run, "-n", "12x")
+        self.bad(2, "--tokens: -1 is not allowed, it must be 0 or more", *run, "-n", "-1")
+        self.bad(2, "--threads: 0 is not allowed, it must be from 1 to 256", *run, "-t0")
+        self.bad(2, "--kv: 'f8' is not one of f16, f32", *run, "--kv=f8")
+        self.bad(2, "--seed: '-1' is not a whole number of 0 or more", *run, "--seed", "-1")
+        self.bad(2, "--stats takes no value", *run, "--stats=yes")
+        self.bad(2, "--tokens needs a value: --tokens N", *run, "-n")
+        self.bad(2, "unexpected argument 'more'", *run, "more")
+        self.bad(2, "an argument is missing: slm run MODEL", "run")
+        self.bad(2, "--cpu: this machine has no tier 'z80'; it has c", *run, "--cpu", "z80")
+
+    def test_option_spellings(self):
+        first = self.good("run", self.model, "--raw", "-p", PROMPT, "-n", "5").out
+        self.assertEqual(self.good("run", "--raw", "-n5", f"--prompt={PROMPT}", self.model).out, first)
+        self.assertEqual(self.good("run", "--raw", "-n", "5", f"-p{PROMPT}", "--", self.model).out, first)
+
+
+class Run(CliTest):
+    def test_published_text(self):
+        done = self.good("run", self.model, "--raw", "-p", PROMPT, "--kv", "f32", "-n", "200")
+        self.assertTrue((PROMPT + done.out).startswith(TEXT))
+        self.assertEqual(done.err, "")
+
+    def test_bundled_model(self):
+        model = EXAMPLES / "stories260K.slm"
+        self.assertLess(model.stat().st_size, 400_000)
+        done = self.good("run", model, "--raw", "-p", PROMPT, "-n", "30")
+        self.assertTrue(done.out.startswith(", there was a little"), done.out)
+        self.good("verify", model)
+
+    def test_where_the_text_comes_from(self):
+        expected = self.good("run", self.model, "--raw", "-p", PROMPT, "-n", "20").out
+        (self.folder / "prompt.txt").write_text(PROMPT)
+        for arguments, stdin in ((["-f", "prompt.txt"], ""), (["-f", "-"], PROMPT), ([], PROMPT)):
+            done = self.good("run", self.model, "--raw", "-n", "20", *arguments, stdin=stdin)
+            self.assertEqual(done.out, expected)
+        self.bad(2, "-p and -f can't both be given", "run", self.model, "-p", "x", "-f", "prompt.txt")
+        self.bad(1, "nowhere.txt can't be opened: No such file", "run", self.model, "-f", "nowhere.txt")
+
+    def test_no_template(self):
+        done = self.good("run", self.model, "-p", PROMPT, "-n", "3")
+        self.assertIn("has no chat template", done.err)
+        self.bad(1, "--system needs a chat template", "run", self.model, "--raw", "-p", "x", "--system", "y")
+        self.bad(1, "this model has no chat template", "chat", self.model)
+
+    def test_template(self):
+        done = self.good("run", self.chat_model, "-p", "Hi", "--system", "Be kind", "-n", "8", "--json")
+        self.assertEqual(done.err, "")
+        # The template decides alone whether there is a BOS.
+        text = "system: Be kind\nuser: Hi\nassistant:"
+        count = self.good("tokenize", self.model, "-p", text, "--count").out
+        self.assertEqual(json.loads(done.out)["prompt_tokens"], int(count))
+
+    def test_stop(self):
+        done = self.good("run", self.model, "--raw", "-p", PROMPT, "--stop", "zzz", "--stop", " named", "--json")
+        got = json.loads(done.out)
+        self.assertEqual(got["text"], ", there was a little girl")
+        self.assertEqual(got["finish"], "stop_text")
+
+    def test_json(self):
+        done = self.good("run", self.model, "--raw", "-p", PROMPT, "--kv", "f32", "-n", "20", "--json", "--logprobs",
+                         "3", "--seed", "18446744073709551615")
+        got = json.loads(done.out)
+        self.assertEqual(got["finish"], "length")
+        self.assertEqual(got["tokens"], 20)
+        self.assertEqual(got["prompt_tokens"], 5)
+        self.assertEqual([str(i) for i in got["token_ids"]], IDS[5:25])
+        self.assertEqual(got["seed"], "18446744073709551615")
+        self.assertEqual(len(got["logprobs"]), 20)
+        self.assertGreater(got["stats"]["tokens_per_second"], 0)
+        self.assertGreater(got["stats"]["peak_memory"], 1_000_000)
+        reference = array.array("f", (STORIES / "logits.f32").read_bytes())
+        for i, token in enumerate(got["logprobs"]):
+            row = reference[(4 + i) * 512:(5 + i) * 512]
+            total = math.log(sum(math.exp(x - max(row)) for x in row)) + max(row)
+            best = sorted(range(512), key=lambda t: -row[t])[:3]
+            self.assertAlmostEqual(token["logprob"], row[token["id"]] - total, delta=2e-4)
+            self.assertEqual([t["id"] for t in token["top"]], best)
+            entropy = -sum(math.exp(x - total) * (x - total) for x in row)
+            self.assertAlmostEqual(token["entropy"], entropy, delta=2e-3)
+
+    def test_stats(self):
+        done = self.good("run", self.model, "--raw", "-p", PROMPT, "-n", "5", "--stats")
+        for word in ("load", "first token", "prompt", "answer", "peak memory", "tokens/s"):
+            self.assertIn(word, done.err)
+
+    def test_context(self):
+        done = self.good("run", self.model, "--raw", "-p", PROMPT, "-c", "32", "--json")
+        got = json.loads(done.out)
+        self.assertEqual(got["finish"], "context")
+        self.assertEqual(got["prompt_tokens"] + got["tokens"], 33)
+        self.bad(1, "32", "run", self.model, "--raw", "-p", PROMPT * 20, "-c", "32")
+        done = self.good("run", self.model, "--raw", "-p", PROMPT, "-c", "1024", "-n", "1")
+        self.assertIn("more than the 512 tokens that the model was trained for", done.err)
+
+    def test_seed(self):
+        def text(*options):
+            return self.good("run", self.model, "--raw", "-p", PROMPT, "-n", "40", "--temp", "1", *options).out
+        first = text("--seed", "7", "--top-k", "50", "--top-p", "0.9", "--min-p", "0.01")
+        self.assertEqual(text("--seed", "7", "--top-k", "50", "--top-p", "0.9", "--min-p", "0.01", "-t", "1"), first)
+        self.assertNotEqual(text("--seed", "8"), first)
+        self.assertNotEqual(text(), text(), "without --seed the text changes")
+
+    def test_penalties_and_bias(self):
+        def ids(*options):
+            done = self.good("run", self.model, "--raw", "-p", PROMPT, "-n", "30", "--json", *options)
+            return json.loads(done.out)["token_ids"]
+        plain = ids()
+        self.assertNotEqual(ids("--repeat-penalty", "1.5"), plain)
+        self.assertNotEqual(ids("--frequency-penalty", "2", "--presence-penalty", "1"), plain)
+        self.assertNotIn(plain[0], ids("--bias", f"{plain[0]}=-inf"))
+        self.assertEqual(ids("--bias", "300=1000")[0], 300)
+        self.bad(1, "--bias: 'x' is not ID=VALUE", "run", self.model, "-p", "x", "--bias", "x")
+        self.bad(1, "bias_tokens[0] is 512, but token ids are 0 to 511", "run", self.model, "-p", "x", "--bias", "512=1")
+
+    def test_output_is_gone(self):
+        with open("/dev/full", "wb") as full:
+            done = self.run_slm("run", self.model, "--raw", "-p", PROMPT, "-n", "50", stdout=full)
+        self.assertEqual(done.code, 1)
+        self.assertIn("standard output can't be written: No space left", done.err)
+
+    def test_bad_models(self):
+        empty, folder = self.folder / "empty.slm", self.folder / "folder"
+        empty.write_bytes(b"")
+        folder.mkdir(exist_ok=True)
+        noise = self.folder / "noise.slm"
+        noise.write_bytes(b"certainly no model" * 100)
+        self.bad(1, "empty", "info", empty)
+        self.bad(1, "No such file", "info", "nowhere.slm")
+        self.bad(1, "can't be converted", "info", folder)
+        self.bad(1, "noise.slm is no .slm file and can't be converted", "info", noise)
+        whole = self.model.read_bytes()
+        for part in (10, 100, 1000, len(whole) // 2, len(whole) - 1):
+            cut = self.folder / "cut.slm"
+            cut.write_bytes(whole[:part])
+            self.bad(1, "truncated", "info", cut)
+        if os.getuid() != 0:
+            secret = self.folder / "secret.slm"
+            secret.write_bytes(whole)
+            secret.chmod(0)
+            self.bad(1, "Permission denied", "info", secret)
+
+
+class Cache(CliTest):
+    def test_converted_once(self):
+        source = self.folder / "source.bin"
+        source.write_bytes((STORIES / "stories260K.bin").read_bytes())
+        (self.folder / "tok512.bin").write_bytes((STORIES / "tok512.bin").read_bytes())
+        cache = self.folder / "cache" / "slm"
+        arguments = ["run", source, "--raw", "-p", PROMPT, "-n", "10"]
+        first = self.good(*arguments)
+        self.assertIn("converting", first.err)
+        self.assertEqual(len(list(cache.iterdir())), 1)
+        second = self.good(*arguments)
+        self.assertEqual(second.err, "")
+        self.assertEqual(second.out, first.out)
+        # A changed source is converted anew, and the old one goes.
+        os.utime(source, ns=(1, 1))
+        self.assertIn("converting", self.good(*arguments).err)
+        self.assertEqual(len(list(cache.iterdir())), 1)
+        self.assertTrue(next(cache.iterdir()).name.startswith("source-"))
+
+    def test_no_place(self):
+        source = STORIES / "stories260K.bin"
+        kept = Cache.environment
+        try:
+            Cache.environment = {**kept, "XDG_CACHE_HOME": "/dev/null"}
+            self.bad(1, "/dev/null/slm can't be made", "info", source)
+            Cache.environment = {k: v for k, v in kept.items() if k not in ("XDG_CACHE_HOME", "HOME")}
+            self.bad(1, "set HOME or XDG_CACHE_HOME", "info", source)
+        finally:
+            Cache.environment = kept
+
+
+class Tokenize(CliTest):
+    def test_forms(self):
+        text = "Once upon a time, there was a little girl"
+        ids = self.good("tokenize", self.model, "-p", text, "--ids").out.strip()
+        self.assertEqual(ids.split(","), IDS[1:len(ids.split(",")) + 1])
+        self.assertEqual(self.good("tokenize", self.model, "-p", text, "--count").out, f"{len(ids.split(','))}\n")
+        special = self.good("tokenize", self.model, "-p", text, "--ids", "--add-special").out.strip()
+        self.assertEqual(special, "1," + ids)
+        got = json.loads(self.good("tokenize", self.model, "-p", text, "--json").out)
+        self.assertEqual(",".join(map(str, got["ids"])), ids)
+        self.assertEqual("".join(got["texts"]).strip(), text)
+        table = self.good("tokenize", self.model, "-p", text).out.splitlines()
+        self.assertEqual([line.split()[0] for line in table], ids.split(","))
+        self.assertIn('" upon"', table[1])
+        self.assertEqual(self.good("tokenize", self.model, "--ids", stdin=text).out.strip(), ids)
+
+    def test_round_trip(self):
+        for text in ("Once upon", "a  b\n\n\tc", "wörld 你好 🙂", "", "nul\0byte"):
+            (self.folder / "in.txt").write_bytes(text.encode())
+            ids = self.good("tokenize", self.model, "-f", "in.txt", "--ids").out
+            self.assertEqual(self.good("tokenize", self.model, "--decode", stdin=ids).raw, text.encode())
+
+    def test_decode_forms(self):
+        expected = self.good("tokenize", self.model, "--decode", "-p", "403,407").out
+        self.assertEqual(self.good("tokenize", self.model, "--decode", "-p", "[403, 407]").out, expected)
+        self.assertEqual(self.good("tokenize", self.model, "--decode", "-p", "403 407\n").out, expected)
+
+    def test_errors(self):
+        self.bad(1, "'x' at byte 2 is no token id", "tokenize", self.model, "--decode", "-p", "1,x")
+        self.bad(1, "512", "tokenize", self.model, "--decode", "-p", "1,512")
+        self.bad(1, "'-4' at byte 0 is no token id", "tokenize", self.model, "--decode", "-p-4")
+        self.bad(1, "is no token id", "tokenize", self.model, "--decode", "-p", "99999999999999999999")
+        self.bad(2, "give only one of", "tokenize", self.model, "-p", "x", "--ids", "--count")
+        self.bad(2, "not for --decode", "tokenize", self.model, "-p", "1", "--decode", "--add-special")
+
+
+class Logits(CliTest):
+    def test_against_reference(self):
+        self.good("logits", self.model, "--ids", ",".join(IDS), "--all", "--kv", "f32", "-o", "all.f32")
+        got = array.array("f", (self.folder / "all.f32").read_bytes())
+        reference = array.array("f", (STORIES / "logits.f32").read_bytes())
+        self.assertEqual(len(got), len(reference))
+        self.assertLess(max(abs(a - b) for a, b in zip(got, reference)), 1e-4)
+
+    def test_same_bits(self):
+        ids = ",".join(IDS[:100])
+        tiers = self.good("--version").out.split("(")[1].strip(")\n").split()
+        whole = None
+        ways = [[], ["--chunk", "1"], ["--chunk", "7"], ["-t", "1"], ["-t", "3"]] + [["--cpu", t] for t in tiers]
+        for way in ways:
+            self.good("logits", self.q8, "--ids", ids, "--all", "-o", "way.f32", *way)
+            got = (self.folder / "way.f32").read_bytes()
+            self.assertEqual(len(got), 100 * 512 * 4)
+            whole = whole or got
+            self.assertEqual(got, whole, way)
+        self.good("logits", self.q8, "--ids", ids, "-o", "last.f32")
+        self.assertEqual((self.folder / "last.f32").read_bytes(), whole[-512 * 4:])
+        self.assertEqual(self.good("logits", self.q8, "--ids", ids, "-o", "-").raw, whole[-512 * 4:])
+
+    def test_file(self):
+        (self.folder / "text.txt").write_text("Once upon a time")
+        self.good("logits", self.model, "-f", "text.txt", "-o", "a.f32")
+        self.good("logits", self.model, "--ids", ",".join(IDS[:5]), "-o", "b.f32")
+        self.assertEqual((self.folder / "a.f32").read_bytes(), (self.folder / "b.f32").read_bytes())
+
+    def test_errors(self):
+        self.bad(2, "give -o OUT.f32", "logits", self.model, "--ids", "1")
+        self.bad(2, "give one of --ids, -f and -p", "logits", self.model, "-o", "x.f32")
+        self.bad(2, "give one of --ids, -f and -p", "logits", self.model, "--ids", "1", "-p", "x", "-o", "x.f32")
+        self.bad(1, "there are no tokens", "logits", self.model, "--ids", "", "-o", "x.f32")
+        self.bad(1, "512", "logits", self.model, "--ids", "1,512", "-o", "x.f32")
+        self.assertFalse((self.folder / "x.f32").exists(), "no half file")
+        self.bad(1, "can't be written: No such file", "logits", self.model, "--ids", "1", "-o", "no/where.f32")
+        self.bad(1, "/dev/full can't be written: No space left", "logits", self.model, "--ids", "1", "-o", "/dev/full")
+        self.assertTrue(os.path.exists("/dev/full"))
+
+
+class Perplexity(CliTest):
+    def test_convention(self):
+        """Against the definition, from the logits of each chunk."""
+        (self.folder / "text.txt").write_text(TEXT * 2)
+        ids = self.good("tokenize", self.model, "-f", "text.txt", "--ids", "--add-special").out.strip().split(",")
+        ctx, chunks, nll = 50, 3, []
+        for c in range(chunks):
+            chunk = ["1"] + ids[c * ctx + 1:(c + 1) * ctx]  # the model adds BOS: in place of each first token
+            self.good("logits", self.model, "--ids", ",".join(chunk), "--all", "-o", "chunk.f32")
+            rows = array.array("f", (self.folder / "chunk.f32").read_bytes())
+            for i in range(ctx // 2, ctx - 1):
+                row = rows[i * 512:(i + 1) * 512]
+                total = math.log(sum(math.exp(x - max(row)) for x in row)) + max(row)
+                nll.append(total - row[int(chunk[i + 1])])
+        mean = sum(nll) / len(nll)
+        error = math.sqrt((sum(x * x for x in nll) / len(nll) - mean * mean) / (len(nll) - 1)) * math.exp(mean)
+        got = json.loads(self.good("perplexity", self.model, "-f", "text.txt", "--ctx", ctx, "--chunks", chunks,
+                                   "--json").out)
+        self.assertEqual(got["predictions"], chunks * (ctx - 1 - ctx // 2))
+        self.assertEqual(got["chunks"], chunks)
+        self.assertAlmostEqual(got["perplexity"], math.exp(mean), delta=1e-9 * math.exp(mean))
+        self.assertAlmostEqual(got["standard_error"], error, delta=1e-6 * error)
+        done = self.good("perplexity", self.model, "-f", "text.txt", "--ctx", ctx, "--chunks", chunks)
+        self.assertTrue(done.out.startswith(f"perplexity {math.exp(mean):.4f} +/- {error:.4f}"), done.out)
+
+    def test_errors(self):
+        (self.folder / "short.txt").write_text("too short")
+        self.bad(1, "less than one chunk of 512", "perplexity", self.model, "-f", "short.txt")
+        self.bad(2, "give -f FILE", "perplexity", self.model)
+        self.bad(2, "--ctx: 2 is not allowed", "perplexity", self.model, "-f", "short.txt", "--ctx", "2")
+
+
+class Bench(CliTest):
+    def test_json(self):
+        got = json.loads(self.good("bench", self.q8, "-p", "32", "-n", "8", "-r", "2", "-b", "2", "-d", "16", "-t", "1",
+                                   "--json").out)
+        self.assertEqual([r["test"] for r in got], ["pp32 @ d16", "tg8 @ d16"])
+        for r, (p, n) in zip(got, ((32, 0), (0, 8))):
+            self.assertEqual((r["n_prompt"], r["n_gen"], r["depth"], r["batch"], r["threads"]), (p, n, 16, 2, 1))
+            self.assertTrue(0 < r["min"] <= r["tokens_per_second"] <= r["max"])
+
+    def test_left_out(self):
+        got = json.loads(self.good("bench", self.q8, "-p", "0", "-n", "4", "-r", "1", "--json").out)
+        self.assertEqual([r["test"] for r in got], ["tg4"])
+        got = json.loads(self.good("bench", self.q8, "-p", "16", "-n", "0", "-r", "1", "--json").out)
+        self.assertEqual([r["test"] for r in got], ["pp16"])
+        self.bad(2, "nothing to measure", "bench", self.q8, "-p", "0", "-n", "0")
+
+    def test_tables(self):
+        lines = self.good("bench", self.q8, "-p", "16", "-n", "4", "-r", "1").out.splitlines()
+        self.assertEqual(len(lines), 4)
+        self.assertEqual(len(set(map(len, lines))), 1, "columns align")
+        self.assertTrue(all(line.startswith("| ") and line.endswith("|") for line in lines))
+        lines = self.good("bench", self.q8, "-p", "16", "-n", "4", "-r", "1", "--csv").out.splitlines()
+        self.assertEqual(lines[0], "test,batch,threads,cpu,kv,tokens/s,min,max")
+        self.assertTrue(lines[1].startswith("pp16,1,"))
+        self.bad(2, "give only one of --md, --csv and --json", "bench", self.q8, "--csv", "--json")
+
+
+class Info(CliTest):
+    def test_json(self):
+        got = json.loads(self.good("info", self.model, "--json", "--tensors").out)
+        self.assertEqual((got["dim"], got["n_layers"], got["n_heads"], got["n_kv_heads"], got["head_dim"],
+                          got["ffn_dim"], got["n_vocab"], got["max_context"], got["bos"], got["eos"]),
+                         (64, 5, 8, 4, 8, 172, 512, 512, 1, 2))
+        self.assertEqual(got["file_size"], self.model.stat().st_size)
+        self.assertTrue(got["has_tokenizer"])
+        self.assertFalse(got["has_template"])
+        self.assertEqual(got["n_params"], 260032)
+        roles = [(t["role"], t["layer"]) for t in got["tensors"]]
+        self.assertIn(("attn_q", 4), roles)
+        self.assertEqual(sum(t["tensors"] for t in got["types"]), len(roles))
+        self.assertTrue(json.loads(self.good("info", self.chat_model, "--json").out)["has_template"])
+
+    def test_text(self):
+        done = self.good("info", self.model, "--tensors")
+        for word in ("parameters", "260.0 k", "layers", "vocabulary", "attn_q", "f32"):
+            self.assertIn(word, done.out)
+        self.assertNotIn("\033", done.out)
+
+    def test_verify(self):
+        self.assertIn("good", self.good("verify", self.model).out)
+        data = bytearray(self.model.read_bytes())
+        tensors = json.loads(self.good("info", self.model, "--json", "--tensors").out)["tensors"]
+        victim = next(t for t in tensors if t["role"] == "ffn_up" and t["layer"] == 2)
+        data[victim["offset"] + 100] ^= 1
+        (self.folder / "damaged.slm").write_bytes(data)
+        done = self.bad(1, "ffn_up", "verify", self.folder / "damaged.slm")
+        self.assertIn("2", done.err)
+
+
+class Convert(CliTest):
+    def test_types(self):
+        self.assertLess(self.q8.stat().st_size, 0.45 * self.model.stat().st_size)
+        done = self.good("convert", STORIES / "stories260K.bin", "-o", "t.slm", "--type", "f16", "--head-type", "q8",
+                         "--json")
+        got = json.loads(done.out)
+        self.assertEqual(got["source"], "llama2.c")
+        self.assertEqual(got["bytes"], (self.folder / "t.slm").stat().st_size)
+        self.assertEqual({t["to"] for t in got["types"]}, {"f32", "f16", "q8"})
+        q8 = next(t for t in got["types"] if t["to"] == "q8")
+        self.assertTrue(0 < q8["error"] < 0.02)
+        text = self.good("convert", STORIES / "stories260K.bin", "-o", "t.slm", "--type", "q4").out
+        self.assertRegex(text, r"F32 +q4 .* %")
+
+    def test_default_output(self):
+        folder = self.folder / "named"
+        folder.mkdir()
+        for name in ("stories260K.bin", "tok512.bin"):
+            (folder / name).write_bytes((STORIES / name).read_bytes())
+        self.assertIn("stories260K.slm", self.good("convert", folder / "stories260K.bin").out)
+        self.good("info", folder / "stories260K.slm")
+
+    def test_errors(self):
+        source = STORIES / "stories260K.bin"
+        self.bad(2, "q7", "convert", source, "-o", "bad.slm", "--type", "q7")
+        self.bad(1, "nowhere.gguf", "convert", "nowhere.gguf")
+        self.bad(1, "No such file", "convert", source, "-o", "no/where.slm")
+        (self.folder / "cut.bin").write_bytes(source.read_bytes()[:500_000])
+        self.bad(1, "cut.bin", "convert", "cut.bin", "-o", "bad.slm")
+        self.assertFalse([p for p in self.folder.iterdir() if p.name.startswith("bad")], "nothing stays behind")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,296 @@
+/*
+ * test_team.c - threads that work together: everybody works, nobody runs ahead, nobody is forgotten
+ * asleep, and a team without work uses no processor.
+ */
+#include "base/team.h"
+
+#include "base/os.h"
+#include "support/hooks.h"
+#include "support/random.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#include <cmocka.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+enum { MOST = 64 };
+static const int counts[] = {1, 2, 3, 7, 40};
+enum { N_COUNTS = sizeof counts / sizeof *counts };
+
+static void pause_for(long nanoseconds)
+{
+    nanosleep(&(struct timespec){.tv_nsec = nanoseconds}, NULL);
+}
+
+static struct slm_team *make(int n)
+{
+    struct slm_team *team = NULL;
+    assert_int_equal(slm_team_new(&team, n, NULL), SLM_OK);
+    return team;
+}
+
+/* -------------------------------------------------------------------- working --- */
+
+struct roll {
+    int calls[MOST];
+    int n_threads;
+};
+
+static void answer(void *arg, int thread, int n_threads)
+{
+    struct roll *roll = arg;
+    roll->calls[thread]++;
+    if (thread == 0)
+        roll->n_threads = n_threads;
+}
+
+static void everybody_works_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_COUNTS; i++) {
+        struct slm_team *team = make(counts[i]);
+        struct roll roll = {{0}, 0};
+        for (int run = 1; run <= 20; run++) {
+            slm_team_run(team, answer, &roll);
+            assert_int_equal(roll.n_threads, counts[i]);
+            for (int t = 0; t < counts[i]; t++)
+                assert_int_equal(roll.calls[t], run); /* visible without any other lock */
+        }
+        slm_team_free(team, NULL);
+    }
+    slm_team_free(NULL, NULL);
+}
+
+struct march {
+    struct slm_team *team;
+    int rounds;
+    bool stumble; /* some are late now and then: others fall asleep */
+    uint64_t seed;
+    int step[MOST]; /* plain memory: the barrier alone orders it */
+    atomic_int out_of_step;
+};
+
+static void march(void *arg, int thread, int n_threads)
+{
+    struct march *m = arg;
+    struct random r = random_stream(m->seed, (uint64_t)thread);
+    for (int round = 1; round <= m->rounds; round++) {
+        m->step[thread] = round;
+        if (m->stumble && random_between(&r, 0, 20) == 0)
+            pause_for((long)random_between(&r, 0, 300000));
+        slm_team_barrier(m->team);
+        for (int t = 0; t < n_threads; t++)
+            if (m->step[t] != round)
+                atomic_fetch_add(&m->out_of_step, 1);
+        slm_team_barrier(m->team);
+    }
+}
+
+static void nobody_passes_a_barrier_alone(void **state)
+{
+    (void)state;
+    uint64_t seed = random_start("test_team");
+    for (int i = 0; i < N_COUNTS; i++)
+        for (int stumble = 0; stumble < 2; stumble++) {
+            struct slm_team *team = make(counts[i]);
+            struct march m = {
+                .team = team, .rounds = stumble ? 200 : 500, .stumble = stumble, .seed = seed};
+            for (int run = 0; run < 3; run++)
+                slm_team_run(team, march, &m);
+            assert_int_equal(m.out_of_step, 0);
+            slm_team_free(team, NULL);
+        }
+}
+
+/* The gap between jobs is around the time after which a waiting thread goes to sleep. */
+static void nobody_sleeps_for_ever(void **state)
+{
+    (void)state;
+    struct random r = random_stream(random_start("test_team"), 1);
+    struct slm_team *team = make(3);
+    struct roll roll = {{0}, 0};
+    for (int run = 0; run < 3000; run++) {
+        slm_team_run(team, answer, &roll);
+        if (random_u64(&r) & 1)
+            pause_for((long)random_between(&r, 0, 150000));
+    }
+    for (int t = 0; t < 3; t++)
+        assert_int_equal(roll.calls[t], 3000);
+    slm_team_free(team, NULL);
+}
+
+static void teams_come_and_go(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        struct slm_team *team = make(1 + i % 5);
+        struct roll roll = {{0}, 0};
+        if (i % 3) /* some end without having worked */
+            slm_team_run(team, answer, &roll);
+        slm_team_free(team, NULL);
+    }
+}
+
+/* ----------------------------------------------------------------------- idle --- */
+
+static double process_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void idle_costs_nothing(void **state)
+{
+    (void)state;
+    struct slm_team *teams[3];
+    struct roll roll = {{0}, 0};
+    for (int i = 0; i < 3; i++) {
+        teams[i] = make(4);
+        slm_team_run(teams[i], answer, &roll);
+    }
+    pause_for(50000000); /* the last look at the clock, then sleep */
+    double before = process_seconds();
+    nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
+    double used = process_seconds() - before;
+    if (used > 0.010)
+        fail_msg("three idle teams used %.1f ms of processor in 2 s", used * 1000);
+    for (int i = 0; i < 3; i++)
+        slm_team_free(teams[i], NULL);
+}
+
+/* -------------------------------------------------------------- thread state --- */
+
+struct inside {
+    bool signals_blocked[MOST];
+    unsigned mode[MOST];
+};
+
+static void look_around(void *arg, int thread, int n_threads)
+{
+    (void)n_threads;
+    struct inside *inside = arg;
+    sigset_t set;
+    pthread_sigmask(SIG_SETMASK, NULL, &set);
+    inside->signals_blocked[thread] =
+        sigismember(&set, SIGINT) && sigismember(&set, SIGALRM) && sigismember(&set, SIGTERM);
+#if defined(__x86_64__)
+    inside->mode[thread] = _mm_getcsr() & 0xFFC0; /* without the flags that stick */
+#endif
+}
+
+/* Workers leave the host's signals to the host, and have the library's arithmetic. */
+static void workers_mind_their_business(void **state)
+{
+    (void)state;
+    struct inside inside = {{0}, {0}};
+#if defined(__x86_64__)
+    unsigned host = _mm_getcsr();
+    _mm_setcsr(host | 0x8040 | 0x6000);
+#endif
+    struct slm_team *team = make(4);
+    slm_team_run(team, look_around, &inside);
+    slm_team_free(team, NULL);
+#if defined(__x86_64__)
+    _mm_setcsr(host);
+    for (int t = 1; t < 4; t++)
+        assert_int_equal(inside.mode[t], 0x1F80);
+#endif
+    assert_false(inside.signals_blocked[0]);
+    for (int t = 1; t < 4; t++)
+        assert_true(inside.signals_blocked[t]);
+    sigset_t set;
+    pthread_sigmask(SIG_SETMASK, NULL, &set);
+    assert_false(sigismember(&set, SIGINT)); /* the maker's own mask is back */
+}
+
+/* --------------------------------------------------------------------- memory --- */
+
+static void bytes_are_known(void **state)
+{
+    (void)state;
+    for (int n = 1; n < 6; n++) {
+        struct hooks hooks;
+        hooks_init(&hooks);
+        struct slm_team *team = NULL;
+        assert_int_equal(slm_team_new(&team, n, &hooks.allocator), SLM_OK);
+        assert_int_equal(hooks.live_bytes, slm_team_bytes(n));
+        assert_int_equal(hooks.n_allocs, 1);
+        slm_team_free(team, &hooks.allocator);
+        assert_true(hooks_clean(&hooks));
+        hooks.fail_at = 2;
+        assert_int_equal(slm_team_new(&team, n, &hooks.allocator), SLM_ENOMEM);
+        assert_null(team);
+        assert_true(hooks_clean(&hooks));
+    }
+}
+
+/* In a process that may not map much more memory, stacks run out: exit status 0 is success. */
+static void starve(void)
+{
+    struct hooks hooks;
+    hooks_init(&hooks);
+    struct slm_team *team = NULL;
+    struct rlimit limit = {64u << 20, 64u << 20};
+    if (setrlimit(RLIMIT_AS, &limit) != 0)
+        _exit(2);
+    int rc = slm_team_new(&team, 60, &hooks.allocator); /* 60 stacks of 8 MB */
+    if (rc != SLM_EIO || team || !hooks_clean(&hooks))
+        _exit(3);
+    if (!strstr(slm_last_error(), "ask for fewer threads"))
+        _exit(4);
+    if (slm_team_new(&team, 2, &hooks.allocator) != SLM_OK) /* and later some work again */
+        _exit(5);
+    slm_team_free(team, &hooks.allocator);
+    _exit(hooks_clean(&hooks) ? 0 : 6);
+}
+
+static void no_more_threads(void **state)
+{
+    (void)state;
+    if (SANITIZED) /* their shadow memory needs the address space */
+        skip();
+    fflush(stdout);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        starve();
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everybody_works_once),   cmocka_unit_test(nobody_passes_a_barrier_alone),
+        cmocka_unit_test(nobody_sleeps_for_ever), cmocka_unit_test(teams_come_and_go),
+        cmocka_unit_test(idle_costs_nothing),     cmocka_unit_test(workers_mind_their_business),
+        cmocka_unit_test(bytes_are_known),        cmocka_unit_test(no_more_threads),
+    };
+    return cmocka_run_group_tests_name("team", tests, NULL, NULL);
+}
