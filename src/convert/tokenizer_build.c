@@ -20,6 +20,7 @@ struct builder {
     struct slm_text_header header;
     struct slm_buf tables[SLM_TEXT_N_TABLES];
     struct slm_vocab_index index; /* tokens of the model */
+    struct slm_buf late;          /* struct slm_text_added[]: those of ADDED_LATE, by token */
     struct slm_merge_plan plan;
 };
 
@@ -43,16 +44,37 @@ static bool is_mergeable(const struct builder *b, uint32_t id)
 
 /* ------------------------------------------------------------------------------- texts --- */
 
+/* What the token is shown as. For an added token that is looked for in normalized text that is its
+ * own text, normalized; *late is where the search for it goes on. */
+static const uint8_t *shown_text(const struct builder *b, uint32_t id, size_t *late, uint32_t *n)
+{
+    const struct slm_text_added *rows = (const struct slm_text_added *)(const void *)b->late.data;
+    size_t n_rows = b->late.length / sizeof(*rows);
+    while (*late < n_rows && rows[*late].token < id)
+        (*late)++;
+    if (*late < n_rows && rows[*late].token == id && !is_mergeable(b, id)) {
+        *n = rows[*late].length;
+        return b->tables[SLM_TEXT_ADDED_POOL].data + rows[*late].text;
+    }
+    *n = token_at(b, id)->length;
+    return b->v->pool.data + token_at(b, id)->text;
+}
+
 static void write_texts(struct builder *b)
 {
+    size_t late = 0;
+    uint32_t length;
     struct slm_buf *pool = &b->tables[SLM_TEXT_POOL], *bases = &b->tables[SLM_TEXT_BASES];
     struct slm_buf *offsets = &b->tables[SLM_TEXT_OFFSETS];
     /* The largest blocks whose texts fit 16 bits. */
     uint32_t shift = 6;
+    pool->length = bases->length = offsets->length = 0;
     for (; shift > 0; shift--) {
         uint64_t most = 0, sum = 0;
+        late = 0;
         for (uint32_t i = 0; i < b->n; i++) {
-            sum = i & ((1u << shift) - 1) ? sum + token_at(b, i)->length : token_at(b, i)->length;
+            shown_text(b, i, &late, &length);
+            sum = i & ((1u << shift) - 1) ? sum + length : length;
             most = sum > most ? sum : most;
         }
         if (most <= UINT16_MAX)
@@ -60,6 +82,7 @@ static void write_texts(struct builder *b)
     }
     b->header.block_shift = shift;
     uint32_t base = 0;
+    late = 0;
     for (uint32_t i = 0; i <= b->n; i++) {
         if ((i & ((1u << shift) - 1)) == 0) {
             base = (uint32_t)pool->length;
@@ -67,8 +90,10 @@ static void write_texts(struct builder *b)
         }
         uint16_t offset = (uint16_t)(pool->length - base);
         slm_buf_append(offsets, &offset, 2);
-        if (i < b->n)
-            slm_buf_append(pool, b->v->pool.data + token_at(b, i)->text, token_at(b, i)->length);
+        if (i == b->n)
+            return;
+        const uint8_t *text = shown_text(b, i, &late, &length);
+        slm_buf_append(pool, text, length);
     }
 }
 
@@ -268,6 +293,7 @@ static int lay_out(struct builder *b, struct slm_buf *out)
 struct added_row {
     struct slm_text_added row;
     const uint8_t *text;
+    bool changed; /* by normalizing */
 };
 
 static int compare_added(const void *a, const void *b)
@@ -284,8 +310,9 @@ static int compare_added(const void *a, const void *b)
 
 /* What to look for in normalized text is the token's text, normalized. */
 static int keep_pattern(struct builder *b, const struct slm_text *runtime, uint32_t id,
-                        struct slm_text_added *row)
+                        struct added_row *one)
 {
+    struct slm_text_added *row = &one->row;
     const struct slm_vocab_token *t = token_at(b, id);
     struct slm_buf *pool = &b->tables[SLM_TEXT_ADDED_POOL];
     bool own = t->pattern_length > 0;
@@ -297,6 +324,9 @@ static int keep_pattern(struct builder *b, const struct slm_text *runtime, uint3
                                                : SLM_OK;
     row->text = (uint32_t)pool->length;
     row->length = (uint32_t)text.length;
+    const uint8_t *before = b->v->pool.data + (own ? t->pattern : t->text);
+    one->changed = rc == SLM_OK && (text.length != (own ? t->pattern_length : t->length) ||
+                                    memcmp(text.data, before, text.length) != 0);
     if (rc == SLM_OK)
         slm_buf_append(pool, text.data, text.length);
     slm_normal_free(&text);
@@ -311,18 +341,21 @@ static int write_added(struct builder *b, const struct slm_text *runtime, bool l
     int rc = SLM_OK;
     for (uint32_t i = 0; i < b->n && rc == SLM_OK; i++) {
         const struct slm_vocab_token *t = token_at(b, i);
-        struct added_row one = {{.token = i, .flags = t->flags}, NULL};
+        struct added_row one = {{.token = i, .flags = t->flags}, NULL, false};
         if (!t->added || t->length == 0 || late != ((t->flags & SLM_ADDED_NORMALIZED) != 0))
             continue;
-        rc = keep_pattern(b, runtime, i, &one.row);
+        rc = keep_pattern(b, runtime, i, &one);
         if (one.row.length > 0)
             slm_buf_append(&rows, &one, sizeof(one));
     }
     size_t n = rows.length / sizeof(struct added_row);
     struct added_row *r = (struct added_row *)(void *)rows.data;
     if (rc == SLM_OK && (rc = slm_buf_ok(&rows)) == SLM_OK && n > 0) {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             r[i].text = b->tables[SLM_TEXT_ADDED_POOL].data + r[i].row.text;
+            if (late && r[i].changed)
+                slm_buf_append(&b->late, &r[i].row, sizeof(r[i].row));
+        }
         qsort(r, n, sizeof(*r), compare_added);
         size_t kept = 0;
         for (size_t i = 0; i < n; i++)
@@ -409,6 +442,10 @@ static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
         return rc;
     if (!b->v->ignore_merges && (rc = mark_whole(b, &runtime)) < 0)
         return rc;
+    if (slm_buf_ok(&b->late) < 0)
+        return SLM_ENOMEM;
+    if (b->late.length > 0)
+        write_texts(b);
     return lay_out(b, out);
 }
 
@@ -438,9 +475,11 @@ int slm_vocab_build(const struct slm_vocab *v, uint32_t n_vocab, struct slm_buf 
     };
     for (int i = 0; i < SLM_TEXT_N_TABLES; i++)
         b.tables[i].allocator = v->allocator;
+    b.late.allocator = v->allocator;
     int rc = build(&b, n_vocab, out);
     for (int i = 0; i < SLM_TEXT_N_TABLES; i++)
         slm_buf_free(&b.tables[i]);
+    slm_buf_free(&b.late);
     slm_merge_plan_free(&b.plan);
     slm_vocab_index_free(&b.index);
     return rc;

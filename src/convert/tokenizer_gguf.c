@@ -215,6 +215,7 @@ static int read_scored(struct importer *im)
     v->by_score = true;
     v->meta_space = true;
     v->flags = SLM_TEXT_BYTE_FALLBACK | SLM_TEXT_FUSE_UNKNOWN | SLM_TEXT_BAD_BYTES_SINGLE |
+               SLM_TEXT_META_SPACE |
                (prefix ? SLM_TEXT_DROP_FIRST_SPACE : 0);
     v->unknown = 0;
     v->bos = 1;

@@ -154,8 +154,6 @@ static int read_model(struct importer *im)
     const char *unknown = slm_json_string(im->doc, member(im, model, "unk_token"), &n);
     if (unknown && n > 0)
         v->unknown = slm_vocab_find(&im->index, unknown, n);
-    if (v->unknown != SLM_TEXT_NO_TOKEN)
-        v->tokens[v->unknown].kind = SLM_TOKEN_UNKNOWN;
     return slm_buf_ok(&v->merges);
 }
 
@@ -170,6 +168,9 @@ static int add_token(struct importer *im, const struct slm_json *doc, slm_json_n
     if (!text || id == SLM_TEXT_NO_TOKEN)
         return slm_fail(SLM_EFORMAT, "tokenizer.json: an added token lacks its id or its content");
     bool special = slm_json_bool(doc, slm_json_get(doc, node, "special"), false);
+    uint32_t own = slm_vocab_find(&im->index, text, n); /* the model's id counts, if it has one */
+    if (own != SLM_TEXT_NO_TOKEN && v->tokens[own].in_model)
+        id = own;
     bool known = id < v->n_tokens && v->tokens[id].kind != 0;
     if (!known || v->tokens[id].length != n ||
         memcmp(v->pool.data + v->tokens[id].text, text, n) != 0) {
@@ -179,8 +180,9 @@ static int add_token(struct importer *im, const struct slm_json *doc, slm_json_n
         v->tokens[id].in_model = false;
     }
     struct slm_vocab_token *token = &v->tokens[id];
-    if (token->kind != SLM_TOKEN_UNKNOWN)
-        token->kind = special ? SLM_TOKEN_CONTROL : SLM_TOKEN_USER;
+    token->kind = !special           ? SLM_TOKEN_USER
+                  : id == v->unknown ? SLM_TOKEN_UNKNOWN
+                                     : SLM_TOKEN_CONTROL;
     static const struct {
         const char *key;
         uint8_t bit;
@@ -243,6 +245,8 @@ static int add_normal(struct importer *im, uint32_t kind, uint32_t flags, const 
 static int add_meta_space(struct importer *im, uint32_t flags)
 {
     im->v->meta_space = true;
+    if (!(flags & SLM_NORMAL_LATE))
+        im->v->flags |= SLM_TEXT_META_SPACE;
     return slm_vocab_add_normal(im->v, SLM_NORMAL_REPLACE, flags, META, " ");
 }
 
@@ -496,7 +500,7 @@ static int read_decoder(struct importer *im, slm_json_node node)
         slm_json_node scheme = member(im, node, "prepend_scheme");
         if (scheme < 0 ? flag(im, node, "add_prefix_space", true)
                        : !is_text(im->doc, scheme, "never"))
-            im->v->flags |= SLM_TEXT_DROP_FIRST_SPACE;
+            im->v->flags |= SLM_TEXT_DROP_FIRST_SPACES;
         return SLM_OK;
     }
     return unsupported("decoder", type_of(im, node),
@@ -515,10 +519,9 @@ static void texts_to_bytes(struct slm_vocab *v, bool byte_level)
         if (token->kind == 0 || token->length == 0)
             continue;
         if (byte_level) {
+            /* Added tokens as well: the reference decodes them so, too. */
             uint8_t bytes[SLM_LIMIT_TOKEN_TEXT];
-            size_t n = token->in_model
-                           ? slm_vocab_printable_bytes((const char *)text, token->length, bytes)
-                           : 0;
+            size_t n = slm_vocab_printable_bytes((const char *)text, token->length, bytes);
             if (n > 0) {
                 memcpy(text, bytes, n);
                 token->length = (uint32_t)n;
@@ -528,6 +531,7 @@ static void texts_to_bytes(struct slm_vocab *v, bool byte_level)
         int byte = v->flags & SLM_TEXT_BYTE_FALLBACK ? slm_vocab_byte_token((const char *)text, token->length) : -1;
         if (byte >= 0 && token->in_model) {
             token->kind = SLM_TOKEN_BYTE;
+            token->in_model = false; /* the text of <0x20> is not that of U+2581 */
             text[0] = (uint8_t)byte;
             token->length = 1;
         } else if (v->meta_space) {

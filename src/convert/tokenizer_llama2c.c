@@ -49,7 +49,7 @@ int slm_vocab_from_llama2c(struct slm_vocab *v, const void *data, size_t length,
     v->by_score = true;
     v->meta_space = true;
     v->flags = SLM_TEXT_BYTE_FALLBACK | SLM_TEXT_FUSE_UNKNOWN | SLM_TEXT_DROP_FIRST_SPACE |
-               SLM_TEXT_BAD_BYTES_SINGLE;
+               SLM_TEXT_BAD_BYTES_SINGLE | SLM_TEXT_META_SPACE;
     v->unknown = 0;
     v->bos = 1;
     v->eos = 2;

@@ -226,7 +226,7 @@ int slm_vocab_from_sentencepiece(struct slm_vocab *v, const void *data, size_t l
     v->by_score = true;
     v->meta_space = true;
     v->raw_patterns = true;
-    v->flags = SLM_TEXT_FUSE_UNKNOWN | SLM_TEXT_BAD_BYTES_SINGLE |
+    v->flags = SLM_TEXT_FUSE_UNKNOWN | SLM_TEXT_BAD_BYTES_SINGLE | SLM_TEXT_META_SPACE |
                (model.byte_fallback ? SLM_TEXT_BYTE_FALLBACK : 0) |
                (model.dummy_prefix ? SLM_TEXT_DROP_FIRST_SPACE : 0);
     rc = slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, SLM_META_SPACE, " ");

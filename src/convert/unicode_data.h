@@ -1,5 +1,5 @@
 /*
- * unicode_data.h - properties of characters, Unicode 16.0.0.
+ * unicode_data.h - characters: categories of Unicode 16.0, normal forms of 9.0.
  *
  * Written by make_unicode.py; do not edit. From the Unicode Character Database, (c)
  * Unicode, Inc., Unicode License v3 (https://www.unicode.org/license.txt).

@@ -3,13 +3,13 @@
 
 #include <string.h>
 
-void slm_activate(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+void slm_activate(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     /* Blocks of 32 columns over all rows, so that threads share the work of a single row too. */
     size_t width = f->model->layers[step->layer].traits->ffn_dim;
     size_t cols = slm_round_up(width, SLM_TILE_COLS), blocks = cols / SLM_TILE_COLS;
     size_t first, last;
-    slm_share(f->n_rows * blocks, thread, n_threads, &first, &last);
+    slm_share(f->n_rows * blocks, part, n_parts, &first, &last);
     while (first < last) {
         size_t row = first / blocks, col = first % blocks * SLM_TILE_COLS;
         size_t n = cols - col;

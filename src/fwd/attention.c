@@ -124,7 +124,7 @@ static size_t same_sequence(const struct slm_fwd *f, size_t row, size_t most)
     return n;
 }
 
-void slm_attention(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     const struct slm_layer_traits *t = f->model->layers[step->layer].traits;
     struct tiling g = {
@@ -133,7 +133,7 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int thread, i
         .kv = &f->kv->layers[step->layer],
         .group = t->n_heads / t->n_kv_heads,
         .split = is_split(f),
-        .scores = f->scores + (size_t)thread * (f->score_bytes / sizeof(float)),
+        .scores = f->scores + (size_t)part * (f->score_bytes / sizeof(float)),
     };
     g.heads = g.group < SLM_TILE_ROWS ? g.group : SLM_TILE_ROWS;
     g.tokens = g.split ? 1 : SLM_TILE_ROWS / g.heads;
@@ -147,13 +147,13 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int thread, i
                 struct tile tile = {row, n, kv_head * g.group + h,
                                     g.group - h < g.heads ? g.group - h : g.heads, kv_head};
                 if (!g.split) {
-                    if (unit++ % (size_t)n_threads == (size_t)thread)
+                    if (unit++ % (size_t)n_parts == (size_t)part)
                         whole_tile(&g, &tile);
                     continue;
                 }
                 size_t position = f->rows[row].position;
                 for (size_t s = first_seen(t, position) / SLM_SPAN; s <= position / SLM_SPAN; s++)
-                    if (unit++ % (size_t)n_threads == (size_t)thread)
+                    if (unit++ % (size_t)n_parts == (size_t)part)
                         one_span(&g, &tile, s);
             }
     }
@@ -174,12 +174,12 @@ static void merge_spans(struct slm_fwd *f, const struct slm_layer_traits *t, siz
     f->kern->scale(f->h + row * f->h_stride + head * t->head_dim, out, 1.0f / total, t->head_dim);
 }
 
-void slm_attention_finish(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+void slm_attention_finish(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     const struct slm_layer_traits *t = f->model->layers[step->layer].traits;
     size_t first, last, width = (size_t)t->n_heads * t->head_dim;
     size_t cols = slm_round_up(width, SLM_TILE_COLS);
-    slm_share(f->n_rows, thread, n_threads, &first, &last);
+    slm_share(f->n_rows, part, n_parts, &first, &last);
     for (size_t i = first; i < last; i++) {
         float *h = f->h + i * f->h_stride;
         if (is_split(f))

@@ -5,8 +5,8 @@
  * are computed together (a chunk of a prompt, one token of each of many sequences, or both); all
  * row buffers are padded to 32 floats with zeros.
  *
- * A plan is made once for a context from the model's traits. Each step is done by all threads of
- * the team together, each taking its share; between two steps they meet.
+ * A plan is made once for a context from the model's traits. A step is done in as many parts as the
+ * team has threads; all are done before the next step begins.
  */
 #ifndef SLM_FWD_FWD_H
 #define SLM_FWD_FWD_H
@@ -18,7 +18,7 @@
 
 struct slm_fwd;
 struct slm_step;
-typedef void slm_step_fn(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads);
+typedef void slm_step_fn(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts);
 
 /* y (+)= w * (the activations that the step before left in h and acts) */
 struct slm_product {
@@ -51,7 +51,7 @@ struct slm_fwd {
     const struct slm_kv *kv;
     struct slm_team *team;
     const atomic_bool *interrupt;
-    bool stop[2];          /* what thread 0 saw before each of the last two barriers */
+    atomic_bool interrupted; /* a part was left out because of it */
 
     struct slm_step *plan; /* [n_steps] */
     size_t n_steps;
@@ -70,9 +70,9 @@ struct slm_fwd {
     float *cosine, *sine;  /* [n_ropes][rows][angle_stride] */
     size_t angle_stride;   /* most pairs that any rope rotates */
 
-    /* Attention: scratch of each thread, and results of single spans where several threads share
+    /* Attention: scratch of each part, and results of single spans where several threads share
      * a row's positions. */
-    size_t score_bytes;    /* of a thread's scratch */
+    size_t score_bytes;    /* of a part's scratch */
     float *scores;         /* [threads][score_bytes / 4] */
     size_t split_rows;     /* at most so many rows are split by spans */
     size_t max_spans, max_heads, value_stride;
@@ -100,13 +100,13 @@ slm_step_fn slm_embed, slm_norm, slm_products, slm_rotate_store, slm_attention,
     slm_attention_finish, slm_activate, slm_head_norm, slm_head;
 
 /* cos and sin of the angles of rows [0, n_rows), for every rope; called by slm_embed. */
-void slm_rope_angles(struct slm_fwd *f, int thread, int n_threads);
+void slm_rope_angles(struct slm_fwd *f, int part, int n_parts);
 
-/* The share of thread `thread` in `n` equal units: [*first, *last). */
-static inline void slm_share(size_t n, int thread, int n_threads, size_t *first, size_t *last)
+/* The share of part `part` in `n` equal units: [*first, *last). */
+static inline void slm_share(size_t n, int part, int n_parts, size_t *first, size_t *last)
 {
-    *first = n * (size_t)thread / (size_t)n_threads;
-    *last = n * (size_t)(thread + 1) / (size_t)n_threads;
+    *first = n * (size_t)part / (size_t)n_parts;
+    *last = n * (size_t)(part + 1) / (size_t)n_parts;
 }
 
 #endif

@@ -1,11 +1,11 @@
 /* norm.c - normalise rows, and quantize them for the matrices that follow. */
 #include "fwd/fwd.h"
 
-void slm_norm(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+void slm_norm(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     const struct slm_traits *t = f->model->traits;
     size_t first, last, cols = f->dim_stride;
-    slm_share(f->n_rows, thread, n_threads, &first, &last);
+    slm_share(f->n_rows, part, n_parts, &first, &last);
     for (size_t i = first; i < last; i++) {
         float *h = f->h + i * f->h_stride;
         f->kern->rms_norm(h, f->x + i * f->dim_stride, step->weight, t->dim, t->norm_eps);

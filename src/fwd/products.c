@@ -42,12 +42,12 @@ static void product(const struct slm_fwd *f, const struct slm_product *p, size_t
     f->kern->gemm[p->w->quant->type](&gemm, first, last);
 }
 
-void slm_products(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+void slm_products(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     size_t total = 0, first, last, start = 0;
     for (uint32_t i = 0; i < step->n_products; i++)
         total += step->products[i].w->n_panels * panel_bytes(step->products[i].w);
-    slm_share(total, thread, n_threads, &first, &last);
+    slm_share(total, part, n_parts, &first, &last);
     float scale = step->add ? f->model->traits->residual_scale : 1.0f;
     for (uint32_t i = 0; i < step->n_products; i++) {
         const struct slm_matrix *w = step->products[i].w;
@@ -60,11 +60,11 @@ void slm_products(struct slm_fwd *f, const struct slm_step *step, int thread, in
 /* --------------------------------------------------------------- the last stage --- */
 
 /* Only rows whose logits are wanted go on, side by side at the front of h. */
-void slm_head_norm(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+void slm_head_norm(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     const struct slm_traits *t = f->model->traits;
     size_t first, last, cols = f->dim_stride;
-    slm_share(f->n_logit_rows, thread, n_threads, &first, &last);
+    slm_share(f->n_logit_rows, part, n_parts, &first, &last);
     for (size_t i = first; i < last; i++) {
         size_t row = (size_t)(f->logit_rows[i] - f->rows);
         float *h = f->h + i * f->h_stride;
@@ -75,13 +75,13 @@ void slm_head_norm(struct slm_fwd *f, const struct slm_step *step, int thread, i
     }
 }
 
-void slm_head(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+void slm_head(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     (void)step;
     if (f->n_logit_rows == 0)
         return;
     size_t first, last;
-    slm_share(f->model->head.n_panels, thread, n_threads, &first, &last);
+    slm_share(f->model->head.n_panels, part, n_parts, &first, &last);
     /* The logits of wanted rows lie one after another: run/eval.c deals them out in order. */
     struct slm_product p = {&f->model->head, f->logit_rows[0]->logits,
                             f->model->head.n_panels * SLM_PANEL_ROWS};

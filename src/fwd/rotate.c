@@ -23,10 +23,10 @@ static float dynamic_frequency(const struct slm_rope_traits *rope, uint32_t posi
     return (float)slm_pow(base, -2.0 * i / dims);
 }
 
-void slm_rope_angles(struct slm_fwd *f, int thread, int n_threads)
+void slm_rope_angles(struct slm_fwd *f, int part, int n_parts)
 {
     size_t first, last;
-    slm_share(f->n_rows, thread, n_threads, &first, &last);
+    slm_share(f->n_rows, part, n_parts, &first, &last);
     for (uint32_t r = 0; r < f->model->traits->n_ropes; r++) {
         const struct slm_rope_traits *rope = &f->model->file.ropes[r];
         const float *frequencies = f->model->rope_frequencies[r];
@@ -54,12 +54,12 @@ static void rotate(const struct slm_fwd *f, const struct slm_layer_traits *t, fl
         f->kern->rope(heads + i * t->head_dim, f->cosine + angles, f->sine + angles, half);
 }
 
-void slm_rotate_store(struct slm_fwd *f, const struct slm_step *step, int thread, int n_threads)
+void slm_rotate_store(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     const struct slm_layer_traits *t = f->model->layers[step->layer].traits;
     const struct slm_kv_layer *kv = &f->kv->layers[step->layer];
     size_t first, last;
-    slm_share(f->n_rows, thread, n_threads, &first, &last);
+    slm_share(f->n_rows, part, n_parts, &first, &last);
     for (size_t i = first; i < last; i++) {
         const struct slm_row *row = &f->rows[i];
         float *q = f->q + i * f->query_stride, *k = f->k + i * f->kv_stride;

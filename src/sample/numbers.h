@@ -39,17 +39,21 @@ static inline slm_float4 slm_max4(slm_float4 a, slm_float4 b)
     return (slm_float4)(((slm_int4)a & mask) | ((slm_int4)b & ~mask));
 }
 
-/* e^x for x <= 1. Relative error below 2e-7 + 1e-7 |x|: as good as the
- * logit that it comes from.
- *
- * Below -87 it stays at e^-87, the smallest power that is a normal float, so a host that flushes
- * subnormals to zero gets the same bits; 4 million such tokens add up to 1e-31. x must not be NaN.
+/* max(x, -87): what goes into slm_exp4(). e^-87 is about the smallest power that is a normal float,
+ * so a host that flushes subnormals to zero gets the same bits; 4 million such tokens add up to
+ * 1e-31. */
+static inline slm_float4 slm_exp_clamp4(slm_float4 x)
+{
+    return slm_max4(x, slm_all4(-87.0f));
+}
+
+/* e^x for -87 <= x <= 1. Relative error below 2e-7 + 1e-7 |x|: as good as the logit that it comes
+ * from.
  *
  * x log2(e) = k + f with |f| <= 1/2, and e^x = 2^k 2^f. The polynomial is 1 + f q(f) with the q of
  * degree 4 whose greatest relative error is least (9.2e-8, found by iterated least squares). */
 static inline slm_float4 slm_exp4(slm_float4 x)
 {
-    x = slm_max4(x, slm_all4(-87.0f));
     /* Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits. */
     const slm_float4 shift = slm_all4(12582912.0f);
     slm_float4 y = x * 1.44269504f;
@@ -64,16 +68,16 @@ static inline slm_float4 slm_exp4(slm_float4 x)
     return (slm_float4)((slm_int4)p + ((slm_int4)shifted << 23));
 }
 
-/* e^x of each of x[n], in place. */
+/* e^x of each of x[n], in place; below -87 it stays at e^-87. */
 static inline void slm_exp_all(float *x, size_t n)
 {
     size_t i = 0;
     for (; i + 4 <= n; i += 4)
-        slm_store4(x + i, slm_exp4(slm_load4(x + i)));
+        slm_store4(x + i, slm_exp4(slm_exp_clamp4(slm_load4(x + i))));
     if (i < n) {
         float tail[4] = {0};
         memcpy(tail, x + i, (n - i) * sizeof *x);
-        slm_store4(tail, slm_exp4(slm_load4(tail)));
+        slm_store4(tail, slm_exp4(slm_exp_clamp4(slm_load4(tail))));
         memcpy(x + i, tail, (n - i) * sizeof *x);
     }
 }

@@ -169,7 +169,7 @@ static void gather(struct slm_sampler *s, const float *logits, const struct cut 
 
 static double weight(float logit, float max)
 {
-    return (double)slm_exp4(slm_all4(logit - max))[0];
+    return (double)slm_exp4(slm_exp_clamp4(slm_all4(logit - max)))[0];
 }
 
 /* Probabilities at temperature 1, over what top-k left. The pool holds top-k's tokens, or nothing

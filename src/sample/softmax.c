@@ -101,7 +101,7 @@ static void block_sums(const float *x, size_t n, float max, double *sum, double 
     for (size_t i = 0; i < n; i += LANES) {
         for (int j = 0; j < FOURS; j++) {
             /* Not below -87, or -infinity times 0 would be NaN. */
-            slm_float4 d = slm_max4(slm_load4(x + i + 4 * j) - max, slm_all4(-87.0f));
+            slm_float4 d = slm_exp_clamp4(slm_load4(x + i + 4 * j) - max);
             slm_float4 e = slm_exp4(d);
             s[j] += e;
             w[j] += d * e;

@@ -79,9 +79,9 @@ static const struct slm_text_added *longest_at(struct slm_added_search *s, const
 }
 
 /* White_Space, for tokens that take along what surrounds them. */
-static bool is_space(uint32_t c)
+static bool is_space(const struct slm_added_search *s, uint32_t c)
 {
-    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+    return (c >= 9 && c <= 13) || (c == ' ' && !s->meta_space) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
            (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
            c == 0x205F || c == 0x3000;
 }
@@ -103,7 +103,8 @@ static bool stands_alone(const struct slm_added_search *s, const uint8_t *data, 
 }
 
 /* The match with the white space that belongs to it. */
-static struct slm_added_match widen(const struct slm_text_added *row, const uint8_t *data, size_t n,
+static struct slm_added_match widen(const struct slm_added_search *s,
+                                    const struct slm_text_added *row, const uint8_t *data, size_t n,
                                     size_t from, size_t at)
 {
     struct slm_added_match match = {at, at + row->length, row->token};
@@ -111,13 +112,13 @@ static struct slm_added_match widen(const struct slm_text_added *row, const uint
     while ((row->flags & SLM_ADDED_STRIP_LEFT) && match.begin > from) {
         size_t before = character_before(data, from, match.begin);
         if (slm_utf8_decode((const char *)data + before, match.begin - before, &c) == 0 ||
-            !is_space(c))
+            !is_space(s, c))
             break;
         match.begin = before;
     }
     while ((row->flags & SLM_ADDED_STRIP_RIGHT) && match.end < n) {
         size_t length = slm_utf8_decode((const char *)data + match.end, n - match.end, &c);
-        if (length == 0 || !is_space(c))
+        if (length == 0 || !is_space(s, c))
             break;
         match.end += length;
     }
@@ -141,7 +142,7 @@ bool slm_added_next(struct slm_added_search *s, const uint8_t *data, size_t n, s
             at += row->length - 1; /* the reference goes on behind it, too */
             continue;
         }
-        *match = widen(row, data, n, from, at);
+        *match = widen(s, row, data, n, from, at);
         return true;
     }
     return false;

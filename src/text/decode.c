@@ -75,8 +75,11 @@ int slm_decoder_push(struct slm_decoder *decoder, slm_token token, struct slm_bu
     const uint8_t *bytes = slm_text_bytes(t, (uint32_t)token, &n);
     if (decoder->at_start && n > 0) {
         decoder->at_start = false;
-        if ((t->header->flags & SLM_TEXT_DROP_FIRST_SPACE) && bytes[0] == ' ' && !special)
+        if (!special && bytes[0] == ' ' && (t->header->flags & SLM_TEXT_DROP_FIRST_SPACE))
             i = 1;
+        while (!special && i < n && bytes[i] == ' ' &&
+               (t->header->flags & SLM_TEXT_DROP_FIRST_SPACES))
+            i++;
     }
     while (i < n) {
         size_t plain = i;

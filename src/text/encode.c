@@ -142,6 +142,7 @@ static int encode_segment(struct encoder *e, size_t begin, size_t end)
     struct slm_added_search search = {
         .text = t,
         .table = t->added[1],
+        .meta_space = (t->header->flags & SLM_TEXT_META_SPACE) != 0,
         .special = (e->flags & SLM_TEXT_PARSE_SPECIAL) != 0,
         .opaque = segment->marks.at,
         .n_opaque = segment->marks.n / 2,

@@ -19,15 +19,41 @@ const struct builtin *slm_template_find(const struct builtin *table, size_t n, s
     return NULL;
 }
 
+int64_t slm_argument_integer(struct render *r, struct value v, int64_t otherwise)
+{
+    int64_t i = otherwise;
+    if (!is_absent(v) && v.type != VALUE_NONE && !slm_value_as_integer(v, &i))
+        slm_work_fail(&r->work, SLM_EINVAL, "an integer is needed here, not '%s'",
+                      slm_value_type_name(v));
+    return i;
+}
+
+struct value slm_argument_text(struct render *r, struct value v)
+{
+    if (is_string(v))
+        return v;
+    if (is_undefined(v))
+        slm_work_fail_undefined(&r->work, v);
+    slm_work_fail(&r->work, SLM_EINVAL, "a string is needed here, not '%s'",
+                  slm_value_type_name(v));
+    return value_text("", 0);
+}
+
+struct value slm_argument_fail(struct render *r, const char *builtin, struct value v)
+{
+    if (is_undefined(v))
+        return slm_work_fail_undefined(&r->work, v);
+    return slm_work_fail(&r->work, SLM_EINVAL, "%s does not work on '%s'", builtin,
+                         slm_value_type_name(v));
+}
+
 #define FIND(table, name) slm_template_find(table, sizeof(table) / sizeof *(table), name)
 
 /* ----------------------------------------------------------------------------------- tests --- */
 
 #define TEST(name, condition)                                                                      \
-    static struct value test_##name(struct render *r, struct value self,                           \
-                                    const struct arguments *args)                                  \
+    BUILTIN(test_##name)                                                                           \
     {                                                                                              \
-        (void)r, (void)args;                                                                       \
         return value_boolean(condition);                                                           \
     }
 
@@ -58,13 +84,13 @@ TEST(lt, slm_value_order(&r->work, self, args->values[0]) == -1)
 TEST(gt, slm_value_order(&r->work, self, args->values[0]) == 1)
 TEST(in, slm_value_contains(&r->work, args->values[0], self))
 
-static struct value test_le(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(test_le)
 {
     int order = slm_value_order(&r->work, self, args->values[0]);
     return value_boolean(order == -1 || order == 0);
 }
 
-static struct value test_ge(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(test_ge)
 {
     int order = slm_value_order(&r->work, self, args->values[0]);
     return value_boolean(order == 1 || order == 0);
@@ -83,20 +109,17 @@ static struct value remainder_is(struct render *r, struct value self, struct val
     return value_boolean(fabs(fmod(x, y)) == rest);
 }
 
-static struct value test_odd(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(test_odd)
 {
-    (void)args;
     return remainder_is(r, self, value_integer(2), 1);
 }
 
-static struct value test_even(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(test_even)
 {
-    (void)args;
     return remainder_is(r, self, value_integer(2), 0);
 }
 
-static struct value test_divisibleby(struct render *r, struct value self,
-                                     const struct arguments *args)
+BUILTIN(test_divisibleby)
 {
     return remainder_is(r, self, args->values[0], 0);
 }
@@ -109,20 +132,18 @@ static struct value ask_string(struct render *r, struct value self, const char *
                                      slm_value_to_string(&r->work, self), &none);
 }
 
-static struct value test_lower(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(test_lower)
 {
-    (void)args;
     return ask_string(r, self, "islower");
 }
 
-static struct value test_upper(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(test_upper)
 {
-    (void)args;
     return ask_string(r, self, "isupper");
 }
 
 /* The same object: what has no parts is the same when it is equal. */
-static struct value test_sameas(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(test_sameas)
 {
     struct value other = args->values[0];
     if (self.type != other.type)
@@ -181,19 +202,15 @@ const struct builtin *slm_template_test(struct value name)
 
 /* ------------------------------------------------------------------------------- functions --- */
 
-static struct value function_raise(struct render *r, struct value self,
-                                   const struct arguments *args)
+BUILTIN(function_raise)
 {
-    (void)self;
     struct value message = slm_value_to_string(&r->work, args->values[0]);
     return slm_work_fail(&r->work, SLM_EINVAL, "%.*s",
                          message.length < 700 ? (int)message.length : 700, message.text);
 }
 
-static struct value function_strftime(struct render *r, struct value self,
-                                      const struct arguments *args)
+BUILTIN(function_strftime)
 {
-    (void)self;
     if (!is_string(args->values[0]))
         return slm_work_fail(&r->work, SLM_EINVAL, "strftime_now needs a string");
     if (r->now.tm_mday == 0) {
@@ -203,10 +220,8 @@ static struct value function_strftime(struct render *r, struct value self,
     return slm_format_time(&r->work, args->values[0], &r->now);
 }
 
-static struct value function_range(struct render *r, struct value self,
-                                   const struct arguments *args)
+BUILTIN(function_range)
 {
-    (void)self;
     int64_t bounds[3] = {0, 0, 1};
     for (uint32_t i = 0; i < args->n && i < 3 && !is_absent(args->values[i]); i++)
         if (!slm_value_as_integer(args->values[i], &bounds[i]))
@@ -255,16 +270,13 @@ static struct dict *new_dict(struct render *r, const struct arguments *args)
     return d;
 }
 
-static struct value function_dict(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(function_dict)
 {
-    (void)self;
     return value_dict(new_dict(r, args));
 }
 
-static struct value function_namespace(struct render *r, struct value self,
-                                       const struct arguments *args)
+BUILTIN(function_namespace)
 {
-    (void)self;
     struct value v = value_of_type(VALUE_NAMESPACE);
     v.dict = new_dict(r, args);
     for (uint32_t i = 0; v.dict && i < v.dict->n; i++) {
@@ -291,19 +303,15 @@ static struct value new_cycler(struct render *r, enum value_type type, const str
     return v;
 }
 
-static struct value function_cycler(struct render *r, struct value self,
-                                    const struct arguments *args)
+BUILTIN(function_cycler)
 {
-    (void)self;
     if (args->n == 0)
         return slm_work_fail(&r->work, SLM_EINVAL, "cycler() needs items");
     return new_cycler(r, VALUE_CYCLER, args->values, args->n);
 }
 
-static struct value function_joiner(struct render *r, struct value self,
-                                    const struct arguments *args)
+BUILTIN(function_joiner)
 {
-    (void)self;
     struct value separator = is_absent(args->values[0]) ? value_text(", ", 2) : args->values[0];
     return new_cycler(r, VALUE_JOINER, &separator, 1);
 }
@@ -325,7 +333,7 @@ const struct builtin *slm_template_function(struct value name)
 
 /* ------------------------------------------------------------------------- dicts and lists --- */
 
-static struct value dict_get(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(dict_get)
 {
     const struct value *v = slm_dict_get(&r->work, self.dict, args->values[0]);
     if (v)
@@ -354,32 +362,28 @@ static struct value view(struct render *r, const struct dict *d, enum view which
     return v;
 }
 
-static struct value dict_items(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(dict_items)
 {
-    (void)args;
     return view(r, self.dict, VIEW_ITEMS);
 }
 
-static struct value dict_keys(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(dict_keys)
 {
-    (void)args;
     return view(r, self.dict, VIEW_KEYS);
 }
 
-static struct value dict_values(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(dict_values)
 {
-    (void)args;
     return view(r, self.dict, VIEW_VALUES);
 }
 
 /* Dicts and lists don't change: the copy may be the same one. */
-static struct value copy(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(copy)
 {
-    (void)r, (void)args;
     return self;
 }
 
-static struct value list_count(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(list_count)
 {
     int64_t count = 0;
     for (uint32_t i = 0; i < self.sequence->n && !r->work.code; i++)
@@ -387,7 +391,7 @@ static struct value list_count(struct render *r, struct value self, const struct
     return value_integer(count);
 }
 
-static struct value list_index(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(list_index)
 {
     for (uint32_t i = 0; i < self.sequence->n && !r->work.code; i++)
         if (slm_value_equal(&r->work, self.sequence->items[i], args->values[0]))
@@ -425,7 +429,7 @@ enum { TUPLE_METHODS = 2 }; /* the first ones of a list's */
 
 /* ----------------------------------------------------------------------- loops and cyclers --- */
 
-static struct value loop_cycle(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(loop_cycle)
 {
     if (args->n == 0)
         return slm_work_fail(&r->work, SLM_EINVAL, "loop.cycle() needs items");
@@ -433,7 +437,7 @@ static struct value loop_cycle(struct render *r, struct value self, const struct
 }
 
 /* Did the arguments differ from the last call's? */
-static struct value loop_changed(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(loop_changed)
 {
     struct sequence *now = slm_sequence_new(&r->work, args->n);
     for (uint32_t i = 0; i < args->n; i++)
@@ -445,18 +449,16 @@ static struct value loop_changed(struct render *r, struct value self, const stru
     return value_boolean(true);
 }
 
-static struct value cycler_next(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(cycler_next)
 {
-    (void)r, (void)args;
     struct cycler *c = self.cycler;
     struct value v = c->items->items[c->position];
     c->position = (c->position + 1) % c->items->n;
     return v;
 }
 
-static struct value cycler_reset(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(cycler_reset)
 {
-    (void)r, (void)args;
     self.cycler->position = 0;
     return value_none();
 }

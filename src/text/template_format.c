@@ -339,10 +339,16 @@ static struct value named_argument(struct render *r, const struct arguments *arg
                          (int)name.length, name.text);
 }
 
+/* How the fields of a format got their positions: Python does not allow both ways in one. */
+struct numbering {
+    uint32_t automatic; /* fields without a name so far */
+    bool manual;
+};
+
 /* The value that a field's name means: position or name, then .member or [key] any number of
- * times. *automatic counts the fields without a name. */
+ * times. */
 static struct value field_value(struct render *r, const struct arguments *args, const char *s,
-                                const char *end, uint32_t *automatic)
+                                const char *end, struct numbering *numbering)
 {
     const char *p = s;
     while (p < end && *p != '.' && *p != '[')
@@ -350,9 +356,14 @@ static struct value field_value(struct render *r, const struct arguments *args, 
     const char *digits = s;
     int position = read_count(&digits, p, 1000000);
     struct value v;
-    if (s == p)
-        position = (int)(*automatic)++;
-    if (s != p && (position < 0 || digits < p))
+    bool named = s != end && (position < 0 || digits < p);
+    if (s == end)
+        position = (int)numbering->automatic++;
+    else if (!named)
+        numbering->manual = true;
+    if (numbering->manual && numbering->automatic)
+        return slm_work_fail(&r->work, SLM_EINVAL, "format() mixes numbered and other fields");
+    if (named)
         v = named_argument(r, args, value_text(s, (size_t)(p - s)));
     else if ((uint32_t)position < args->n)
         v = args->values[position];
@@ -377,7 +388,7 @@ static struct value field_value(struct render *r, const struct arguments *args, 
 
 /* One field: [begin, end) is what stands between the braces. */
 static void add_field(struct render *r, struct builder *out, const struct arguments *args,
-                      const char *begin, const char *end, uint32_t *automatic)
+                      const char *begin, const char *end, struct numbering *numbering)
 {
     const char *spec = memchr(begin, ':', (size_t)(end - begin));
     const char *name_end = spec ? spec : end;
@@ -387,7 +398,7 @@ static void add_field(struct render *r, struct builder *out, const struct argume
         conversion = name_end[-1];
         name_end -= 2;
     }
-    struct value v = field_value(r, args, begin, name_end, automatic);
+    struct value v = field_value(r, args, begin, name_end, numbering);
     if (converted) {
         struct builder text = {.w = out->w};
         if (conversion == 'r')
@@ -407,7 +418,7 @@ struct value slm_format_braces(struct render *r, struct value format, const stru
 {
     struct workspace *w = &r->work;
     struct builder out = {.w = w};
-    uint32_t automatic = 0;
+    struct numbering numbering = {0};
     const char *s = format.text, *end = s + format.length;
     while (s < end && !w->code) {
         const char *p = s;
@@ -426,7 +437,7 @@ struct value slm_format_braces(struct render *r, struct value format, const stru
             return slm_work_fail(w, SLM_EINVAL,
                                  "a brace stands alone in a format string, or "
                                  "fields lie inside one another");
-        add_field(r, &out, args, p + 1, close, &automatic);
+        add_field(r, &out, args, p + 1, close, &numbering);
         s = close + 1;
     }
     struct value v = slm_builder_string(&out);

@@ -64,12 +64,33 @@ struct builtin {
 
 enum { MAX_PARAMETERS = 6 };
 
-/* ------------------------------------------------------------------ template_expression.c --- */
+/* The head of a builtin's function. */
+#define BUILTIN(function)                                                                          \
+    static struct value function(__attribute__((unused)) struct render *r,                         \
+                                 __attribute__((unused)) struct value self,                        \
+                                 __attribute__((unused)) const struct arguments *args)
+
+/* An argument as an integer; `otherwise` if it is absent or none; fails for anything else. */
+int64_t slm_argument_integer(struct render *r, struct value v, int64_t otherwise);
+/* An argument that must be a string: fails for anything else, and gives the empty one. */
+struct value slm_argument_text(struct render *r, struct value v);
+/* "trim does not work on 'list'", or that the value is undefined. */
+struct value slm_argument_fail(struct render *r, const char *builtin, struct value v);
+
+static inline struct value absent_to_none(struct value v)
+{
+    return is_absent(v) ? value_none() : v;
+}
+
+/* ------------------------------------------------ template_expression.c, template_call.c --- */
 
 struct value slm_template_evaluate(struct render *r, const struct node *node);
 /* x.name, x[key] and x|attr: what Jinja's sandbox gives. */
 struct value slm_template_attribute(struct render *r, struct value object, struct value name);
 struct value slm_template_item(struct render *r, struct value object, struct value key);
+/* The arguments of a call, filter or test, evaluated. */
+struct arguments slm_template_arguments(struct render *r, const struct node *node);
+struct value slm_template_call_block(struct render *r, const struct node *node);
 struct value slm_template_call(struct render *r, struct value callee, const struct arguments *args);
 struct value slm_template_call_builtin(struct render *r, const struct builtin *builtin,
                                        struct value self, const struct arguments *args);
@@ -91,6 +112,7 @@ struct value slm_template_call_macro(struct render *r, const struct macro *macro
 
 /* NULL: there is none of that name. */
 const struct builtin *slm_template_filter(struct value name);
+const struct builtin *slm_template_list_filter(struct value name); /* those of lists */
 const struct builtin *slm_template_test(struct value name);
 const struct builtin *slm_template_function(struct value name);
 const struct builtin *slm_template_string_method(struct value name);

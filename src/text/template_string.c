@@ -282,58 +282,32 @@ static struct sequence *split_at_right(struct workspace *w, struct value s, stru
 
 /* --------------------------------------------------------------------------------- methods --- */
 
-/* An argument that must be a string; fails otherwise. */
-static struct value text_argument(struct render *r, struct value v)
-{
-    if (is_string(v))
-        return v;
-    if (is_undefined(v))
-        slm_work_fail_undefined(&r->work, v);
-    slm_work_fail(&r->work, SLM_EINVAL, "a string is needed here, not '%s'",
-                  slm_value_type_name(v));
-    return value_text("", 0);
-}
-
-/* An integer that may be absent or none. */
-static int64_t count_argument(struct render *r, struct value v, int64_t otherwise)
-{
-    int64_t i;
-    if (is_absent(v) || v.type == VALUE_NONE)
-        return otherwise;
-    if (slm_value_as_integer(v, &i))
-        return i;
-    slm_work_fail(&r->work, SLM_EINVAL, "an integer is needed here, not '%s'",
-                  slm_value_type_name(v));
-    return otherwise;
-}
-
 static struct value split(struct render *r, struct value self, const struct arguments *args,
                           struct sequence *(*at)(struct workspace *, struct value, struct value,
                                                  int64_t),
                           struct sequence *(*words)(struct workspace *, struct value, int64_t))
 {
     struct value separator = args->values[0];
-    int64_t count = count_argument(r, args->values[1], -1);
+    int64_t count = slm_argument_integer(r, args->values[1], -1);
     if (is_absent(separator) || separator.type == VALUE_NONE)
         return value_sequence(VALUE_LIST, words(&r->work, self, count));
-    separator = text_argument(r, separator);
+    separator = slm_argument_text(r, separator);
     if (separator.length == 0)
         return slm_work_fail(&r->work, SLM_EINVAL, "split() at an empty separator");
     return value_sequence(VALUE_LIST, at(&r->work, self, separator, count));
 }
 
-static struct value method_split(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_split)
 {
     return split(r, self, args, split_at, split_words);
 }
 
-static struct value method_rsplit(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_rsplit)
 {
     return split(r, self, args, split_at_right, split_words_right);
 }
 
-static struct value method_splitlines(struct render *r, struct value self,
-                                      const struct arguments *args)
+BUILTIN(method_splitlines)
 {
     bool keep = slm_value_truth(args->values[0]);
     return value_sequence(VALUE_LIST, slm_string_lines(&r->work, self, keep));
@@ -345,7 +319,7 @@ static struct value partition(struct render *r, struct value self, struct value 
 {
     struct workspace *w = &r->work;
     struct sequence *parts = slm_sequence_new(w, 3);
-    separator = text_argument(r, separator);
+    separator = slm_argument_text(r, separator);
     if (separator.length == 0)
         return slm_work_fail(w, SLM_EINVAL, "partition() at an empty separator");
     size_t found = last
@@ -365,14 +339,12 @@ static struct value partition(struct render *r, struct value self, struct value 
     return value_sequence(VALUE_TUPLE, parts);
 }
 
-static struct value method_partition(struct render *r, struct value self,
-                                     const struct arguments *args)
+BUILTIN(method_partition)
 {
     return partition(r, self, args->values[0], false);
 }
 
-static struct value method_rpartition(struct render *r, struct value self,
-                                      const struct arguments *args)
+BUILTIN(method_rpartition)
 {
     return partition(r, self, args->values[0], true);
 }
@@ -382,21 +354,21 @@ static struct value strip(struct render *r, struct value self, const struct argu
 {
     struct value set = args->values[0];
     if (!is_absent(set) && set.type != VALUE_NONE)
-        set = text_argument(r, set);
+        set = slm_argument_text(r, set);
     return slm_string_strip(&r->work, self, set, sides);
 }
 
-static struct value method_strip(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_strip)
 {
     return strip(r, self, args, STRIP_LEFT | STRIP_RIGHT);
 }
 
-static struct value method_lstrip(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_lstrip)
 {
     return strip(r, self, args, STRIP_LEFT);
 }
 
-static struct value method_rstrip(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_rstrip)
 {
     return strip(r, self, args, STRIP_RIGHT);
 }
@@ -408,7 +380,7 @@ static struct value affix(struct render *r, struct value self, struct value part
     bool tuple = parts.type == VALUE_TUPLE && parts.sequence;
     const struct value *items = tuple ? parts.sequence->items : one;
     for (uint32_t i = 0, n = tuple ? parts.sequence->n : 1; i < n && !r->work.code; i++) {
-        struct value part = text_argument(r, items[i]);
+        struct value part = slm_argument_text(r, items[i]);
         if (part.length <= self.length &&
             starts_at(self, end ? self.length - part.length : 0, part))
             return value_boolean(true);
@@ -416,75 +388,65 @@ static struct value affix(struct render *r, struct value self, struct value part
     return value_boolean(false);
 }
 
-static struct value method_startswith(struct render *r, struct value self,
-                                      const struct arguments *args)
+BUILTIN(method_startswith)
 {
     return affix(r, self, args->values[0], false);
 }
 
-static struct value method_endswith(struct render *r, struct value self,
-                                    const struct arguments *args)
+BUILTIN(method_endswith)
 {
     return affix(r, self, args->values[0], true);
 }
 
-static struct value method_removeprefix(struct render *r, struct value self,
-                                        const struct arguments *args)
+BUILTIN(method_removeprefix)
 {
-    struct value part = text_argument(r, args->values[0]);
+    struct value part = slm_argument_text(r, args->values[0]);
     return starts_at(self, 0, part) ? value_part(self, part.length, self.length - part.length)
                                     : self;
 }
 
-static struct value method_removesuffix(struct render *r, struct value self,
-                                        const struct arguments *args)
+BUILTIN(method_removesuffix)
 {
-    struct value part = text_argument(r, args->values[0]);
+    struct value part = slm_argument_text(r, args->values[0]);
     bool has = part.length <= self.length && starts_at(self, self.length - part.length, part);
     return has ? value_part(self, 0, self.length - part.length) : self;
 }
 
-static struct value method_replace(struct render *r, struct value self,
-                                   const struct arguments *args)
+BUILTIN(method_replace)
 {
-    return slm_string_replace(&r->work, self, text_argument(r, args->values[0]),
-                              text_argument(r, args->values[1]),
-                              count_argument(r, args->values[2], -1));
+    return slm_string_replace(&r->work, self, slm_argument_text(r, args->values[0]),
+                              slm_argument_text(r, args->values[1]),
+                              slm_argument_integer(r, args->values[2], -1));
 }
 
-static struct value method_lower(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_lower)
 {
-    (void)args;
     return slm_string_lower(&r->work, self);
 }
 
-static struct value method_upper(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_upper)
 {
-    (void)args;
     return slm_string_upper(&r->work, self);
 }
 
-static struct value method_capitalize(struct render *r, struct value self,
-                                      const struct arguments *args)
+BUILTIN(method_capitalize)
 {
-    (void)args;
     return slm_string_capitalize(&r->work, self);
 }
 
-static struct value method_title(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_title)
 {
-    (void)args;
     return map_string(&r->work, self, slm_char_title, slm_char_lower, true);
 }
 
-static struct value method_join(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_join)
 {
     struct builder out = {.w = &r->work};
     const struct sequence *items = slm_value_elements(&r->work, args->values[0]);
     for (uint32_t i = 0; items && i < items->n && !r->work.code; i++) {
         if (i)
             slm_builder_value(&out, self);
-        slm_builder_value(&out, text_argument(r, items->items[i]));
+        slm_builder_value(&out, slm_argument_text(r, items->items[i]));
     }
     return slm_builder_string(&out);
 }
@@ -495,15 +457,15 @@ static struct value place(struct value s, size_t found)
     return value_integer(found == NOWHERE ? -1 : (int64_t)slm_text_characters(s.text, found));
 }
 
-static struct value method_find(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_find)
 {
-    struct value part = text_argument(r, args->values[0]);
+    struct value part = slm_argument_text(r, args->values[0]);
     return place(self, slm_text_find(&r->work, self.text, self.length, part.text, part.length));
 }
 
-static struct value method_rfind(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_rfind)
 {
-    return place(self, find_last(&r->work, self, text_argument(r, args->values[0])));
+    return place(self, find_last(&r->work, self, slm_argument_text(r, args->values[0])));
 }
 
 static struct value or_fail(struct render *r, struct value index)
@@ -512,19 +474,19 @@ static struct value or_fail(struct render *r, struct value index)
                               : slm_work_fail(&r->work, SLM_EINVAL, "index(): it is not in there");
 }
 
-static struct value method_index(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_index)
 {
     return or_fail(r, method_find(r, self, args));
 }
 
-static struct value method_rindex(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_rindex)
 {
     return or_fail(r, method_rfind(r, self, args));
 }
 
-static struct value method_count(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_count)
 {
-    struct value part = text_argument(r, args->values[0]);
+    struct value part = slm_argument_text(r, args->values[0]);
     if (part.length == 0)
         return value_integer((int64_t)slm_text_characters(self.text, self.length) + 1);
     int64_t count = 0;
@@ -538,7 +500,7 @@ static struct value method_count(struct render *r, struct value self, const stru
     return value_integer(count);
 }
 
-static struct value method_format(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_format)
 {
     return slm_format_braces(r, self, args);
 }
@@ -548,9 +510,9 @@ static struct value justify(struct render *r, struct value self, const struct ar
                             int before)
 {
     struct builder out = {.w = &r->work};
-    int64_t width = count_argument(r, args->values[0], 0);
+    int64_t width = slm_argument_integer(r, args->values[0], 0);
     struct value fill =
-        is_absent(args->values[1]) ? value_text(" ", 1) : text_argument(r, args->values[1]);
+        is_absent(args->values[1]) ? value_text(" ", 1) : slm_argument_text(r, args->values[1]);
     int64_t length = (int64_t)slm_text_characters(self.text, self.length);
     int64_t missing = width > length ? width - length : 0;
     /* Python's center() leans left where widths are odd, and right where they are even. */
@@ -565,25 +527,25 @@ static struct value justify(struct render *r, struct value self, const struct ar
     return slm_builder_string(&out);
 }
 
-static struct value method_ljust(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_ljust)
 {
     return justify(r, self, args, 0);
 }
 
-static struct value method_center(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_center)
 {
     return justify(r, self, args, 1);
 }
 
-static struct value method_rjust(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_rjust)
 {
     return justify(r, self, args, 2);
 }
 
-static struct value method_zfill(struct render *r, struct value self, const struct arguments *args)
+BUILTIN(method_zfill)
 {
     struct builder out = {.w = &r->work};
-    int64_t width = count_argument(r, args->values[0], 0);
+    int64_t width = slm_argument_integer(r, args->values[0], 0);
     int64_t length = (int64_t)slm_text_characters(self.text, self.length);
     size_t sign = self.length && (self.text[0] == '-' || self.text[0] == '+');
     slm_builder_value(&out, value_part(self, 0, sign));
@@ -625,31 +587,23 @@ static struct value all_are(struct render *r, struct value s, bool (*is)(uint32_
     return value_boolean(s.length > 0);
 }
 
-static struct value method_isdigit(struct render *r, struct value self,
-                                   const struct arguments *args)
+BUILTIN(method_isdigit)
 {
-    (void)args;
     return all_are(r, self, is_ascii_digit, true);
 }
 
-static struct value method_isalpha(struct render *r, struct value self,
-                                   const struct arguments *args)
+BUILTIN(method_isalpha)
 {
-    (void)args;
     return all_are(r, self, is_ascii_letter, true);
 }
 
-static struct value method_isalnum(struct render *r, struct value self,
-                                   const struct arguments *args)
+BUILTIN(method_isalnum)
 {
-    (void)args;
     return all_are(r, self, is_ascii_letter_or_digit, true);
 }
 
-static struct value method_isspace(struct render *r, struct value self,
-                                   const struct arguments *args)
+BUILTIN(method_isspace)
 {
-    (void)args;
     return all_are(r, self, slm_char_is_space, false);
 }
 
@@ -668,24 +622,18 @@ static struct value is_in_case(struct render *r, struct value s,
     return value_boolean(cased);
 }
 
-static struct value method_islower(struct render *r, struct value self,
-                                   const struct arguments *args)
+BUILTIN(method_islower)
 {
-    (void)args;
     return is_in_case(r, self, slm_char_lower);
 }
 
-static struct value method_isupper(struct render *r, struct value self,
-                                   const struct arguments *args)
+BUILTIN(method_isupper)
 {
-    (void)args;
     return is_in_case(r, self, slm_char_upper);
 }
 
-static struct value method_unsupported(struct render *r, struct value self,
-                                       const struct arguments *args)
+BUILTIN(method_unsupported)
 {
-    (void)self, (void)args;
     return slm_work_fail(&r->work, SLM_EINVAL, "this method of strings is not supported");
 }
 

@@ -8,17 +8,16 @@
 #include "base/utf8.h"
 #include "text/template_text.h"
 
-#include <string.h>
-
 struct case_run {
-    uint32_t first, last;
+    uint32_t first : 21;
+    uint32_t extent : 10;   /* the last one is first + extent */
+    uint32_t alternate : 1; /* only every second character */
     int32_t delta;
-    uint32_t step; /* 2: only every second character */
 };
 
 struct case_special {
-    uint32_t c;
-    uint32_t out[3]; /* 0: no further character */
+    uint16_t c;
+    uint16_t out[3]; /* 0: no further character */
 };
 
 #include "text/template_unicode_data.h"
@@ -50,12 +49,13 @@ static const struct case_run *find_run(const struct case_run *runs, size_t n, ui
     size_t low = 0, high = n; /* the first run that ends at or after c */
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (runs[middle].last < c)
+        if (runs[middle].first + runs[middle].extent < c)
             low = middle + 1;
         else
             high = middle;
     }
-    bool found = low < n && runs[low].first <= c && (c - runs[low].first) % runs[low].step == 0;
+    bool found =
+        low < n && runs[low].first <= c && (!runs[low].alternate || (c - runs[low].first) % 2 == 0);
     return found ? &runs[low] : NULL;
 }
 
@@ -72,7 +72,8 @@ static size_t map_case(const struct case_run *runs, size_t n_runs,
     for (size_t i = 0; i < n_specials && c >= specials[0].c; i++) {
         if (specials[i].c != c)
             continue;
-        memcpy(out, specials[i].out, sizeof specials[i].out);
+        for (int k = 0; k < 3; k++)
+            out[k] = specials[i].out[k];
         return out[2] ? 3 : 2;
     }
     return 0;

@@ -28,7 +28,7 @@ def tables(name, mapping):
         runs.append((c, c, delta, 0))
     print(f"static const struct case_run {name}_runs[] = {{")
     for first, last, delta, step in runs:
-        print(f"    {{0x{first:X}, 0x{last:X}, {delta}, {step or 1}}},")
+        print(f"    {{0x{first:X}, {last - first}, {int(step == 2)}, {delta}}},")
     print("};\n")
     print(f"static const struct case_special {name}_specials[] = {{")
     for c, out in special:

@@ -37,7 +37,9 @@ enum slm_text_section_flags {
     SLM_TEXT_STRICT_SYMBOLS = 1 << 2, /* a character that is no token takes part in no merge */
     SLM_TEXT_DROP_FIRST_SPACE = 1 << 3, /* decoding: the text does not begin with the space that
                                            encoding put there */
-    SLM_TEXT_BAD_BYTES_SINGLE = 1 << 4 /* decoding: one U+FFFD a bad byte, not a bad sequence */
+    SLM_TEXT_BAD_BYTES_SINGLE = 1 << 4, /* decoding: one U+FFFD a bad byte, not a bad sequence */
+    SLM_TEXT_DROP_FIRST_SPACES = 1 << 5, /* the same, all spaces of the first token */
+    SLM_TEXT_META_SPACE = 1 << 6 /* a space in normalized text is U+2581, so no white space */
 };
 
 enum slm_text_table_kind {
