@@ -274,8 +274,11 @@ static bool do_command(struct chat *chat, const char *line)
         char word[32];
         snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), line);
         const char *meant = cli_did_you_mean(word, names, N_NAMES);
-        cli_note("there is no command %s; %s%s (begin with a blank to send it as text)", word,
-                 meant ? "did you mean " : "/help lists them", meant ? meant : "");
+        if (meant)
+            cli_note("there is no command %s; did you mean %s?", word, meant);
+        else
+            cli_note("there is no command %s; /help lists them", word);
+        cli_note("(begin with a blank to send it as text)");
     }
     }
     return true;

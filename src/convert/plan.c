@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* "640 x 576", or "576" for a vector. */
 struct shape_text {
@@ -114,7 +115,7 @@ static int add_all(struct slm_plan *plan, struct slm_import *import, uint32_t la
 /* Nothing may be left over: it would be a part of the model that we don't compute. */
 static int check_unused(struct slm_import *import)
 {
-    /* With a shared head the copy that some files have is not read, as in transformers. */
+    /* With a shared head the copy of the embedding that some files have is not read. */
     if (!(import->config.parts & SLM_PART_HEAD))
         for (const struct slm_family_tensor *t = import->config.family->tensors; t->role; t++)
             if (t->part == SLM_PART_HEAD)
@@ -128,6 +129,32 @@ static int check_unused(struct slm_import *import)
                     import->config.family->name);
 }
 
+static const struct slm_source_tensor *find_role(struct slm_import *import, uint32_t role)
+{
+    for (const struct slm_family_tensor *t = import->config.family->tensors; t->role; t++)
+        if (t->role == role)
+            return slm_source_find(&import->source, import->gguf_names ? t->gguf : t->hf);
+    return NULL;
+}
+
+/* A configuration may call the head shared while the file has one that is not the embedding: the
+ * weights decide then, as in transformers since version 5. */
+static void keep_own_head(struct slm_import *import)
+{
+    const struct slm_source_tensor *head = find_role(import, SLM_ROLE_HEAD);
+    const struct slm_source_tensor *embedding = find_role(import, SLM_ROLE_EMBEDDING);
+    if ((import->config.parts & SLM_PART_HEAD) || !head || !embedding)
+        return;
+    if (head->type == embedding->type && head->length == embedding->length &&
+        memcmp(head->data, embedding->data, head->length) == 0)
+        return;
+    import->config.parts |= SLM_PART_HEAD;
+    if (import->log)
+        import->log(import->log_user, SLM_LOG_WARNING,
+                    "the configuration says that head and embedding are shared, but the file has a head "
+                    "of its own: it is kept");
+}
+
 static size_t count_tensors(const struct slm_family *family)
 {
     size_t n = 0;
@@ -139,6 +166,7 @@ static size_t count_tensors(const struct slm_family *family)
 int slm_plan_make(struct slm_plan *plan, struct slm_import *import,
                   const struct slm_plan_types *types)
 {
+    keep_own_head(import);
     /* 1,024 layers and a few dozen rows of the table: nothing overflows. */
     plan->allocator = import->allocator;
     plan->capacity =

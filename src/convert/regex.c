@@ -343,8 +343,8 @@ static int read_set_items(struct parser *p, struct slm_char_set *set)
 
 /* --------------------------------------------------------------------------- grammar --- */
 
-/* Walk from `at` without consuming anything: which CLASS instructions come next (their sets are
- * added to *first), and whether `end` can be reached. Assertions are taken as passing. */
+/* Walk from `at` without consuming anything: which characters are asked for next (their sets are
+ * added to *first), and whether `end` can be reached without asking. */
 static void first_characters(struct parser *p, size_t at, size_t end, struct slm_char_set *first,
                              bool *reaches_end, uint8_t *seen)
 {
@@ -360,12 +360,10 @@ static void first_characters(struct parser *p, size_t at, size_t end, struct slm
             continue;
         seen[pc] = 1;
         struct slm_regex_instruction *i = &code_of(p)[pc];
-        if (i->op == SLM_REGEX_CLASS) {
+        if (i->op == SLM_REGEX_CLASS || i->op == SLM_REGEX_AHEAD) {
             slm_set_add_set(first, &p->sets->sets[i->a]);
         } else if (i->op == SLM_REGEX_MATCH) {
             *reaches_end = true;
-        } else if (i->op == SLM_REGEX_AHEAD) {
-            stack[depth++] = pc + 1;
         } else if (depth + 2 <= sizeof(stack) / sizeof(stack[0])) {
             if (i->op == SLM_REGEX_SPLIT)
                 stack[depth++] = pc + (size_t)(ptrdiff_t)i->b;
@@ -536,16 +534,26 @@ static bool read_counts(struct parser *p, uint32_t *least, uint32_t *most)
     return true;
 }
 
-static bool read_quantifier(struct parser *p, uint32_t *least, uint32_t *most)
+struct quantifier {
+    uint32_t least, most;
+    bool lazy, possessive;
+};
+
+static bool read_quantifier(struct parser *p, struct quantifier *q)
 {
-    *least = 0;
-    *most = UINT32_MAX;
-    if (accept(p, "?"))
-        *most = 1;
-    else if (accept(p, "+"))
-        *least = 1;
-    else if (!accept(p, "*"))
-        return read_counts(p, least, most);
+    *q = (struct quantifier){.most = UINT32_MAX};
+    bool counted = read_counts(p, &q->least, &q->most);
+    if (!counted && accept(p, "?"))
+        q->most = 1;
+    else if (!counted && accept(p, "+"))
+        q->least = 1;
+    else if (!counted && !accept(p, "*"))
+        return false;
+    /* For Oniguruma {m,n}+ and {n}? are one quantifier after the other. */
+    if (!counted || q->least != q->most)
+        q->lazy = accept(p, "?");
+    if (!counted && !q->lazy)
+        q->possessive = accept(p, "+");
     return true;
 }
 
@@ -557,8 +565,10 @@ static int insert_split(struct parser *p, size_t at, int32_t other, bool lazy)
 }
 
 /* Turn the code from `start` on into its repetition. */
-static int repeat(struct parser *p, size_t start, uint32_t least, uint32_t most, bool lazy)
+static int repeat(struct parser *p, size_t start, const struct quantifier *q)
 {
+    uint32_t least = q->least, most = q->most;
+    bool lazy = q->lazy;
     size_t length = code_length(p) - start;
     int rc = SLM_OK;
     if (least > REPEAT_LIMIT || (most != UINT32_MAX && most > REPEAT_LIMIT))
@@ -599,17 +609,15 @@ static int repeat(struct parser *p, size_t start, uint32_t least, uint32_t most,
 static int parse_quantified(struct parser *p)
 {
     size_t start = code_length(p);
-    uint32_t least, most;
+    struct quantifier q;
     int rc = parse_atom(p);
-    while (rc == SLM_OK && read_quantifier(p, &least, &most)) {
-        bool lazy = accept(p, "?");
-        bool possessive = !lazy && accept(p, "+");
+    while (rc == SLM_OK && read_quantifier(p, &q)) {
         bool simple = code_length(p) - start == 1 && code_of(p)[start].op == SLM_REGEX_CLASS;
         int32_t set = simple ? code_of(p)[start].a : 0;
-        if (possessive && (!simple || p->n_possessive == 16))
+        if (q.possessive && (!simple || p->n_possessive == 16))
             return unsupported(p, "a possessive group");
-        rc = repeat(p, start, least, most, lazy);
-        if (possessive) {
+        rc = repeat(p, start, &q);
+        if (q.possessive) {
             p->possessive[p->n_possessive].exit = (uint32_t)code_length(p);
             p->possessive[p->n_possessive++].set = (uint32_t)set;
         }

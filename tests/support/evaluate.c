@@ -63,7 +63,8 @@ static void copy_logits(const slm_ctx *ctx, size_t span, size_t n_logits, size_t
     for (size_t i = 0; i < n_logits; i++) {
         const float *row = slm_logits(ctx, span, i);
         assert_non_null(row);
-        memcpy(out + i * n_vocab, row, n_vocab * sizeof *out);
+        if (out)
+            memcpy(out + i * n_vocab, row, n_vocab * sizeof *out);
     }
     assert_null(slm_logits(ctx, span, n_logits));
 }

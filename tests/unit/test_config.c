@@ -258,8 +258,8 @@ static void rope_equals_transformers(void **state)
         assert_true(config.rope_traits.magnitude == (float)strtod(magnitude, NULL));
         for (uint32_t i = 0; i < config.rope_traits.dims / 2; i++) {
             float expected = slm_float_of((uint32_t)strtoul(table, &table, 16));
-            /* Its pow has an error of up to one unit; dividing and blending may add another. */
-            if (ulps(config.frequencies[i], expected) > 3)
+            /* Its pow has an error of up to one unit. */
+            if (ulps(config.frequencies[i], expected) > 1)
                 fail_msg("%s: frequency %u is %.9g, not %.9g", line, (unsigned)i,
                          (double)config.frequencies[i], (double)expected);
             exact += config.frequencies[i] == expected;
@@ -271,7 +271,7 @@ static void rope_equals_transformers(void **state)
         assert_int_equal(config.rope_traits.scaling, dynamic ? SLM_ROPE_DYNAMIC : SLM_ROPE_TABLE);
     }
     assert_int_equal(cases, 15);
-    assert_true(exact > all * 3 / 4);
+    assert_true(exact > all * 95 / 100);
     free(text);
 }
 

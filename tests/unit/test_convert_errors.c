@@ -118,15 +118,27 @@ static void surplus_in_safetensors(void **state)
     (void)state;
     struct result plain = convert_to(put_hf(&TINY_ODD, "F32", ""), NULL);
     struct tiny m = TINY_ODD;
-    m.head = true; /* the file has a head; config.json says that it is shared */
+    m.head = true;
     struct safetensors_builder s = {0};
     float zeros[64] = {0};
-    tiny_safetensors(&m, &s, "F32", 0, 1);
+    /* config.json says that the head is shared, and the file has the copy of it... */
+    float *embedding = tiny_weights(SLM_ROLE_EMBEDDING, 0, m.vocab, m.dim);
+    tiny_safetensors(&TINY_ODD, &s, "F32", 0, 1);
+    safetensors_add(&s, "lm_head.weight", "F32", m.vocab, m.dim, embedding,
+                    sizeof(float) * m.vocab * m.dim);
+    free(embedding);
     safetensors_add(&s, "model.layers.0.self_attn.rotary_emb.inv_freq", "F32", 0, 5, zeros, 20);
     put("hf/model.safetensors", safetensors_finish(&s));
     struct result r = convert_to(in_folder("hf"), NULL);
     assert_same_model(&plain, &r);
     release(&plain);
+    release(&r);
+
+    /* ... or another one, which counts. */
+    tiny_safetensors(&m, &s, "F32", 0, 1);
+    put("hf/model.safetensors", safetensors_finish(&s));
+    r = convert_to(in_folder("hf"), NULL);
+    assert_weights(&r, &m, SLM_TYPE_F32);
     release(&r);
 
     put("hf/config.json", tiny_config(&m, "")); /* a head of its own, which is missing */

@@ -1,6 +1,6 @@
 /*
- * test_team.c - threads that work together: everybody works, nobody runs ahead, nobody is forgotten
- * asleep, and a team without work uses no processor.
+ * test_team.c - threads that work together: every part of every step is done once and in order,
+ * nobody is forgotten asleep, and a team without work uses no processor.
  */
 #include "base/team.h"
 
@@ -54,30 +54,35 @@ static struct slm_team *make(int n)
 
 /* -------------------------------------------------------------------- working --- */
 
+/* How often each part was called; part 0 also counts steps. */
 struct roll {
     int calls[MOST];
-    int n_threads;
+    int n_parts;
 };
 
-static void answer(void *arg, int thread, int n_threads)
+static void answer(void *arg, size_t step, int part, int n_parts)
 {
+    (void)step;
     struct roll *roll = arg;
-    roll->calls[thread]++;
-    if (thread == 0)
-        roll->n_threads = n_threads;
+    roll->calls[part]++; /* of one step; the next step's call is ordered after it */
+    if (part == 0)
+        roll->n_parts = n_parts;
 }
 
-static void everybody_works_once(void **state)
+static void every_part_is_done_once(void **state)
 {
     (void)state;
     for (int i = 0; i < N_COUNTS; i++) {
         struct slm_team *team = make(counts[i]);
         struct roll roll = {{0}, 0};
-        for (int run = 1; run <= 20; run++) {
-            slm_team_run(team, answer, &roll);
-            assert_int_equal(roll.n_threads, counts[i]);
-            for (int t = 0; t < counts[i]; t++)
-                assert_int_equal(roll.calls[t], run); /* visible without any other lock */
+        int expected = 0;
+        for (size_t n_steps = 0; n_steps < 20; n_steps++) {
+            slm_team_run(team, answer, &roll, n_steps);
+            expected += (int)n_steps;
+            assert_int_equal(roll.n_parts, n_steps ? counts[i] : 0);
+            roll.n_parts = 0;
+            for (int part = 0; part < counts[i]; part++)
+                assert_int_equal(roll.calls[part], expected); /* visible without any other lock */
         }
         slm_team_free(team, NULL);
     }
@@ -85,41 +90,39 @@ static void everybody_works_once(void **state)
 }
 
 struct march {
-    struct slm_team *team;
-    int rounds;
-    bool stumble; /* some are late now and then: others fall asleep */
+    bool stumble; /* some are late now and then: others fall asleep, or do their parts */
     uint64_t seed;
-    int step[MOST]; /* plain memory: the barrier alone orders it */
+    size_t mark[2][MOST]; /* plain memory: the steps alone order it. What step s writes into
+                             mark[s % 2] is read in step s + 1 and written again in s + 2. */
     atomic_int out_of_step;
 };
 
-static void march(void *arg, int thread, int n_threads)
+static void march(void *arg, size_t step, int part, int n_parts)
 {
     struct march *m = arg;
-    struct random r = random_stream(m->seed, (uint64_t)thread);
-    for (int round = 1; round <= m->rounds; round++) {
-        m->step[thread] = round;
-        if (m->stumble && random_between(&r, 0, 20) == 0)
+    for (int other = 0; step > 0 && other < n_parts; other++)
+        if (m->mark[(step - 1) % 2][other] != step - 1)
+            atomic_fetch_add(&m->out_of_step, 1);
+    if (m->stumble) {
+        struct random r = random_stream(m->seed, step * MOST + (size_t)part);
+        if (random_between(&r, 0, 20) == 0)
             pause_for((long)random_between(&r, 0, 300000));
-        slm_team_barrier(m->team);
-        for (int t = 0; t < n_threads; t++)
-            if (m->step[t] != round)
-                atomic_fetch_add(&m->out_of_step, 1);
-        slm_team_barrier(m->team);
     }
+    m->mark[step % 2][part] = step;
 }
 
-static void nobody_passes_a_barrier_alone(void **state)
+static void no_step_begins_early(void **state)
 {
     (void)state;
     uint64_t seed = random_start("test_team");
     for (int i = 0; i < N_COUNTS; i++)
         for (int stumble = 0; stumble < 2; stumble++) {
             struct slm_team *team = make(counts[i]);
-            struct march m = {
-                .team = team, .rounds = stumble ? 200 : 500, .stumble = stumble, .seed = seed};
-            for (int run = 0; run < 3; run++)
-                slm_team_run(team, march, &m);
+            struct march m = {.stumble = stumble, .seed = seed};
+            for (int run = 0; run < 3; run++) {
+                memset(m.mark, 0xFF, sizeof m.mark);
+                slm_team_run(team, march, &m, stumble ? 200 : 500);
+            }
             assert_int_equal(m.out_of_step, 0);
             slm_team_free(team, NULL);
         }
@@ -133,13 +136,35 @@ static void nobody_sleeps_for_ever(void **state)
     struct slm_team *team = make(3);
     struct roll roll = {{0}, 0};
     for (int run = 0; run < 3000; run++) {
-        slm_team_run(team, answer, &roll);
+        slm_team_run(team, answer, &roll, 1 + random_between(&r, 0, 1));
         if (random_u64(&r) & 1)
             pause_for((long)random_between(&r, 0, 150000));
     }
-    for (int t = 0; t < 3; t++)
-        assert_int_equal(roll.calls[t], 3000);
+    for (int part = 1; part < 3; part++)
+        assert_int_equal(roll.calls[part], roll.calls[0]);
     slm_team_free(team, NULL);
+}
+
+/* One part of each step is a hundred times as long: whoever is free does the others' parts. A job
+ * where every thread could only do its own would take as long, so this is about order, not time. */
+static void uneven(void *arg, size_t step, int part, int n_parts)
+{
+    if (part == (int)(step % (size_t)n_parts))
+        pause_for(200000);
+    march(arg, step, part, n_parts);
+}
+
+static void uneven_parts(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_COUNTS; i++) {
+        struct slm_team *team = make(counts[i]);
+        struct march m = {.stumble = false};
+        memset(m.mark, 0xFF, sizeof m.mark);
+        slm_team_run(team, uneven, &m, 100);
+        assert_int_equal(m.out_of_step, 0);
+        slm_team_free(team, NULL);
+    }
 }
 
 static void teams_come_and_go(void **state)
@@ -149,7 +174,7 @@ static void teams_come_and_go(void **state)
         struct slm_team *team = make(1 + i % 5);
         struct roll roll = {{0}, 0};
         if (i % 3) /* some end without having worked */
-            slm_team_run(team, answer, &roll);
+            slm_team_run(team, answer, &roll, (size_t)i % 4);
         slm_team_free(team, NULL);
     }
 }
@@ -170,7 +195,7 @@ static void idle_costs_nothing(void **state)
     struct roll roll = {{0}, 0};
     for (int i = 0; i < 3; i++) {
         teams[i] = make(4);
-        slm_team_run(teams[i], answer, &roll);
+        slm_team_run(teams[i], answer, &roll, 3);
     }
     pause_for(50000000); /* the last look at the clock, then sleep */
     double before = process_seconds();
@@ -185,43 +210,45 @@ static void idle_costs_nothing(void **state)
 /* -------------------------------------------------------------- thread state --- */
 
 struct inside {
-    bool signals_blocked[MOST];
-    unsigned mode[MOST];
+    pthread_t caller;
+    atomic_int n_workers, n_wrong; /* parts that were done by others than the caller */
 };
 
-static void look_around(void *arg, int thread, int n_threads)
+static void look_around(void *arg, size_t step, int part, int n_parts)
 {
-    (void)n_threads;
+    (void)step, (void)part, (void)n_parts;
     struct inside *inside = arg;
+    pause_for(2000000); /* leave something for the others */
+    if (pthread_equal(pthread_self(), inside->caller))
+        return;
     sigset_t set;
     pthread_sigmask(SIG_SETMASK, NULL, &set);
-    inside->signals_blocked[thread] =
+    bool right =
         sigismember(&set, SIGINT) && sigismember(&set, SIGALRM) && sigismember(&set, SIGTERM);
 #if defined(__x86_64__)
-    inside->mode[thread] = _mm_getcsr() & 0xFFC0; /* without the flags that stick */
+    right = right && (_mm_getcsr() & 0xFFC0) == 0x1F80; /* without the flags that stick */
 #endif
+    atomic_fetch_add(&inside->n_workers, 1);
+    atomic_fetch_add(&inside->n_wrong, !right);
 }
 
 /* Workers leave the host's signals to the host, and have the library's arithmetic. */
 static void workers_mind_their_business(void **state)
 {
     (void)state;
-    struct inside inside = {{0}, {0}};
+    struct inside inside = {.caller = pthread_self()};
 #if defined(__x86_64__)
     unsigned host = _mm_getcsr();
     _mm_setcsr(host | 0x8040 | 0x6000);
 #endif
     struct slm_team *team = make(4);
-    slm_team_run(team, look_around, &inside);
+    slm_team_run(team, look_around, &inside, 5);
     slm_team_free(team, NULL);
 #if defined(__x86_64__)
     _mm_setcsr(host);
-    for (int t = 1; t < 4; t++)
-        assert_int_equal(inside.mode[t], 0x1F80);
 #endif
-    assert_false(inside.signals_blocked[0]);
-    for (int t = 1; t < 4; t++)
-        assert_true(inside.signals_blocked[t]);
+    assert_true(inside.n_workers > 0);
+    assert_int_equal(inside.n_wrong, 0);
     sigset_t set;
     pthread_sigmask(SIG_SETMASK, NULL, &set);
     assert_false(sigismember(&set, SIGINT)); /* the maker's own mask is back */
@@ -287,10 +314,15 @@ static void no_more_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everybody_works_once),   cmocka_unit_test(nobody_passes_a_barrier_alone),
-        cmocka_unit_test(nobody_sleeps_for_ever), cmocka_unit_test(teams_come_and_go),
-        cmocka_unit_test(idle_costs_nothing),     cmocka_unit_test(workers_mind_their_business),
-        cmocka_unit_test(bytes_are_known),        cmocka_unit_test(no_more_threads),
+        cmocka_unit_test(every_part_is_done_once),
+        cmocka_unit_test(no_step_begins_early),
+        cmocka_unit_test(nobody_sleeps_for_ever),
+        cmocka_unit_test(uneven_parts),
+        cmocka_unit_test(teams_come_and_go),
+        cmocka_unit_test(idle_costs_nothing),
+        cmocka_unit_test(workers_mind_their_business),
+        cmocka_unit_test(bytes_are_known),
+        cmocka_unit_test(no_more_threads),
     };
     return cmocka_run_group_tests_name("team", tests, NULL, NULL);
 }
