@@ -57,24 +57,6 @@ void slm_products(struct slm_fwd *f, const struct slm_step *step, int part, int 
     }
 }
 
-/* --------------------------------------------------------------- the last stage --- */
-
-/* Only rows whose logits are wanted go on, side by side at the front of h. */
-void slm_head_norm(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
-{
-    const struct slm_traits *t = f->model->traits;
-    size_t first, last, cols = f->dim_stride;
-    slm_share(f->n_logit_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last; i++) {
-        size_t row = (size_t)(f->logit_rows[i] - f->rows);
-        float *h = f->h + i * f->h_stride;
-        f->kern->rms_norm(h, f->x + row * f->dim_stride, step->weight, t->dim, t->norm_eps);
-        if (step->quantize)
-            f->kern->quantize(h, cols, f->acts.q + i * cols,
-                              f->acts.blocks + i * (cols / SLM_TILE_COLS));
-    }
-}
-
 void slm_head(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     (void)step;
