@@ -14,7 +14,8 @@
  * Threads:    a model may be used by any number of threads at once.
  *             A context, with its sequences, belongs to one thread at a time; so does a sampler.
  *             slm_ctx_interrupt() is the exception: call it from any thread.
- *             Different contexts never wait for one another.
+ *             Different contexts never wait for one another. A model survives fork() in the
+ *             child; a context, whose threads fork() does not copy, must not be used or freed there.
  *
  * Ownership:  whatever a function called slm_x_new or slm_x_open gave you, you free.
  *             Text and options that you pass in are copied or used during the call only.
@@ -111,8 +112,9 @@ SLM_API const char *slm_last_error(void);
 /* --------------------------------------------------------------------------- 3 hooks --- */
 
 /* Where memory comes from. alloc returns `size` bytes aligned to `align` (a power of two, at
- * least 16), or NULL; free gets the same size back. Both may be called from the thread that calls
- * the library, never from its workers. Copied; `user` must outlive the object it was given to. */
+ * least 16), or NULL; free gets the same size back. Both are called from the thread that calls the
+ * library, never from its workers; a model's are called by every thread that uses the model, so they
+ * must be safe for several at once. Copied; `user` must outlive the object it was given to. */
 typedef struct slm_allocator {
     void *(*alloc)(void *user, size_t size, size_t align);
     void (*free)(void *user, void *p, size_t size);
@@ -142,7 +144,8 @@ typedef struct slm_model_options {
     /* 0: map the file. Pages are read when first used and shared between processes, and opening
      *    takes milliseconds. The file must then stay as it is: if somebody truncates it while it
      *    is mapped, the operating system raises SIGBUS in the thread that touches a lost page,
-     *    and no library can turn that into an error code.
+     *    and no library can turn that into an error code; if somebody writes into it, weights
+     *    change under way. To replace a model file, write a new one and rename it over the old.
      * 1: read the file into memory first. Slower to open, twice the memory where several
      *    processes share a model, immune to changes of the file. */
     int copy;
@@ -253,7 +256,8 @@ SLM_API int slm_text_stream_new(slm_text_stream **out, slm_model *model, unsigne
 
 /* Add a token; *piece and *n get the text that is complete now (n may be 0). token
  * SLM_TOKEN_NONE ends the text: what was held back comes out and the stream starts anew.
- * *piece lives until the next call. Returns 0 or SLM_EINVAL. */
+ * *piece lives until the next call. Returns 0, SLM_EINVAL or SLM_ENOMEM; after an error the token
+ * was not taken. */
 SLM_API int slm_text_stream_push(slm_text_stream *stream, slm_token token, const char **piece,
                                  size_t *n);
 SLM_API void slm_text_stream_free(slm_text_stream *stream);
@@ -472,8 +476,10 @@ enum slm_finish {
  * until something ends it. sampler NULL: greedy; on_piece NULL: nobody listens. Afterwards the
  * sequence holds the prompt and every token that was reported but the last, which is the next
  * call's first if you go on.
- * Returns an slm_finish, or an error as slm_eval(); after SLM_EINTR the sequence holds what was
- * reported so far. */
+ * Returns an slm_finish, or an error as slm_eval(). After an error, SLM_EINTR too, the sequence is as
+ * it was if the prompt was not complete, and otherwise holds the prompt and the reported tokens but
+ * the last: slm_seq_length() tells which.
+ * The callback may use the context's other sequences, but must not free ctx, seq or sampler. */
 SLM_API int slm_generate(slm_seq *seq, slm_sampler *sampler, const slm_token *tokens, size_t n,
                          const slm_generate_options *options, slm_piece_fn on_piece, void *user);
 

@@ -9,8 +9,11 @@
 
 #include <string.h>
 
+enum { SLM_SIZED_MOST = 4096 }; /* more is no size of a struct, but a forgotten initialiser */
+
 /* Copy a caller's options into *out (own_size bytes): fields that the caller's version does not
- * have are zero, their default. options NULL: all zero. `name` is for the message. */
+ * have are zero, their default; fields that only a newer version has must be zero, or they would be
+ * ignored in silence. options NULL: all zero. `name` is for the message. */
 static inline int slm_sized_read(void *out, size_t own_size, const void *options, const char *name)
 {
     memset(out, 0, own_size);
@@ -20,6 +23,12 @@ static inline int slm_sized_read(void *out, size_t own_size, const void *options
     memcpy(&size, options, sizeof size);
     if (size < sizeof size)
         return slm_fail(SLM_EINVAL, "%s.size is %zu: set it to sizeof(%s)", name, size, name);
+    if (size > SLM_SIZED_MOST)
+        return slm_fail(SLM_EINVAL, "%s.size is %zu: set it to sizeof(%s)", name, size, name);
+    for (size_t i = own_size; i < size; i++)
+        if (((const char *)options)[i])
+            return slm_fail(SLM_EUNSUPPORTED, "%s: a field that this library (version %s) does not have "
+                            "is set", name, SLM_VERSION_STRING);
     memcpy(out, options, size < own_size ? size : own_size);
     return SLM_OK;
 }
@@ -31,8 +40,11 @@ static inline int slm_sized_write(void *result, const void *own, size_t own_size
     memcpy(&size, result, sizeof size);
     if (size < sizeof size)
         return slm_fail(SLM_EINVAL, "%s.size is %zu: set it to sizeof(%s)", name, size, name);
+    if (size > SLM_SIZED_MOST)
+        return slm_fail(SLM_EINVAL, "%s.size is %zu: set it to sizeof(%s)", name, size, name);
     size_t n = size < own_size ? size : own_size;
     memcpy((char *)result + sizeof size, (const char *)own + sizeof size, n - sizeof size);
+    memset((char *)result + n, 0, size - n); /* what only a newer library would fill */
     return SLM_OK;
 }
 

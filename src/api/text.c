@@ -5,6 +5,15 @@
 
 #include <string.h>
 
+static int check_flags(unsigned flags, const char *function)
+{
+    const unsigned known = SLM_TEXT_ADD_SPECIAL | SLM_TEXT_PARSE_SPECIAL | SLM_TEXT_SHOW_SPECIAL;
+    if (flags & ~known)
+        return slm_fail(SLM_EINVAL, "%s: flags 0x%x has bits that this library does not know", function,
+                        flags);
+    return SLM_OK;
+}
+
 static int need_text(const slm_model *model, const char *function)
 {
     if (!model)
@@ -19,6 +28,8 @@ int64_t slm_tokenize(const slm_model *model, const char *text, size_t n, unsigne
                      slm_token *out, size_t cap)
 {
     int rc = need_text(model, "slm_tokenize");
+    if (rc == SLM_OK)
+        rc = check_flags(flags, "slm_tokenize");
     if (rc < 0)
         return rc;
     if ((!text && n) || (!out && cap))
@@ -45,6 +56,8 @@ int64_t slm_detokenize(const slm_model *model, const slm_token *tokens, size_t n
                        char *out, size_t cap)
 {
     int rc = need_text(model, "slm_detokenize");
+    if (rc == SLM_OK)
+        rc = check_flags(flags, "slm_detokenize");
     if (rc < 0)
         return rc;
     if ((!tokens && n) || (!out && cap))
@@ -92,6 +105,8 @@ int slm_text_stream_new(slm_text_stream **out, slm_model *model, unsigned flags)
         return slm_fail(SLM_EINVAL, "slm_text_stream_new: out is NULL");
     *out = NULL;
     int rc = need_text(model, "slm_text_stream_new");
+    if (rc == SLM_OK)
+        rc = check_flags(flags, "slm_text_stream_new");
     if (rc < 0)
         return rc;
     slm_text_stream *stream = slm_calloc(model->allocator, sizeof *stream);
@@ -112,6 +127,8 @@ int slm_text_stream_push(slm_text_stream *stream, slm_token token, const char **
     *piece = "";
     *n = 0;
     stream->piece.length = 0;
+    stream->piece.failed = false;
+    struct slm_decoder before = stream->decoder; /* a push that fails has not happened */
     int rc;
     if (token == SLM_TOKEN_NONE) {
         rc = slm_decoder_finish(&stream->decoder, &stream->piece);
@@ -121,6 +138,8 @@ int slm_text_stream_push(slm_text_stream *stream, slm_token token, const char **
     }
     if (rc == SLM_OK)
         rc = slm_buf_ok(&stream->piece);
+    if (rc < 0)
+        stream->decoder = before;
     if (rc == SLM_OK && stream->piece.length) {
         *piece = (const char *)stream->piece.data;
         *n = stream->piece.length;
@@ -148,10 +167,11 @@ static void write_key(struct slm_buf *json, const char *key)
 }
 
 static void write_token(struct slm_buf *json, const struct slm_model *model, const char *key,
-                        slm_token token)
+                        slm_token (*special)(const struct slm_text *))
 {
     size_t n;
-    const char *text = model->has_text ? slm_text_token(&model->text, token, &n) : NULL;
+    const char *text =
+        model->has_text ? slm_text_token(&model->text, special(&model->text), &n) : NULL;
     if (!text)
         return;
     write_key(json, key);
@@ -220,8 +240,8 @@ static int write_variables(struct slm_buf *json, const slm_model *model, const s
     slm_buf_byte(json, '{');
     write_key(json, "add_generation_prompt");
     slm_buf_text(json, o->no_generation_prompt ? "false" : "true");
-    write_token(json, model, "bos_token", slm_text_bos(&model->text));
-    write_token(json, model, "eos_token", slm_text_eos(&model->text));
+    write_token(json, model, "bos_token", slm_text_bos);
+    write_token(json, model, "eos_token", slm_text_eos);
     if (o->messages_json) {
         rc = add_json(json, "messages", "slm_chat_options.messages_json", o->messages_json, a);
     } else {

@@ -42,12 +42,14 @@ int slm_fail(int code, const char *format, ...)
 
 int slm_fail_in(int code, const char *format, ...)
 {
-    char context[256], text[MESSAGE_SIZE];
+    char text[MESSAGE_SIZE];
     va_list args;
     va_start(args, format);
-    vsnprintf(context, sizeof context, format, args);
+    int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    trim(text, snprintf(text, sizeof text, "%s: %s", context, message));
+    if (n >= 0 && n < MESSAGE_SIZE)
+        n += snprintf(text + n, sizeof text - (size_t)n, ": %s", message);
+    trim(text, n);
     memcpy(message, text, sizeof message);
     return code;
 }

@@ -10,7 +10,7 @@
 #define SLM_LIMIT_LAYERS 1024       /* the deepest published small models have about 100 */
 #define SLM_LIMIT_DIM 65536         /* residual width; 3B models have 2,048 to 4,096 */
 #define SLM_LIMIT_HEADS 1024        /* query heads of a layer */
-#define SLM_LIMIT_HEAD_DIM 1024     /* attention keeps a few rows of this size on each thread's stack */
+#define SLM_LIMIT_HEAD_DIM 1024     /* attention keeps a few rows of this size for each thread */
 #define SLM_LIMIT_FFN_DIM 1048576   /* inner width of a feed-forward block */
 #define SLM_LIMIT_VOCAB 4194304     /* tokens; Gemma has 262,144 */
 #define SLM_LIMIT_CONTEXT 16777216  /* positions of one sequence: exact as a float */
@@ -22,6 +22,7 @@
 #define SLM_LIMIT_TENSORS 1048576   /* 1,024 layers with experts */
 #define SLM_LIMIT_METADATA 4096     /* key and value pairs */
 #define SLM_LIMIT_METADATA_TEXT 1048576 /* bytes of one key or value */
+#define SLM_LIMIT_METADATA_BYTES 16777216 /* the section: it is read whole when a model opens */
 #define SLM_LIMIT_TEMPLATE 1048576  /* bytes of a chat template; published ones reach 30 KB */
 /* Templates come with models from anywhere: what one may cost. */
 #define SLM_LIMIT_TEMPLATE_NESTING 64   /* tags and brackets inside one another; 12 are common */

@@ -81,7 +81,10 @@ int slm_map_fd(struct slm_mapping *map, int fd, uint64_t offset, uint64_t length
 int slm_map_path(struct slm_mapping *map, const char *path, bool copy, const slm_allocator *a)
 {
     memset(map, 0, sizeof *map);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd; /* a FIFO without a writer must not block: it is refused below */
+    do
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return slm_fail(SLM_EIO, "%s: %s", path, strerror(errno));
     int rc = slm_map_fd(map, fd, 0, 0, copy, path, a);

@@ -79,8 +79,6 @@ void slm_sincos(float x, float *sine, float *cosine)
         *sine = *cosine = NAN;
         return;
     }
-    if (!(x > -0x1p24f && x < 0x1p24f)) /* a damaged file's frequency: any angle will do */
-        x = 0;
     double k = nearbyint(x * 0x1.45f306dc9c883p-1);
     double r = ((x - k * PI2_HIGH) - k * PI2_MIDDLE) - k * PI2_LOW;
     double s = r * polynomial(sine_terms, SINE_TERMS, r * r);

@@ -11,8 +11,8 @@ double slm_exp(double x);           /* 0 below -708, infinity above 709.7 */
 double slm_log(double x);           /* x > 0 and normal */
 double slm_pow(double x, double y); /* x > 0: e^(y log x) */
 
-/* Rounded to float. Beyond |x| = 2^24, where neighbouring floats are whole turns apart, and for NaN:
- * as for 0. */
+/* Rounded to float. NaN beyond |x| = 2^24, where neighbouring floats are whole turns apart: only a
+ * damaged file asks for it. */
 void slm_sincos(float x, float *sine, float *cosine);
 
 #endif

@@ -344,35 +344,37 @@ static int read_set_items(struct parser *p, struct slm_char_set *set)
 /* --------------------------------------------------------------------------- grammar --- */
 
 /* Walk from `at` without consuming anything: which characters are asked for next (their sets are
- * added to *first), and whether `end` can be reached without asking. */
-static void first_characters(struct parser *p, size_t at, size_t end, struct slm_char_set *first,
-                             bool *reaches_end, uint8_t *seen)
+ * added to *first), and whether `end` can be reached. Looking ahead is asking, unless it is to be
+ * passed over. */
+static int first_characters(struct parser *p, size_t at, size_t end, bool pass_ahead,
+                            struct slm_char_set *first, bool *reaches_end)
 {
-    size_t stack[256], depth = 0;
-    stack[depth++] = at;
-    while (depth > 0) {
-        size_t pc = stack[--depth];
-        if (pc >= end) {
+    size_t n = code_length(p), depth = 0, size = (n + 1) * 2 * sizeof(uint32_t);
+    uint32_t *stack = slm_calloc(p->sets->allocator, size);
+    if (!stack)
+        return SLM_ENOMEM;
+    uint32_t *seen = stack + n + 1;
+    *reaches_end = false;
+    for (size_t pc = at;; pc = stack[--depth]) {
+        struct slm_regex_instruction *i = pc < n ? &code_of(p)[pc] : NULL;
+        if (pc >= end || i->op == SLM_REGEX_MATCH) {
             *reaches_end = true;
-            continue;
-        }
-        if (seen[pc])
-            continue;
-        seen[pc] = 1;
-        struct slm_regex_instruction *i = &code_of(p)[pc];
-        if (i->op == SLM_REGEX_CLASS || i->op == SLM_REGEX_AHEAD) {
-            slm_set_add_set(first, &p->sets->sets[i->a]);
-        } else if (i->op == SLM_REGEX_MATCH) {
-            *reaches_end = true;
-        } else if (depth + 2 <= sizeof(stack) / sizeof(stack[0])) {
+        } else if (!seen[pc]) {
+            seen[pc] = 1; /* so no more than n are ever waiting */
             if (i->op == SLM_REGEX_SPLIT)
-                stack[depth++] = pc + (size_t)(ptrdiff_t)i->b;
-            stack[depth++] = pc + (size_t)(ptrdiff_t)i->a;
-        } else {
-            *reaches_end = true; /* too branched to tell: assume the worst */
-            slm_set_add(first, 0, SLM_UNICODE_LAST);
+                stack[depth++] = (uint32_t)(pc + (size_t)(ptrdiff_t)i->b);
+            if (i->op == SLM_REGEX_SPLIT || i->op == SLM_REGEX_JUMP)
+                stack[depth++] = (uint32_t)(pc + (size_t)(ptrdiff_t)i->a);
+            else if (i->op == SLM_REGEX_AHEAD && pass_ahead)
+                stack[depth++] = (uint32_t)(pc + 1);
+            else
+                slm_set_add_set(first, &p->sets->sets[i->a]);
         }
+        if (depth == 0)
+            break;
     }
+    slm_free(p->sets->allocator, stack, size);
+    return first->ranges.failed ? SLM_ENOMEM : SLM_OK;
 }
 
 /* (?= ) and (?! ): what is inside must be one character wide, or the end of the text. */
@@ -564,6 +566,17 @@ static int insert_split(struct parser *p, size_t at, int32_t other, bool lazy)
                 : insert(p, at, SLM_REGEX_SPLIT, 1, other);
 }
 
+/* Engines differ in what they do when a round of a loop consumes nothing; published patterns have no
+ * such loops. */
+static int refuse_empty(struct parser *p, size_t start)
+{
+    struct slm_char_set ignored = {.ranges.allocator = p->sets->allocator};
+    bool empty = false;
+    int rc = first_characters(p, start, code_length(p), true, &ignored, &empty);
+    slm_set_free(&ignored);
+    return rc == SLM_OK && empty ? unsupported(p, "repeating what may be empty") : rc;
+}
+
 /* Turn the code from `start` on into its repetition. */
 static int repeat(struct parser *p, size_t start, const struct quantifier *q)
 {
@@ -578,6 +591,8 @@ static int repeat(struct parser *p, size_t start, const struct quantifier *q)
         return wrong(p, "{m,n} with m above n");
     if (length == 0)
         return SLM_OK; /* nothing, however often */
+    if (most > 1 && (rc = refuse_empty(p, start)) < 0)
+        return rc;
     if (most == 0) {
         p->code->length = start * sizeof(struct slm_regex_instruction);
         return SLM_OK;
@@ -675,13 +690,11 @@ static int check_possessive(struct parser *p)
     for (uint32_t i = 0; i < p->n_possessive; i++) {
         struct slm_char_set first = {.ranges.allocator = p->sets->allocator};
         bool can_end = false;
-        uint8_t *seen = slm_calloc(p->sets->allocator, end);
-        if (!seen)
-            return SLM_ENOMEM;
-        first_characters(p, p->possessive[i].exit, end, &first, &can_end, seen);
-        slm_free(p->sets->allocator, seen, end);
+        int rc = first_characters(p, p->possessive[i].exit, end, false, &first, &can_end);
         bool harmless = can_end || slm_set_disjoint(&first, &p->sets->sets[p->possessive[i].set]);
         slm_set_free(&first);
+        if (rc < 0)
+            return rc;
         if (!harmless)
             return unsupported(p, "a possessive quantifier before the same characters");
     }

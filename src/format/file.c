@@ -132,6 +132,20 @@ static int check_header(const struct slm_file_header *header, uint64_t length)
  * before the end of everything that was seen. Unknown kinds obey the same rules and are then
  * skipped, so that a file of a newer minor version can hold more than this reader uses. On success
  * known[] points at the entries of the kinds that this version knows. */
+/* What is read whole when a file is opened must be small, or a sparse file could make that last. */
+static uint64_t section_limit(uint32_t kind)
+{
+    switch (kind) {
+    case SLM_SECTION_TRAITS:
+        return sizeof(struct slm_traits) + SLM_LIMIT_LAYERS * sizeof(struct slm_layer_traits) +
+               SLM_LIMIT_ROPE_TABLES * sizeof(struct slm_rope_traits);
+    case SLM_SECTION_TENSORS: return SLM_LIMIT_TENSORS * sizeof(struct slm_tensor_entry);
+    case SLM_SECTION_TEMPLATE: return SLM_LIMIT_TEMPLATE;
+    case SLM_SECTION_METADATA: return SLM_LIMIT_METADATA_BYTES;
+    }
+    return UINT64_MAX; /* tokenizer and data are not read then */
+}
+
 static int check_directory(const struct slm_file *file, const struct slm_section_entry **known)
 {
     const struct slm_file_header *header = (const void *)file->data;
@@ -168,6 +182,9 @@ static int check_directory(const struct slm_file *file, const struct slm_section
                             where);
         if (e->length == 0)
             return slm_fail(SLM_EFORMAT, "section %u (%s) at byte %llu is empty", i, name, where);
+        if (e->length > section_limit(e->kind))
+            return slm_fail(SLM_ELIMIT, "section %u (%s) at byte %llu has %llu bytes; the limit is %llu",
+                            i, name, where, (ull)e->length, (ull)section_limit(e->kind));
         known[e->kind] = e;
     }
     static const uint32_t required[] = {SLM_SECTION_TRAITS, SLM_SECTION_TENSORS, SLM_SECTION_DATA};

@@ -147,7 +147,7 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int
                 struct tile tile = {row, n, kv_head * g.group + h,
                                     g.group - h < g.heads ? g.group - h : g.heads, kv_head};
                 if (!g.split) {
-                    if (unit++ % (size_t)n_parts == (size_t)part)
+                    if (unit++ % (size_t)n_parts == (size_t)part && !slm_interrupted(f))
                         whole_tile(&g, &tile);
                     continue;
                 }
@@ -159,14 +159,15 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int
     }
 }
 
-static void merge_spans(struct slm_fwd *f, const struct slm_layer_traits *t, size_t row, size_t head)
+static void merge_spans(struct slm_fwd *f, const struct slm_layer_traits *t, size_t row, size_t head,
+                        int scratch)
 {
     size_t position = f->rows[row].position, span = first_seen(t, position) / SLM_SPAN;
     size_t stride = slm_round_up(t->head_dim, 16);
-    float *out = f->span_out + part_of(f, row, head, span) * f->value_stride;
-    float largest = f->span_largest[part_of(f, row, head, span)];
-    float total = f->span_total[part_of(f, row, head, span)];
-    while (++span <= position / SLM_SPAN) {
+    float *out = f->scores + (size_t)scratch * (f->score_bytes / sizeof(float));
+    float largest = -INFINITY, total = 0; /* as in whole_tile() */
+    memset(out, 0, stride * sizeof *out);
+    for (; span <= position / SLM_SPAN; span++) {
         size_t part = part_of(f, row, head, span);
         f->kern->attend_merge(&largest, &total, out, f->span_largest[part], f->span_total[part],
                               f->span_out + part * f->value_stride, stride);
@@ -184,7 +185,7 @@ void slm_attention_finish(struct slm_fwd *f, const struct slm_step *step, int pa
         float *h = f->h + i * f->h_stride;
         if (is_split(f))
             for (size_t head = 0; head < t->n_heads; head++)
-                merge_spans(f, t, i, head);
+                merge_spans(f, t, i, head, part);
         memset(h + width, 0, (cols - width) * sizeof *h);
         if (step->quantize)
             f->kern->quantize(h, cols, f->acts.q + i * cols,

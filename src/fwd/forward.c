@@ -3,16 +3,14 @@
  *
  * The steps are the model (plan.c). The team goes through them, each thread doing parts; all parts
  * of a step are done before the next begins. Once the interrupt is seen, the parts that are left do
- * nothing, so the rest of the plan takes microseconds.
+ * nothing, so the rest of the plan takes microseconds; long parts look for it on their way.
  */
 #include "fwd/fwd.h"
 
 static void do_part(void *arg, size_t step, int part, int n_parts)
 {
     struct slm_fwd *f = arg;
-    if (atomic_load_explicit(f->interrupt, memory_order_relaxed))
-        atomic_store_explicit(&f->interrupted, true, memory_order_relaxed);
-    else
+    if (!slm_interrupted(f))
         f->plan[step].run(f, &f->plan[step], part, n_parts);
 }
 

@@ -92,6 +92,15 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
  * SLM_EINTR when *interrupt became true. */
 int slm_forward(struct slm_fwd *f);
 
+/* For stages with much to do: true once the pass is to be given up. */
+static inline bool slm_interrupted(struct slm_fwd *f)
+{
+    if (!atomic_load_explicit(f->interrupt, memory_order_relaxed))
+        return false;
+    atomic_store_explicit(&f->interrupted, true, memory_order_relaxed);
+    return true;
+}
+
 /* plan.c */
 size_t slm_plan(struct slm_fwd *f, struct slm_step *steps); /* steps NULL: only counts */
 
@@ -105,8 +114,8 @@ void slm_rope_angles(struct slm_fwd *f, int part, int n_parts);
 /* The share of part `part` in `n` equal units: [*first, *last). */
 static inline void slm_share(size_t n, int part, int n_parts, size_t *first, size_t *last)
 {
-    *first = n * (size_t)part / (size_t)n_parts;
-    *last = n * (size_t)(part + 1) / (size_t)n_parts;
+    *first = (size_t)((uint64_t)n * (uint64_t)part / (uint64_t)n_parts);
+    *last = (size_t)((uint64_t)n * (uint64_t)(part + 1) / (uint64_t)n_parts);
 }
 
 #endif

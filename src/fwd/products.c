@@ -1,10 +1,13 @@
 /*
- * products.c - matrices times activations, their panels dealt to the threads.
+ * products.c - matrices times activations, their panels dealt to the parts of a step.
  *
  * Matrices that read the same activations are one step: their panels form one row, which is cut so
- * that every thread reads about the same number of bytes.
+ * that every part reads about the same number of bytes.
  */
 #include "fwd/fwd.h"
+
+/* Multiplications between two looks at the interrupt: below 1 ms with vectors, 20 ms without. */
+enum { INTERRUPT_PRODUCTS = 1 << 25 };
 
 static size_t panel_bytes(const struct slm_matrix *w)
 {
@@ -20,7 +23,7 @@ static size_t panel_at(const struct slm_matrix *w, size_t start, size_t bytes)
     return panel < w->n_panels ? panel : w->n_panels;
 }
 
-static void product(const struct slm_fwd *f, const struct slm_product *p, size_t rows, float scale,
+static void product(struct slm_fwd *f, const struct slm_product *p, size_t rows, float scale,
                     bool add, size_t first, size_t last)
 {
     if (first >= last)
@@ -39,7 +42,10 @@ static void product(const struct slm_fwd *f, const struct slm_product *p, size_t
         .scale = scale,
         .add = add,
     };
-    f->kern->gemm[p->w->quant->type](&gemm, first, last);
+    /* A few panels at a time: an interrupt must not wait for a large matrix. */
+    size_t step = 1 + INTERRUPT_PRODUCTS / (rows * p->w->n_tiles * SLM_PANEL_ROWS * SLM_TILE_COLS);
+    for (size_t panel = first; panel < last && !slm_interrupted(f); panel += step)
+        f->kern->gemm[p->w->quant->type](&gemm, panel, last - panel < step ? last : panel + step);
 }
 
 void slm_products(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)

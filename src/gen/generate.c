@@ -97,7 +97,8 @@ static int run(struct loop *loop, const slm_token *tokens, size_t n)
     return code;
 }
 
-/* The end: what the decoder and the stop search hold goes out, without a token. */
+/* The end: what the decoder and the stop search hold goes out, without a token. Returns an
+ * slm_finish when that ends the answer in another way, SLM_OK, or an error. */
 static int flush(struct loop *loop)
 {
     slm_piece piece = {.size = sizeof piece, .token = SLM_TOKEN_NONE};
@@ -111,12 +112,12 @@ static int flush(struct loop *loop)
     int hit = slm_stop_push(loop->stop, text, loop->decoded.length, &piece.text, &piece.n);
     if (hit < 0)
         return hit;
-    if (piece.n > 0)
-        deliver(loop, &piece);
+    if (piece.n > 0 && deliver(loop, &piece))
+        return SLM_FINISH_CALLBACK;
+    if (hit)
+        return SLM_FINISH_TEXT;
     slm_stop_finish(loop->stop, &piece.text, &piece.n);
-    if (piece.n > 0)
-        deliver(loop, &piece);
-    return SLM_OK;
+    return piece.n > 0 && deliver(loop, &piece) ? SLM_FINISH_CALLBACK : SLM_OK;
 }
 
 static int run_and_flush(struct loop *loop, const slm_token *tokens, size_t n)
@@ -126,7 +127,7 @@ static int run_and_flush(struct loop *loop, const slm_token *tokens, size_t n)
      * not called again. Everything else, an interrupt too, leaves nothing behind. */
     if (code != SLM_FINISH_TEXT && code != SLM_FINISH_CALLBACK) {
         int flushed = flush(loop);
-        if (code > 0 && flushed < 0)
+        if (code > 0 && flushed != SLM_OK)
             code = flushed;
     }
     return code;

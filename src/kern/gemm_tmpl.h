@@ -147,7 +147,7 @@ INLINED void panel_tokens(const struct slm_gemm *g, size_t panel, size_t t, cons
     for (int i = 0; i < tokens; i++)
         acc[i] = vf_set(0);
     for (size_t index = 0; index < g->n_tiles; index++, p += tile_bytes) {
-        if (tokens == 1) {
+        if (t == 0) { /* the first pass over a panel brings it in */
             UNROLLED
             for (size_t ahead = 0; ahead < tile_bytes; ahead += 64)
                 vm_prefetch(p + PREFETCH + ahead);

@@ -13,6 +13,12 @@
 
 #include "quant/quant.h"
 
+#include <float.h>
+
+#if FLT_EVAL_METHOD != 0 || defined(__FAST_MATH__)
+#error "floats must be computed as floats: no x87, no -ffast-math (docs/numerics.md)"
+#endif
+
 /* Activations for integer weights: symmetric int8 in blocks of 32, one row a token. */
 struct slm_act_block {
     float scale;      /* largest magnitude / 127 */

@@ -96,8 +96,7 @@ static void destroy(struct slm_model *model)
     slm_free(allocator, model, model->bytes);
 }
 
-int slm_model_load(struct slm_model **out, struct slm_mapping *mapping,
-                   const slm_model_options *options)
+static int load(struct slm_model **out, struct slm_mapping *mapping, const slm_model_options *options)
 {
     *out = NULL;
     struct slm_file file;
@@ -106,7 +105,10 @@ int slm_model_load(struct slm_model **out, struct slm_mapping *mapping,
         slm_unmap(mapping);
         return rc;
     }
-    size_t bytes = sizeof(struct slm_model) + file.traits->n_layers * sizeof(struct slm_layer);
+    size_t n_layers = file.traits->n_layers, n_ropes = file.traits->n_ropes;
+    size_t bytes = sizeof(struct slm_model) +
+                   n_layers * (sizeof(struct slm_layer) + sizeof(struct slm_layer_traits)) +
+                   n_ropes * sizeof(struct slm_rope_traits);
     struct slm_model *model = slm_calloc(options->allocator, bytes);
     if (!model) {
         slm_unmap(mapping);
@@ -120,6 +122,16 @@ int slm_model_load(struct slm_model **out, struct slm_mapping *mapping,
     model->log = options->log;
     model->log_user = options->log_user;
     model->mapping = *mapping;
+    /* What decides where evaluation writes is copied: the mapping shows what others write into the
+     * file, and shapes must not change once they are checked. */
+    model->own_traits = *file.traits;
+    struct slm_layer_traits *layers = (void *)(model->layers + n_layers);
+    struct slm_rope_traits *ropes = (void *)(layers + n_layers);
+    memcpy(layers, file.layers, n_layers * sizeof *layers);
+    memcpy(ropes, file.ropes, n_ropes * sizeof *ropes);
+    file.traits = &model->own_traits;
+    file.layers = layers;
+    file.ropes = ropes;
     model->file = file;
     model->traits = file.traits;
     model->bytes = bytes;
@@ -131,6 +143,16 @@ int slm_model_load(struct slm_model **out, struct slm_mapping *mapping,
     }
     *out = model;
     return SLM_OK;
+}
+
+int slm_model_load(struct slm_model **out, struct slm_mapping *mapping,
+                   const slm_model_options *options)
+{
+    struct slm_fenv env; /* floats are compared and read here too */
+    slm_fenv_enter(&env);
+    int rc = load(out, mapping, options);
+    slm_fenv_leave(&env);
+    return rc;
 }
 
 void slm_model_drop(struct slm_model *model)

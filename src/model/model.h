@@ -45,7 +45,8 @@ struct slm_model {
 
     struct slm_mapping mapping;     /* base NULL: the caller's memory */
     struct slm_file file;
-    const struct slm_traits *traits;
+    const struct slm_traits *traits; /* = &own_traits */
+    struct slm_traits own_traits;
     bool has_text;
     struct slm_text text;
     struct slm_template *chat;      /* NULL: no template */
@@ -54,7 +55,7 @@ struct slm_model {
     const float *final_norm;        /* [dim] */
     const float *rope_frequencies[SLM_LIMIT_ROPE_TABLES]; /* [dims / 2] */
     size_t bytes;                   /* of this struct with its layers */
-    struct slm_layer layers[];      /* [n_layers] */
+    struct slm_layer layers[];      /* [n_layers]; behind them their traits and the ropes' */
 };
 
 /* Takes over the mapping, on failure too. */

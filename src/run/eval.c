@@ -123,16 +123,15 @@ static int compute(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
 
 static void count(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans, double seconds)
 {
-    size_t tokens = 0;
+    size_t prompt = 0, decode = 0;
     for (size_t i = 0; i < n_spans; i++)
-        tokens += spans[i].n;
-    if (tokens > n_spans) {
-        ctx->prompt_tokens += tokens;
-        ctx->prompt_seconds += seconds;
-    } else {
-        ctx->decode_tokens += tokens;
-        ctx->decode_seconds += seconds;
-    }
+        *(spans[i].n > 1 ? &prompt : &decode) += spans[i].n;
+    /* A call that does both is split by tokens, as its time roughly is. */
+    double share = (double)prompt / (double)(prompt + decode);
+    ctx->prompt_tokens += prompt;
+    ctx->decode_tokens += decode;
+    ctx->prompt_seconds += seconds * share;
+    ctx->decode_seconds += seconds * (1 - share);
 }
 
 int slm_evaluate(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)

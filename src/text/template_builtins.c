@@ -84,6 +84,7 @@ TEST(lt, slm_value_order(&r->work, self, args->values[0]) == -1)
 TEST(gt, slm_value_order(&r->work, self, args->values[0]) == 1)
 TEST(in, slm_value_contains(&r->work, args->values[0], self))
 
+/* Not "not greater": numbers that are none have no order at all. */
 BUILTIN(test_le)
 {
     int order = slm_value_order(&r->work, self, args->values[0]);
@@ -124,6 +125,7 @@ BUILTIN(test_divisibleby)
     return remainder_is(r, self, args->values[0], 0);
 }
 
+/* A question that is a method of strings, asked of str(self). */
 static struct value ask_string(struct render *r, struct value self, const char *method)
 {
     struct arguments none = {0};
@@ -202,6 +204,7 @@ const struct builtin *slm_template_test(struct value name)
 
 /* ------------------------------------------------------------------------------- functions --- */
 
+/* The template refuses: its own words are the error. */
 BUILTIN(function_raise)
 {
     struct value message = slm_value_to_string(&r->work, args->values[0]);
@@ -209,6 +212,7 @@ BUILTIN(function_raise)
                          message.length < 700 ? (int)message.length : 700, message.text);
 }
 
+/* All calls of one rendering see the same moment. */
 BUILTIN(function_strftime)
 {
     if (!is_string(args->values[0]))
@@ -220,6 +224,7 @@ BUILTIN(function_strftime)
     return slm_format_time(&r->work, args->values[0], &r->now);
 }
 
+/* Written out as a list: it is short, see SLM_LIMIT_TEMPLATE_RANGE. */
 BUILTIN(function_range)
 {
     int64_t bounds[3] = {0, 0, 1};
@@ -275,6 +280,7 @@ BUILTIN(function_dict)
     return value_dict(new_dict(r, args));
 }
 
+/* The one thing that can be changed; a dict inside. */
 BUILTIN(function_namespace)
 {
     struct value v = value_of_type(VALUE_NAMESPACE);
@@ -288,6 +294,7 @@ BUILTIN(function_namespace)
     return v;
 }
 
+/* A cycler or joiner with its items. */
 static struct value new_cycler(struct render *r, enum value_type type, const struct value *items,
                                uint32_t n)
 {
@@ -333,6 +340,7 @@ const struct builtin *slm_template_function(struct value name)
 
 /* ------------------------------------------------------------------------- dicts and lists --- */
 
+/* None where nothing is found and no default was passed; a default that is undefined stays that. */
 BUILTIN(dict_get)
 {
     const struct value *v = slm_dict_get(&r->work, self.dict, args->values[0]);
@@ -391,6 +399,7 @@ BUILTIN(list_count)
     return value_integer(count);
 }
 
+/* The first place of a value; none is an error. */
 BUILTIN(list_index)
 {
     for (uint32_t i = 0; i < self.sequence->n && !r->work.code; i++)
@@ -429,6 +438,7 @@ enum { TUPLE_METHODS = 2 }; /* the first ones of a list's */
 
 /* ----------------------------------------------------------------------- loops and cyclers --- */
 
+/* The arguments in turn, by the number of the round. */
 BUILTIN(loop_cycle)
 {
     if (args->n == 0)
@@ -473,6 +483,7 @@ static const struct builtin cycler_methods[] = {
     {"reset", cycler_reset, "", 0},
 };
 
+/* Strings have a table of their own in template_string.c. */
 const struct builtin *slm_template_object_method(struct value object, struct value name)
 {
     switch ((enum value_type)object.type) {

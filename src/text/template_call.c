@@ -19,6 +19,7 @@ static int parameter_number(const char *parameters, struct value name)
     return -1;
 }
 
+/* How many names the text holds. */
 static uint32_t parameter_count(const char *parameters)
 {
     uint32_t n = *parameters != '\0';
@@ -27,6 +28,7 @@ static uint32_t parameter_count(const char *parameters)
     return n;
 }
 
+/* Positions first, then names; a parameter may get its argument once. */
 struct value slm_template_call_builtin(struct render *r, const struct builtin *builtin,
                                        struct value self, const struct arguments *args)
 {
@@ -76,6 +78,7 @@ struct value slm_template_call(struct render *r, struct value callee, const stru
     }
 }
 
+/* One more argument with a name. */
 static void add_named(struct render *r, struct sequence *names, struct sequence *named,
                       struct value name, struct value v)
 {

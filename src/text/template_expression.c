@@ -39,6 +39,7 @@ static struct value fail_operands(struct render *r, const char *operation, struc
                          operation, slm_value_type_name(a), slm_value_type_name(b));
 }
 
+/* list + list or tuple + tuple, of one type. */
 static struct value join_sequences(struct render *r, struct value a, struct value b)
 {
     struct sequence *out = slm_sequence_new(&r->work, (a.sequence ? a.sequence->n : 0) +
@@ -92,11 +93,13 @@ static struct value repeat(struct render *r, struct value v, int64_t times)
     return value_sequence((enum value_type)v.type, out);
 }
 
+/* What `*` repeats. */
 static bool repeats(struct value v)
 {
     return is_string(v) || v.type == VALUE_LIST || v.type == VALUE_TUPLE;
 }
 
+/* By squaring; a negative exponent gives a float, as in Python. */
 static struct value power_of_integers(struct render *r, int64_t base, int64_t exponent)
 {
     int64_t result = 1;
@@ -140,6 +143,7 @@ static struct value integer_arithmetic(struct render *r, enum arithmetic operati
     return overflow ? fail_overflow(r) : value_integer(result);
 }
 
+/* The remainder has the sign of the divisor here too. */
 static struct value float_arithmetic(enum arithmetic operation, double x, double y)
 {
     switch (operation) {
@@ -182,6 +186,7 @@ static struct value evaluate_arithmetic(struct render *r, const struct node *nod
     return float_arithmetic(operation, x, y);
 }
 
+/* +true is 1: Python's booleans are numbers. */
 static struct value evaluate_sign(struct render *r, const struct node *node)
 {
     struct value v = slm_template_evaluate(r, node->a);
@@ -195,6 +200,7 @@ static struct value evaluate_sign(struct render *r, const struct node *node)
     return fail_operands(r, negative ? "-" : "+", value_integer(0), v);
 }
 
+/* a ~ b: everything as str() has it, and nothing gets escaped. */
 static struct value evaluate_concat(struct render *r, const struct node *node)
 {
     struct value text = value_text("", 0);
@@ -213,6 +219,7 @@ static struct value evaluate_not(struct render *r, const struct node *node)
     return value_boolean(!slm_value_truth(slm_template_evaluate(r, node->a)));
 }
 
+/* The value of `and` and `or` is that of the operand that decided, not a boolean. */
 static struct value evaluate_and(struct render *r, const struct node *node)
 {
     struct value a = slm_template_evaluate(r, node->a);
@@ -234,6 +241,7 @@ static struct value evaluate_conditional(struct render *r, const struct node *no
     return value_reason("an inline if was false and has no else");
 }
 
+/* 2, the order of something that is no number, is neither of the others. */
 static bool compare(struct workspace *w, enum comparison comparison, struct value a, struct value b)
 {
     switch (comparison) {
@@ -278,6 +286,7 @@ static struct value evaluate_name(struct render *r, const struct node *node)
     return slm_template_variable(r, node->symbol);
 }
 
+/* [a, b] or (a, b) */
 static struct value evaluate_sequence(struct render *r, const struct node *node)
 {
     struct sequence *s = slm_sequence_new(&r->work, node->n_items);
@@ -286,6 +295,7 @@ static struct value evaluate_sequence(struct render *r, const struct node *node)
     return value_sequence(node->kind == NODE_LIST ? VALUE_LIST : VALUE_TUPLE, s);
 }
 
+/* {a: b}; a key that stands twice keeps its place and takes the later value. */
 static struct value evaluate_dict(struct render *r, const struct node *node)
 {
     struct dict *d = slm_dict_new(&r->work);
@@ -298,6 +308,7 @@ static struct value evaluate_dict(struct render *r, const struct node *node)
 
 /* ------------------------------------------------------------------------ members and items --- */
 
+/* x.upper without call: a value that remembers x. */
 static struct value bound_method(struct render *r, const struct builtin *builtin, struct value self)
 {
     struct method *method = slm_work_take(&r->work, 1, sizeof *method);
@@ -309,6 +320,7 @@ static struct value bound_method(struct render *r, const struct builtin *builtin
     return v;
 }
 
+/* The numbers of a loop, made when asked for; ABSENT when it has no such member. */
 static struct value loop_member(const struct loop *loop, struct value name)
 {
     int64_t n = loop->items->n, i = loop->index;
@@ -372,6 +384,7 @@ static struct value member(struct render *r, struct value object, struct value n
     return no_member(MISSING_MEMBER, object, name);
 }
 
+/* x.name: members come before keys, so {"items": 1}.items is the method. */
 struct value slm_template_attribute(struct render *r, struct value object, struct value name)
 {
     if (is_undefined(object))
@@ -404,6 +417,7 @@ static struct value element(struct value object, int64_t i)
     return i < 0 || i >= n ? nothing : object.sequence->items[i];
 }
 
+/* x[key]: keys come before members. What is not there is undefined, also in none[0]. */
 struct value slm_template_item(struct render *r, struct value object, struct value key)
 {
     int64_t i;
@@ -548,6 +562,7 @@ static struct value evaluate_call(struct render *r, const struct node *node)
     return slm_template_call(r, callee, &args);
 }
 
+/* In a tentative place (see the parser) an unknown filter is an error only here. */
 static struct value evaluate_filter(struct render *r, const struct node *node)
 {
     struct value self = node->a ? slm_template_evaluate(r, node->a) : r->filtered;

@@ -64,6 +64,7 @@ BUILTIN(filter_title)
     return slm_builder_string(&out);
 }
 
+/* The argument is a set of characters, not a prefix. */
 BUILTIN(filter_trim)
 {
     struct value set = absent_to_none(args->values[0]);
@@ -72,6 +73,8 @@ BUILTIN(filter_trim)
     return slm_string_strip(&r->work, text_of(r, self), set, STRIP_LEFT | STRIP_RIGHT);
 }
 
+/* As in Jinja without escaping: all three become plain strings first, so marked-up text loses
+ * that. */
 BUILTIN(filter_replace)
 {
     struct value s = text_of(r, self);
@@ -85,6 +88,7 @@ BUILTIN(filter_string)
     return text_of(r, self);
 }
 
+/* Marking up changes nothing by itself; what is added to such a string later gets escaped. */
 BUILTIN(filter_safe)
 {
     struct value s = text_of(r, self);
@@ -92,6 +96,7 @@ BUILTIN(filter_safe)
     return s;
 }
 
+/* Once only: what is marked up stays as it is. */
 BUILTIN(filter_escape)
 {
     if (is_string(self) && (self.detail & STRING_MARKUP))
@@ -131,6 +136,7 @@ BUILTIN(filter_indent)
     return slm_builder_string(&out);
 }
 
+/* The method of strings, with Jinja's own default. */
 BUILTIN(filter_center)
 {
     struct value width[2] = {args->values[0], value_of_type(VALUE_ABSENT)};
@@ -141,6 +147,7 @@ BUILTIN(filter_center)
     return slm_template_call_builtin(r, center, text_of(r, self), &more);
 }
 
+/* A text that is only `leeway` characters too long stays whole. */
 BUILTIN(filter_truncate)
 {
     int64_t length = slm_argument_integer(r, args->values[0], 255),
@@ -167,6 +174,7 @@ BUILTIN(filter_truncate)
     return slm_value_concat(&r->work, value_part(self, 0, n), end);
 }
 
+/* Values by name become a dict for "%(name)s", others a tuple for "%s". */
 BUILTIN(filter_format)
 {
     struct value values;
@@ -301,6 +309,7 @@ static bool cut(double d, int64_t *out)
     return true;
 }
 
+/* What can't be read is the default and no error; "42.7" is 42, and so is 42.7. */
 BUILTIN(filter_int)
 {
     struct value otherwise = is_absent(args->values[0]) ? value_integer(0) : args->values[0];
@@ -319,6 +328,7 @@ BUILTIN(filter_int)
     return otherwise;
 }
 
+/* As filter_int; undefined is an error in both. */
 BUILTIN(filter_float)
 {
     double d;
@@ -329,6 +339,7 @@ BUILTIN(filter_float)
     return is_absent(args->values[0]) ? value_float(0) : args->values[0];
 }
 
+/* The least integer has no positive partner in 64 bits. */
 BUILTIN(filter_abs)
 {
     int64_t i;

@@ -27,6 +27,7 @@ static struct value generator(struct sequence *s)
     return value_sequence(VALUE_GENERATOR, s);
 }
 
+/* Undefined is empty; what is made lazily has no length. */
 BUILTIN(filter_length)
 {
     switch ((enum value_type)self.type) {
@@ -44,6 +45,7 @@ BUILTIN(filter_length)
     }
 }
 
+/* For undefined only, unless the second argument asks for everything that is false. */
 BUILTIN(filter_default)
 {
     bool missing =
@@ -63,6 +65,7 @@ BUILTIN(filter_first)
     return items && items->n ? items->items[0] : empty;
 }
 
+/* Python can't walk a generator backwards. */
 BUILTIN(filter_last)
 {
     if (self.type == VALUE_GENERATOR)
@@ -72,11 +75,13 @@ BUILTIN(filter_last)
                              : value_reason("the last item of an empty sequence");
 }
 
+/* Of a string: its characters; of a dict: its keys. */
 BUILTIN(filter_list)
 {
     return value_sequence(VALUE_LIST, slm_value_elements(&r->work, self));
 }
 
+/* A string stays one; of a list comes something that can be walked once. */
 BUILTIN(filter_reverse)
 {
     const struct sequence *items = slm_value_elements(&r->work, self);
@@ -93,6 +98,7 @@ BUILTIN(filter_reverse)
     return slm_builder_string(&text);
 }
 
+/* Every element as str() has it, so that numbers may be among them. */
 BUILTIN(filter_join)
 {
     struct value separator = text_of(r, args->values[0]), path = absent_to_none(args->values[1]);
@@ -128,6 +134,7 @@ static struct sequence *pairs_of(struct render *r, struct value self, const char
     return pairs;
 }
 
+/* Undefined has no items; that is what this filter adds to the method. */
 BUILTIN(filter_items)
 {
     return generator(is_undefined(self) ? slm_sequence_new(&r->work, 0)
@@ -146,6 +153,7 @@ static struct value sorted(struct render *r, const struct sequence *items, const
     return value_sequence(VALUE_LIST, out);
 }
 
+/* By key or value; letters compare without case unless asked otherwise. */
 BUILTIN(filter_dictsort)
 {
     struct value by = args->values[1];
@@ -196,6 +204,7 @@ static struct value *sort_keys(struct render *r, const struct sequence *items, s
     return r->work.code ? NULL : keys;
 }
 
+/* Stable, also in reverse. */
 BUILTIN(filter_sort)
 {
     const struct sequence *items = slm_value_elements(&r->work, self);
@@ -203,6 +212,7 @@ BUILTIN(filter_sort)
     return sorted(r, items, keys, slm_value_truth(args->values[0]));
 }
 
+/* The first of the least (wanted -1) or greatest (wanted 1) elements. */
 static struct value extreme(struct render *r, struct value self, const struct arguments *args,
                             int wanted)
 {
@@ -227,6 +237,7 @@ BUILTIN(filter_max)
     return extreme(r, self, args, 1);
 }
 
+/* With `+`, beginning at 0: so strings can't be summed, as in Python. */
 BUILTIN(filter_sum)
 {
     const struct sequence *items = slm_value_elements(&r->work, self);
@@ -240,6 +251,7 @@ BUILTIN(filter_sum)
     return sum;
 }
 
+/* The first of equal elements stays. They become keys, so lists can't be among them. */
 BUILTIN(filter_unique)
 {
     const struct sequence *items = slm_value_elements(&r->work, self);
@@ -255,6 +267,8 @@ BUILTIN(filter_unique)
     return generator(out);
 }
 
+/* Lists of `linecount` elements; the last one is filled up if there is something to fill it
+ * with. */
 BUILTIN(filter_batch)
 {
     const struct sequence *items = slm_value_elements(&r->work, self);
@@ -301,6 +315,8 @@ static const struct builtin *named_builtin(struct render *r, struct arguments *a
     return builtin;
 }
 
+/* map(attribute=...) looks something up in each element, map('name', ...) applies a filter to
+ * it. */
 BUILTIN(filter_map)
 {
     struct value path = named(args, "attribute"),

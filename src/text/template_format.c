@@ -32,6 +32,7 @@ struct field {
 
 enum { MAX_WIDTH = 10000, MAX_PRECISION = 100, NUMBER_TEXT = 512 };
 
+/* The filling character, n times. */
 static void add_fill(struct builder *out, const struct field *f, int n)
 {
     for (int i = 0; i < n && !out->w->code; i++)
@@ -57,6 +58,7 @@ static void add_padded(struct builder *out, const struct field *f, struct value 
     }
 }
 
+/* The precision of a string is its greatest length. */
 static void add_string(struct builder *out, const struct field *f, struct value text)
 {
     if (f->precision >= 0)
@@ -83,6 +85,7 @@ static void add_number(struct builder *out, const struct field *f, bool negative
     add_padded(out, f, value_text(text, n), f->align ? f->align : '>', sign);
 }
 
+/* Without type and precision, as str() has it. */
 static void add_float(struct builder *out, const struct field *f, double d)
 {
     char digits[NUMBER_TEXT], type = f->type ? f->type : 'g';
@@ -149,6 +152,7 @@ struct percent {
     uint32_t next; /* of a tuple, or of the one value */
 };
 
+/* A tuple gives its elements in turn; anything else is the one value. */
 static struct value next_value(struct percent *p)
 {
     bool tuple = p->values.type == VALUE_TUPLE;
@@ -191,6 +195,7 @@ static const char *read_percent_field(struct percent *p, struct field *f, const 
     return s;
 }
 
+/* %d cuts floats; %s takes anything. */
 static void add_percent_value(struct builder *out, struct field *f, struct value v)
 {
     int64_t i;
@@ -312,6 +317,7 @@ static bool read_spec(struct workspace *w, struct field *f, const char *s, const
     return w->code == 0;
 }
 
+/* Without type, a number is written as a number and everything else as a string. */
 static void add_braces_value(struct builder *out, struct field *f, struct value v)
 {
     int64_t i;
@@ -453,6 +459,7 @@ static const char *const months[] = {"January",   "February", "March",    "April
                                      "May",       "June",     "July",     "August",
                                      "September", "October",  "November", "December"};
 
+/* Flags of GNU strftime: '-' no filling, '_' blanks. */
 static void add_time_number(struct builder *out, int value, int width, char flag)
 {
     char text[16];
@@ -466,6 +473,7 @@ static void add_time_number(struct builder *out, int value, int width, char flag
 
 static void add_time(struct builder *out, const struct tm *t, char letter, char flag);
 
+/* Several letters with one character between. */
 static void add_time_fields(struct builder *out, const struct tm *t, const char *letters,
                             const char *between)
 {
@@ -476,6 +484,7 @@ static void add_time_fields(struct builder *out, const struct tm *t, const char 
     }
 }
 
+/* One letter after '%'. */
 static void add_time(struct builder *out, const struct tm *t, char letter, char flag)
 {
     const char *day = days[(unsigned)t->tm_wday % 7], *month = months[(unsigned)t->tm_mon % 12];

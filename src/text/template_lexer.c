@@ -36,6 +36,7 @@ static struct token fail_at(struct lexer *lexer, const char *p, const char *mess
     return end_token(lexer);
 }
 
+/* Is `text` what stands at p? */
 static bool starts_with(const char *p, const char *end, const char *text)
 {
     size_t n = strlen(text);
@@ -100,6 +101,7 @@ static const char *trim_before(const struct lexer *lexer, const char *begin, con
     return whole_line && skip_space(line, tag) == tag ? line : tag;
 }
 
+/* [begin, end) of the source as it is. */
 static struct token text_token(const struct lexer *lexer, const char *begin, const char *end)
 {
     return (struct token){.type = TOKEN_TEXT,
@@ -107,6 +109,7 @@ static struct token text_token(const struct lexer *lexer, const char *begin, con
                           .value = value_text(begin, (size_t)(end - begin))};
 }
 
+/* Go on at p, which is behind a tag. */
 static void go_to(struct lexer *lexer, const char *p)
 {
     lexer->p = p;
@@ -145,6 +148,8 @@ static bool skip_comment(struct lexer *lexer)
     return false;
 }
 
+/* The text up to the next tag, then the tag's beginning; comments and raw blocks are dealt with
+ * here. */
 static struct token next_in_text(struct lexer *lexer)
 {
     while (lexer->p < lexer->end) {
@@ -184,6 +189,7 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+/* Bytes of characters beyond ASCII may be in names; which of them Python allows is not checked. */
 static bool is_name_character(char c)
 {
     return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
@@ -308,6 +314,7 @@ static const char *read_escape(struct builder *out, const char *p, const char *e
     return p;
 }
 
+/* A string in either kind of quotes, over several lines if need be. */
 static struct token string_token(struct lexer *lexer)
 {
     const char *begin = lexer->p, *end = lexer->end, *p = begin + 1, *plain = p;
@@ -356,6 +363,7 @@ static bool balance(struct lexer *lexer, char c)
     return true;
 }
 
+/* The longest operator that fits. */
 static struct token operator_token(struct lexer *lexer)
 {
     static const char *const operators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/",
@@ -377,6 +385,7 @@ static struct token operator_token(struct lexer *lexer)
     return fail_at(lexer, lexer->p, "a character that means nothing in a tag");
 }
 
+/* White space goes first; the end of the tag counts only outside of brackets. */
 static struct token next_in_tag(struct lexer *lexer)
 {
     const char *closing = lexer->state == IN_PRINT ? "}}" : "%}";

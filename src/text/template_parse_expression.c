@@ -37,6 +37,7 @@ struct node *slm_parse_tuple(struct parser *p, struct node *(*part)(struct parse
     return tuple;
 }
 
+/* [a, b,] */
 static struct node *parse_list(struct parser *p)
 {
     struct node *list = slm_parser_node(p, NODE_LIST);
@@ -50,6 +51,7 @@ static struct node *parse_list(struct parser *p)
     return list;
 }
 
+/* {a: b, c: d,} */
 static struct node *parse_dict(struct parser *p)
 {
     struct node *dict = slm_parser_node(p, NODE_DICT);
@@ -65,6 +67,7 @@ static struct node *parse_dict(struct parser *p)
     return dict;
 }
 
+/* One string, or several that stand side by side. */
 static struct node *parse_strings(struct parser *p)
 {
     struct node *node = slm_parser_node(p, NODE_CONSTANT);
@@ -79,6 +82,7 @@ static struct node *parse_strings(struct parser *p)
     return node;
 }
 
+/* A variable, or one of the three words that are constants, in both spellings. */
 static struct node *parse_name(struct parser *p)
 {
     struct node *node = slm_parser_node(p, NODE_CONSTANT);
@@ -181,6 +185,7 @@ static struct node *parse_subscript(struct parser *p, struct node *object)
     return node;
 }
 
+/* x.name, or x.0 for x[0]. */
 static struct node *parse_attribute(struct parser *p, struct node *object)
 {
     struct node *node = slm_parser_node(p, NODE_ATTRIBUTE);
@@ -285,6 +290,7 @@ static struct node *parse_test(struct parser *p, struct node *object)
     return negation;
 }
 
+/* A sign, then what follows a value. The sign comes first: -1|abs is abs(-1). */
 static struct node *parse_unary(struct parser *p, bool with_filters)
 {
     struct node *node;
@@ -388,6 +394,7 @@ static struct node *parse_compare(struct parser *p)
     return node ? node : left;
 }
 
+/* `not` binds looser than comparisons: not a == b is not (a == b). */
 static struct node *parse_not(struct parser *p)
 {
     if (!slm_parser_at_word(p, "not"))

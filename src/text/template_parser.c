@@ -214,6 +214,7 @@ static struct node *parse_target(struct parser *p, const char *stop, bool member
     return target;
 }
 
+/* {% set a = b %}, or {% set a %}...{% endset %}. */
 static struct node *parse_set(struct parser *p)
 {
     struct node *node = slm_parser_node(p, NODE_SET);
@@ -229,6 +230,7 @@ static struct node *parse_set(struct parser *p)
     return node;
 }
 
+/* The `if` of a loop is part of the tag, so the list before it can hold no inline if. */
 static struct node *parse_for(struct parser *p)
 {
     struct node *node = slm_parser_node(p, NODE_FOR), *condition = NULL, *otherwise = NULL;
@@ -255,6 +257,7 @@ static struct node *parse_for(struct parser *p)
     return node;
 }
 
+/* Conditions and bodies in turn; an `elif` is no nesting. */
 static struct node *parse_if(struct parser *p)
 {
     struct node *node = slm_parser_node(p, NODE_IF);
@@ -292,6 +295,7 @@ static void parse_parameters(struct parser *p, struct node *macro)
     slm_parser_expect_operator(p, ")");
 }
 
+/* A macro is a variable like any other. */
 static struct node *parse_macro(struct parser *p)
 {
     struct node *node = slm_parser_node(p, NODE_MACRO);
@@ -302,6 +306,7 @@ static struct node *parse_macro(struct parser *p)
     return node;
 }
 
+/* Its body becomes a macro, which the called one gets as `caller`. */
 static struct node *parse_call_block(struct parser *p)
 {
     struct node *node = slm_parser_node(p, NODE_CALL_BLOCK);
@@ -316,6 +321,7 @@ static struct node *parse_call_block(struct parser *p)
     return node;
 }
 
+/* The first filter has no object: it gets the text of the block. */
 static struct node *parse_filter_block(struct parser *p)
 {
     struct node *node = slm_parser_node(p, NODE_FILTER_BLOCK);
@@ -326,6 +332,7 @@ static struct node *parse_filter_block(struct parser *p)
     return node;
 }
 
+/* Variables for the body; their values are seen from outside of it. */
 static struct node *parse_with(struct parser *p)
 {
     struct node *node = slm_parser_node(p, NODE_WITH);
@@ -350,6 +357,7 @@ static struct node *parse_generation(struct parser *p)
     return node;
 }
 
+/* Loops outside of a macro don't count: nothing can leave a macro but its end. */
 static struct node *parse_jump(struct parser *p, enum node_kind kind)
 {
     if (p->loops == 0)
@@ -367,6 +375,7 @@ static struct node *parse_continue(struct parser *p)
     return parse_jump(p, NODE_CONTINUE);
 }
 
+/* {% print a, b %} is {{ a }}{{ b }}. */
 static struct node *parse_print(struct parser *p)
 {
     struct node *block = slm_parser_node(p, NODE_BLOCK);
@@ -455,6 +464,7 @@ static struct node *parse_block(struct parser *p, const char *end1, const char *
     return block;
 }
 
+/* The names with a meaning of their own get their numbers first. */
 int slm_template_parse_source(struct slm_template *template)
 {
     struct parser p = {.template = template, .w = &template->memory};

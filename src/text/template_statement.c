@@ -59,6 +59,7 @@ struct value slm_template_variable(struct render *r, uint32_t symbol)
     return r->globals[symbol];
 }
 
+/* ns.x = v */
 static void assign_member(struct render *r, const struct node *target, struct value v)
 {
     struct value object = slm_template_variable(r, target->symbol);
@@ -121,6 +122,7 @@ static struct value apply_filters(struct render *r, const struct node *filters, 
     return v;
 }
 
+/* What filters make of the text need not be a string. */
 static enum flow execute_set_block(struct render *r, const struct node *node)
 {
     struct scope *scope = new_scope(r, r->scope);
@@ -141,6 +143,7 @@ static enum flow execute_filter_block(struct render *r, const struct node *node)
 
 /* ---------------------------------------------------------------------------------- macros --- */
 
+/* A macro sees the variables around its definition as they are when it is called. */
 static enum flow execute_macro(struct render *r, const struct node *node)
 {
     struct macro *macro = slm_work_take(&r->work, 1, sizeof *macro);
@@ -340,6 +343,7 @@ static enum flow execute_call_block(struct render *r, const struct node *node)
     return FLOW_ON;
 }
 
+/* Values are evaluated outside, so b in {% with a = 1, b = a %} is the outer a. */
 static enum flow execute_with(struct render *r, const struct node *node)
 {
     struct scope *before = r->scope, *scope = new_scope(r, before);
@@ -355,6 +359,7 @@ static enum flow execute_with(struct render *r, const struct node *node)
     return flow;
 }
 
+/* What the assistant is to be trained on, for transformers; a scope for us. */
 static enum flow execute_scope(struct render *r, const struct node *node)
 {
     struct scope *before = r->scope;

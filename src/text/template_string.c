@@ -28,6 +28,7 @@ void slm_builder_mapped(struct builder *out, uint32_t c, size_t (*map)(uint32_t,
     }
 }
 
+/* Did the byte come from data? */
 static bool marked_at(struct value s, size_t i)
 {
     return s.marks && s.marks[i];
@@ -94,6 +95,7 @@ struct value slm_string_upper(struct workspace *w, struct value s)
     return map_string(w, s, slm_char_upper, slm_char_upper, false);
 }
 
+/* The first character gets its title case, which for a few letters differs from the upper one. */
 struct value slm_string_capitalize(struct workspace *w, struct value s)
 {
     return map_string(w, s, slm_char_title, slm_char_lower, false);
@@ -101,6 +103,7 @@ struct value slm_string_capitalize(struct workspace *w, struct value s)
 
 /* ------------------------------------------------------------------------ strip and search --- */
 
+/* Is the character in the set, or white space if there is no set? */
 static bool set_has(struct value set, uint32_t c)
 {
     if (!is_string(set))
@@ -111,6 +114,7 @@ static bool set_has(struct value set, uint32_t c)
     return false;
 }
 
+/* What is left shares the memory of the string. */
 struct value slm_string_strip(struct workspace *w, struct value s, struct value set, int sides)
 {
     size_t begin = 0, end = s.length, n;
@@ -163,6 +167,7 @@ static size_t find_last(struct workspace *w, struct value s, struct value part)
     return NOWHERE;
 }
 
+/* Does `part` begin at byte i? */
 static bool starts_at(struct value s, size_t i, struct value part)
 {
     return s.length - i >= part.length && memcmp(s.text + i, part.text, part.length) == 0;
@@ -170,6 +175,7 @@ static bool starts_at(struct value s, size_t i, struct value part)
 
 /* ----------------------------------------------------------------------------------- split --- */
 
+/* More than "\n": what str.splitlines() takes for the end of a line. */
 static bool is_line_end(uint32_t c)
 {
     return (c >= 10 && c <= 13) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
@@ -246,6 +252,7 @@ static struct sequence *split_words_right(struct workspace *w, struct value s, i
     return words;
 }
 
+/* At a separator, at most `count` times from the left: the last part holds the rest. */
 static struct sequence *split_at(struct workspace *w, struct value s, struct value separator,
                                  int64_t count)
 {
@@ -263,6 +270,7 @@ static struct sequence *split_at(struct workspace *w, struct value s, struct val
     return parts;
 }
 
+/* The same from the right: the first part holds the rest. */
 static struct sequence *split_at_right(struct workspace *w, struct value s, struct value separator,
                                        int64_t count)
 {
@@ -282,6 +290,7 @@ static struct sequence *split_at_right(struct workspace *w, struct value s, stru
 
 /* --------------------------------------------------------------------------------- methods --- */
 
+/* Both kinds of split: none and no separator mean white space. */
 static struct value split(struct render *r, struct value self, const struct arguments *args,
                           struct sequence *(*at)(struct workspace *, struct value, struct value,
                                                  int64_t),
@@ -439,6 +448,7 @@ BUILTIN(method_title)
     return map_string(&r->work, self, slm_char_title, slm_char_lower, true);
 }
 
+/* Unlike the filter, this takes only strings. */
 BUILTIN(method_join)
 {
     struct builder out = {.w = &r->work};
@@ -474,6 +484,7 @@ static struct value or_fail(struct render *r, struct value index)
                               : slm_work_fail(&r->work, SLM_EINVAL, "index(): it is not in there");
 }
 
+/* As find, but nothing found is an error. */
 BUILTIN(method_index)
 {
     return or_fail(r, method_find(r, self, args));
@@ -484,6 +495,7 @@ BUILTIN(method_rindex)
     return or_fail(r, method_rfind(r, self, args));
 }
 
+/* Occurrences that do not overlap; the empty string is before, between and after characters. */
 BUILTIN(method_count)
 {
     struct value part = slm_argument_text(r, args->values[0]);
@@ -542,6 +554,7 @@ BUILTIN(method_rjust)
     return justify(r, self, args, 2);
 }
 
+/* Zeros go after the sign. */
 BUILTIN(method_zfill)
 {
     struct builder out = {.w = &r->work};
@@ -637,6 +650,7 @@ BUILTIN(method_unsupported)
     return slm_work_fail(&r->work, SLM_EINVAL, "this method of strings is not supported");
 }
 
+/* All of str's: a member that exists must not be undefined, even if calling it is not supported. */
 static const struct builtin methods[] = {
     {"capitalize", method_capitalize, "", 0},
     {"casefold", method_unsupported, NULL, 0},

@@ -90,6 +90,7 @@ bool slm_value_is_text(struct value v, const char *text)
     return is_string(v) && v.length == strlen(text) && memcmp(v.text, text, v.length) == 0;
 }
 
+/* Booleans are numbers, as in Python. */
 static bool is_number(struct value v)
 {
     return v.type == VALUE_BOOLEAN || v.type == VALUE_INTEGER || v.type == VALUE_FLOAT;
@@ -107,6 +108,7 @@ static int order_numbers(struct value a, struct value b)
     return isnan(x) || isnan(y) ? 2 : (x > y) - (x < y);
 }
 
+/* By bytes, which for UTF-8 is by code points. */
 static int order_texts(struct workspace *w, struct value a, struct value b)
 {
     size_t common = a.length < b.length ? a.length : b.length;
@@ -118,6 +120,7 @@ static int order_texts(struct workspace *w, struct value a, struct value b)
 
 static bool equal_at(struct workspace *w, struct value a, struct value b, int depth);
 
+/* NULL, from an allocation that failed, equals only itself. */
 static bool equal_sequences(struct workspace *w, const struct sequence *a, const struct sequence *b,
                             int depth)
 {
@@ -129,6 +132,7 @@ static bool equal_sequences(struct workspace *w, const struct sequence *a, const
     return true;
 }
 
+/* The order of entries does not matter. */
 static bool equal_dicts(struct workspace *w, const struct dict *a, const struct dict *b, int depth)
 {
     if (!a || !b || a->n != b->n)
@@ -172,6 +176,7 @@ bool slm_value_equal(struct workspace *w, struct value a, struct value b)
     return equal_at(w, a, b, 0);
 }
 
+/* Lists compare at the first place where they differ. */
 static int order_at(struct workspace *w, struct value a, struct value b, int depth)
 {
     if (!slm_work_spend(w, 0))
@@ -231,6 +236,7 @@ uint32_t *slm_value_sort(struct workspace *w, const struct value *keys, uint32_t
     return order;
 }
 
+/* A dict is asked for its keys, everything else is walked. */
 bool slm_value_contains(struct workspace *w, struct value container, struct value item)
 {
     if (is_string(container)) {
@@ -279,6 +285,7 @@ void slm_sequence_add(struct workspace *w, struct sequence *s, struct value v)
     s->items[s->n++] = v;
 }
 
+/* Each character as a string that shares the memory. */
 static struct sequence *characters_of(struct workspace *w, struct value s)
 {
     struct sequence *out = slm_sequence_new(w, s.length);
@@ -319,6 +326,7 @@ struct sequence *slm_value_elements(struct workspace *w, struct value v)
     return NULL;
 }
 
+/* Equal values have equal hashes; lists and dicts have none. */
 static uint64_t hash_of(struct workspace *w, struct value v, int depth)
 {
     int64_t i;
@@ -449,6 +457,7 @@ struct text_block {
     char text[]; /* [capacity], then marks[capacity] */
 };
 
+/* The marks lie behind the text, one for each byte of capacity. */
 static uint8_t *marks_of(struct text_block *block)
 {
     return (uint8_t *)block->text + block->capacity;
@@ -568,7 +577,8 @@ size_t slm_text_find(struct workspace *w, const char *text, size_t n, const char
         return 0;
     for (size_t i = 0; n - i >= m;) {
         const char *found = memchr(text + i, part[0], n - i - m + 1);
-        if (!found || !slm_work_spend(w, (size_t)(found - text) - i + m))
+        size_t looked_at = found ? (size_t)(found - text) - i + m : n - i;
+        if (!slm_work_spend(w, looked_at) || !found)
             return NOWHERE;
         if (memcmp(found, part, m) == 0)
             return (size_t)(found - text);

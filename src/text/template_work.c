@@ -73,6 +73,7 @@ void slm_work_free(struct workspace *w)
     w->chunks = NULL;
 }
 
+/* Looking at 64 bytes counts as much as evaluating one node: both take some nanoseconds. */
 bool slm_work_spend(struct workspace *w, size_t bytes)
 {
     if (w->code)
@@ -86,6 +87,7 @@ bool slm_work_spend(struct workspace *w, size_t bytes)
     return true;
 }
 
+/* One block of ones serves all texts of the workspace; it grows by doubling. */
 const uint8_t *slm_work_data_marks(struct workspace *w, size_t n)
 {
     if (n > w->n_ones) {
@@ -102,6 +104,7 @@ const uint8_t *slm_work_data_marks(struct workspace *w, size_t n)
     return w->ones;
 }
 
+/* Lines and columns are counted only now; columns in characters. */
 struct value slm_work_fail(struct workspace *w, int code, const char *format, ...)
 {
     if (w->code)

@@ -118,6 +118,7 @@ static __attribute__((noinline)) void write_quoted(struct builder *out, struct v
 
 static void write_repr(struct builder *out, struct value v, int depth);
 
+/* Elements with ", " between. */
 static void write_items(struct builder *out, const struct sequence *s, int depth)
 {
     for (uint32_t i = 0; s && i < s->n && !out->w->code; i++) {
@@ -127,6 +128,7 @@ static void write_items(struct builder *out, const struct sequence *s, int depth
     }
 }
 
+/* {key: value}, both as repr() has them. */
 static void write_entries(struct builder *out, const struct dict *d, int depth)
 {
     slm_builder_text(out, "{");
@@ -140,6 +142,7 @@ static void write_entries(struct builder *out, const struct dict *d, int depth)
     slm_builder_text(out, "}");
 }
 
+/* From its first two elements; how far it could have gone is not known any more. */
 static __attribute__((noinline)) void write_range(struct builder *out, const struct sequence *s)
 {
     int64_t first = s && s->n ? s->items[0].integer : 0, step = 1;
@@ -207,6 +210,7 @@ static void write_repr(struct builder *out, struct value v, int depth)
     }
 }
 
+/* A string keeps its marks byte by byte; everything else is data as a whole or not at all. */
 void slm_write_repr(struct builder *out, struct value v)
 {
     size_t from = slm_builder_length(out);
@@ -234,6 +238,7 @@ struct value slm_value_to_string(struct workspace *w, struct value v)
 
 /* ------------------------------------------------------------------------------------ JSON --- */
 
+/* \u.... of one UTF-16 unit. */
 static void write_unit(struct builder *out, uint32_t unit)
 {
     char text[16];
@@ -275,6 +280,7 @@ static __attribute__((noinline)) void write_json_string(struct builder *out, str
 static void write_json(struct builder *out, struct value v, const struct json_style *style,
                        int depth);
 
+/* Only with indentation: then every element has a line. */
 static void new_line(struct builder *out, const struct json_style *style, int depth)
 {
     if (!style->indent)
@@ -284,6 +290,7 @@ static void new_line(struct builder *out, const struct json_style *style, int de
         slm_builder_add(out, style->indent, style->n_indent, NULL);
 }
 
+/* Not JSON, but what Python writes. */
 static void write_json_number(struct builder *out, double d)
 {
     if (isnan(d))

@@ -471,8 +471,8 @@ static void test_depth(void **state)
     size_t n = 10 * 1000 * 1000;
     char *text = malloc(n);
     struct slm_json *doc;
-    memset(text, '[', SLM_LIMIT_JSON_DEPTH);
-    memset(text + SLM_LIMIT_JSON_DEPTH, ']', SLM_LIMIT_JSON_DEPTH);
+    for (size_t i = 0; i < 2 * SLM_LIMIT_JSON_DEPTH; i++)
+        text[i] = i < SLM_LIMIT_JSON_DEPTH ? '[' : ']';
     assert_int_equal(parse(&doc, text, 2 * SLM_LIMIT_JSON_DEPTH), SLM_OK);
     slm_json_free(doc);
     memset(text, '[', n);
