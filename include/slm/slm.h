@@ -475,7 +475,8 @@ enum slm_finish {
 /* Append tokens[n] (a prompt; at least 1) to the sequence, then choose, append and report tokens
  * until something ends it. sampler NULL: greedy; on_piece NULL: nobody listens. Afterwards the
  * sequence holds the prompt and every token that was reported but the last, which is the next
- * call's first if you go on.
+ * call's first if you go on. Penalties see the tokens that are generated; for a prompt's to count,
+ * give them to slm_sampler_accept() first.
  * Returns an slm_finish, or an error as slm_eval(). After an error, SLM_EINTR too, the sequence is as
  * it was if the prompt was not complete, and otherwise holds the prompt and the reported tokens but
  * the last: slm_seq_length() tells which.

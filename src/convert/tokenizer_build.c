@@ -179,8 +179,11 @@ static void write_bytes(struct builder *b)
         const struct slm_vocab_token *t = token_at(b, i);
         bool wanted = b->v->model == SLM_TEXT_BPE_BYTES ? is_mergeable(b, i)
                                                         : t->kind == SLM_TOKEN_BYTE;
-        if (wanted && t->length == 1)
-            ids[b->v->pool.data[t->text]] = i;
+        const uint8_t *text = b->v->pool.data + t->text;
+        /* Of equal texts the one that the hash has. */
+        if (wanted && t->length == 1 &&
+            (t->kind == SLM_TOKEN_BYTE || slm_vocab_find(&b->index, text, 1) == i))
+            ids[*text] = i;
     }
     slm_buf_append(&b->tables[SLM_TEXT_BYTES], ids, sizeof(ids));
 }
