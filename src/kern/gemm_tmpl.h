@@ -8,8 +8,8 @@
  * A weight type is one tile_<type>() function and its line at the end.
  */
 
-#if !defined(VM_REGISTERS)
-#define UNROLLED
+#if !defined(VM_REGISTERS) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNROLLED /* checked code grows tenfold when unrolled, and takes minutes to compile */
 #elif defined(__clang__)
 #define UNROLLED _Pragma("unroll")
 #else
