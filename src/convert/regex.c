@@ -566,8 +566,8 @@ static int insert_split(struct parser *p, size_t at, int32_t other, bool lazy)
                 : insert(p, at, SLM_REGEX_SPLIT, 1, other);
 }
 
-/* Engines differ in what they do when a round of a loop consumes nothing; published patterns have no
- * such loops. */
+/* Engines differ in what they do when a round of a loop consumes nothing; published patterns have
+ * no such loops. */
 static int refuse_empty(struct parser *p, size_t start)
 {
     struct slm_char_set ignored = {.ranges.allocator = p->sets->allocator};

@@ -6,8 +6,9 @@
  * of that the match that the greedy or lazy quantifiers prefer.
  *
  * Understood: literals, escapes, . [sets] with ranges, negation, nesting and &&, \s \S \d \D \w \W,
- * \p{category} \P{category}, ( ) (?: ) (?i: ) (?i), | ? * + {m} {m,} {m,n}, lazy, possessive where it changes nothing,
- * $ \z, and looking ahead one character: (?! ) (?= ). Everything else: SLM_EUNSUPPORTED, by name.
+ * \p{category} \P{category}, ( ) (?: ) (?i: ) (?i), | ? * + {m} {m,} {m,n}, lazy, possessive where
+ * it changes nothing, $ \z, and looking ahead one character: (?! ) (?= ). Everything else:
+ * SLM_EUNSUPPORTED, by name.
  */
 #ifndef SLM_CONVERT_REGEX_H
 #define SLM_CONVERT_REGEX_H
@@ -45,8 +46,8 @@ void slm_regex_sets_free(struct slm_regex_sets *sets);
 struct slm_regex_step {
     const char *pattern; /* UTF-8 */
     size_t length;
-    uint32_t behaviour;  /* enum slm_scan_behaviour */
-    uint32_t flags;      /* enum slm_scan_flags */
+    uint32_t behaviour; /* enum slm_scan_behaviour */
+    uint32_t flags;     /* enum slm_scan_flags */
 };
 int slm_regex_compile(const struct slm_regex_step *steps, size_t n, bool meta_space,
                       struct slm_buf *classes, struct slm_buf *scanners, const slm_allocator *a);

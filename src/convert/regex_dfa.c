@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_CLASSES 250      /* u8 in the table of blocks */
+#define MAX_CLASSES 250       /* u8 in the table of blocks */
 #define MAX_TRANSITIONS 32767 /* 15 bits in a transition */
 #define MINIMIZE_LIMIT 512    /* states; published patterns have up to 40 */
 
@@ -147,15 +147,15 @@ struct automaton {
     struct slm_buf starts; /* u32[n_states + 1]: in lists */
     struct slm_buf table;  /* u32[n_states][n_classes]: next state << 1 | match */
     uint32_t n_states;
-    uint32_t *stack;       /* [2 * n_code] */
-    uint32_t *seen;        /* [n_code]: stamp of the walk that came by last */
-    uint32_t *kept;        /* [n_code]: likewise, of the places of the new state */
+    uint32_t *stack; /* [2 * n_code] */
+    uint32_t *seen;  /* [n_code]: stamp of the walk that came by last */
+    uint32_t *kept;  /* [n_code]: likewise, of the places of the new state */
     uint32_t stamp;
 };
 
 static bool in_set(const struct compiler *c, uint32_t class, int32_t set)
 {
-    return c->signatures.data[(size_t)class * c->set_bytes + (uint32_t)set / 8] >> set % 8 & 1;
+    return c->signatures.data[(size_t) class * c->set_bytes + (uint32_t)set / 8] >> set % 8 & 1;
 }
 
 /* From one place to everything that consumes `class`, in order of preference; what comes after it
@@ -211,8 +211,9 @@ static uint32_t state_of_list(struct automaton *m)
 
 static int too_large(void)
 {
-    return slm_fail(SLM_ELIMIT, "pre-tokenizer pattern: its automaton has more than %d transitions; "
-                                "long counts make it large",
+    return slm_fail(SLM_ELIMIT,
+                    "pre-tokenizer pattern: its automaton has more than %d transitions; "
+                    "long counts make it large",
                     MAX_TRANSITIONS);
 }
 
@@ -227,7 +228,7 @@ static int determinize(const struct compiler *c, struct automaton *m)
         return SLM_ENOMEM;
     state_of_list(m);
     for (uint32_t s = 0; s < m->n_states; s++) {
-        for (uint32_t class = 0; class < m->n_classes; class++) {
+        for (uint32_t class = 0; class < m->n_classes; class ++) {
             bool match = false;
             m->stamp++;
             uint32_t n = slm_load_u32(m->starts.data + 4 * (size_t)(s + 1));
@@ -372,8 +373,8 @@ static int build_automaton(struct compiler *c, size_t code_start, uint8_t *singl
         written++;
         for (uint32_t k = 0; k < m.n_classes; k++) {
             uint32_t entry = slm_load_u32(m.table.data + 4 * ((size_t)s * m.n_classes + k));
-            uint16_t next = (uint16_t)(groups[entry >> 1] * m.n_classes |
-                                       (entry & 1 ? SLM_SCAN_MATCH : 0));
+            uint16_t next =
+                (uint16_t)(groups[entry >> 1] * m.n_classes | (entry & 1 ? SLM_SCAN_MATCH : 0));
             slm_buf_append(transitions, &next, sizeof(next));
         }
     }

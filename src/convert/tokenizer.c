@@ -61,7 +61,8 @@ static int grow(struct slm_vocab *v, uint32_t n)
 int slm_vocab_set(struct slm_vocab *v, uint32_t id, const void *text, size_t n, uint32_t kind)
 {
     if (id >= SLM_LIMIT_VOCAB)
-        return slm_fail(SLM_ELIMIT, "vocabulary: token id %u; the limit is %d", id, SLM_LIMIT_VOCAB);
+        return slm_fail(SLM_ELIMIT, "vocabulary: token id %u; the limit is %d", id,
+                        SLM_LIMIT_VOCAB);
     if (n > SLM_LIMIT_TOKEN_TEXT - 1)
         return slm_fail(SLM_ELIMIT, "vocabulary: token %u has %zu bytes; the limit is %d", id, n,
                         SLM_LIMIT_TOKEN_TEXT - 1);
@@ -118,10 +119,7 @@ void slm_vocab_add_stop(struct slm_vocab *v, uint32_t id)
 /* The other way round of slm_printable(). */
 static int byte_of_printable(uint32_t c)
 {
-    uint32_t byte = c < 0x100    ? c
-                    : c <= 0x120 ? c - 0x100
-                    : c <= 0x142 ? c - 0x121 + 0x7F
-                                 : 0xAD;
+    uint32_t byte = c < 0x100 ? c : c <= 0x120 ? c - 0x100 : c <= 0x142 ? c - 0x121 + 0x7F : 0xAD;
     return slm_printable((uint8_t)byte) == c ? (int)byte : -1;
 }
 

@@ -1,9 +1,9 @@
 /*
  * tokenizer.h - what an importer knows about a tokenizer, and the builder of the section from it.
  *
- * Importers (tokenizer.json, tokenizer.model, GGUF metadata, llama2.c) fill a slm_vocab; one builder
- * turns it into the bytes that text/ uses as mapped. Whatever is particular to a format or to a
- * family ends here.
+ * Importers (tokenizer.json, tokenizer.model, GGUF metadata, llama2.c) fill a slm_vocab; one
+ * builder turns it into the bytes that text/ uses as mapped. Whatever is particular to a format or
+ * to a family ends here.
  */
 #ifndef SLM_CONVERT_TOKENIZER_H
 #define SLM_CONVERT_TOKENIZER_H
@@ -14,14 +14,14 @@
 struct slm_gguf;
 
 struct slm_vocab_token {
-    uint32_t text;   /* offset in slm_vocab.pool: what the token stands for, as bytes */
+    uint32_t text; /* offset in slm_vocab.pool: what the token stands for, as bytes */
     uint32_t length;
     uint32_t pattern, pattern_length; /* added tokens: what to look for; length 0: the text */
-    float score;     /* SentencePiece */
-    uint8_t kind;    /* enum slm_token_kind; 0: no token has this id */
-    uint8_t flags;   /* added tokens: enum slm_added_flags */
-    bool added;      /* looked for in the text before anything else */
-    bool in_model;   /* what merging may begin with or end in */
+    float score;                      /* SentencePiece */
+    uint8_t kind;                     /* enum slm_token_kind; 0: no token has this id */
+    uint8_t flags;                    /* added tokens: enum slm_added_flags */
+    bool added;                       /* looked for in the text before anything else */
+    bool in_model;                    /* what merging may begin with or end in */
 };
 
 /* A stretch of slm_vocab.pool. */
@@ -41,16 +41,16 @@ struct slm_vocab_step {
 };
 
 struct slm_vocab {
-    uint32_t model;          /* enum slm_text_model */
-    uint32_t flags;          /* enum slm_text_section_flags */
-    bool raw_patterns;       /* late added tokens are looked for as they are, not normalized */
-    bool meta_space;         /* the tokenizer writes spaces as U+2581; here they are spaces */
-    bool by_score;           /* merges follow from scores; otherwise from the list */
-    bool ignore_merges;      /* a piece that is a token is that token, whatever merging would give */
-    struct slm_buf pool;     /* texts, as raw bytes: a space is a space, not U+0120 or U+2581 */
+    uint32_t model;      /* enum slm_text_model */
+    uint32_t flags;      /* enum slm_text_section_flags */
+    bool raw_patterns;   /* late added tokens are looked for as they are, not normalized */
+    bool meta_space;     /* the tokenizer writes spaces as U+2581; here they are spaces */
+    bool by_score;       /* merges follow from scores; otherwise from the list */
+    bool ignore_merges;  /* a piece that is a token is that token, whatever merging would give */
+    struct slm_buf pool; /* texts, as raw bytes: a space is a space, not U+0120 or U+2581 */
     struct slm_vocab_token *tokens; /* [n_tokens] */
     uint32_t n_tokens, capacity;
-    struct slm_buf merges;   /* uint32_t[][2]: left and right id, best first */
+    struct slm_buf merges; /* uint32_t[][2]: left and right id, best first */
     struct slm_vocab_normal normal[SLM_TEXT_MAX_STEPS];
     uint32_t n_normal;
     struct slm_vocab_step steps[SLM_TEXT_MAX_STEPS];
@@ -120,7 +120,8 @@ struct slm_vocab_index {
     uint32_t mask;
     const struct slm_vocab *vocab;
 };
-/* All tokens for which `in_model` is set (or all, if not only_model); the last of equal texts wins. */
+/* All tokens for which `in_model` is set (or all, if not only_model); the last of equal texts wins.
+ */
 int slm_vocab_index_init(struct slm_vocab_index *index, const struct slm_vocab *v, bool only_model);
 void slm_vocab_index_free(struct slm_vocab_index *index);
 uint32_t slm_vocab_find(const struct slm_vocab_index *index, const void *text, size_t n);
@@ -133,8 +134,8 @@ int slm_vocab_named_steps(struct slm_vocab *v, const char *name, size_t n, bool 
 /* GPT-2's pattern, which Hugging Face's ByteLevel has built in. */
 extern const char slm_gpt2_pattern[];
 
-/* BOS, EOS and the stop set as tokenizer_config.json and generation_config.json name them; what they
- * don't name stays. index: of all tokens, by the texts that the files use. */
+/* BOS, EOS and the stop set as tokenizer_config.json and generation_config.json name them; what
+ * they don't name stays. index: of all tokens, by the texts that the files use. */
 int slm_vocab_read_configs(struct slm_vocab *v, const struct slm_vocab_json *files,
                            const struct slm_vocab_index *index, bool has_template);
 

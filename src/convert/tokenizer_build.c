@@ -16,7 +16,7 @@
 struct builder {
     const struct slm_vocab *v;
     const slm_allocator *allocator;
-    uint32_t n;             /* tokens that the section has */
+    uint32_t n; /* tokens that the section has */
     struct slm_text_header header;
     struct slm_buf tables[SLM_TEXT_N_TABLES];
     struct slm_vocab_index index; /* tokens of the model */
@@ -177,8 +177,8 @@ static void write_bytes(struct builder *b)
     memset(ids, 0xFF, sizeof(ids));
     for (uint32_t i = b->n; i-- > 0;) {
         const struct slm_vocab_token *t = token_at(b, i);
-        bool wanted = b->v->model == SLM_TEXT_BPE_BYTES ? is_mergeable(b, i)
-                                                        : t->kind == SLM_TOKEN_BYTE;
+        bool wanted =
+            b->v->model == SLM_TEXT_BPE_BYTES ? is_mergeable(b, i) : t->kind == SLM_TOKEN_BYTE;
         const uint8_t *text = b->v->pool.data + t->text;
         /* Of equal texts the one that the hash has. */
         if (wanted && t->length == 1 &&
@@ -323,8 +323,7 @@ static int keep_pattern(struct builder *b, const struct slm_text *runtime, uint3
                                    .length = own ? t->pattern_length : t->length};
     text.buffers[0].allocator = text.buffers[1].allocator = b->allocator;
     bool normalize = (t->flags & SLM_ADDED_NORMALIZED) && !b->v->raw_patterns;
-    int rc = normalize ? slm_normal_apply(runtime, &text, true, false)
-                                               : SLM_OK;
+    int rc = normalize ? slm_normal_apply(runtime, &text, true, false) : SLM_OK;
     row->text = (uint32_t)pool->length;
     row->length = (uint32_t)text.length;
     const uint8_t *before = b->v->pool.data + (own ? t->pattern : t->text);

@@ -27,11 +27,13 @@ static int read_tokens(struct importer *im, bool byte_level)
     const char *text;
     size_t n;
     if (!texts || texts->type != SLM_GGUF_STRING || texts->count == 0)
-        return slm_fail(SLM_EFORMAT, "GGUF: tokenizer.ggml.tokens is missing, empty or not of texts");
+        return slm_fail(SLM_EFORMAT,
+                        "GGUF: tokenizer.ggml.tokens is missing, empty or not of texts");
     if ((types && (types->count != texts->count || !slm_gguf_is_integer(types))) ||
         (scores && scores->count != texts->count))
-        return slm_fail(SLM_EFORMAT, "GGUF: tokenizer.ggml.token_type or .scores does not fit the "
-                                     "%llu tokens",
+        return slm_fail(SLM_EFORMAT,
+                        "GGUF: tokenizer.ggml.token_type or .scores does not fit the "
+                        "%llu tokens",
                         (unsigned long long)texts->count);
     if (texts->count > SLM_LIMIT_VOCAB)
         return slm_fail(SLM_ELIMIT, "GGUF: %llu tokens; the limit is %d",
@@ -127,8 +129,9 @@ static int read_merges(struct importer *im)
     for (; rc == SLM_OK && slm_gguf_next(&walk, &text, &n); number++) {
         uint32_t left = SLM_TEXT_NO_TOKEN, right = SLM_TEXT_NO_TOKEN;
         if (!read_merge(im, text, n, &left, &right))
-            rc = slm_fail(SLM_EFORMAT, "GGUF: tokenizer.ggml.merges[%zu] (\"%.*s\") does not name two "
-                                       "tokens that make a third",
+            rc = slm_fail(SLM_EFORMAT,
+                          "GGUF: tokenizer.ggml.merges[%zu] (\"%.*s\") does not name two "
+                          "tokens that make a third",
                           number, (int)(n < 60 ? n : 60), text);
         slm_buf_u32(&im->v->merges, left);
         slm_buf_u32(&im->v->merges, right);
@@ -215,8 +218,7 @@ static int read_scored(struct importer *im)
     v->by_score = true;
     v->meta_space = true;
     v->flags = SLM_TEXT_BYTE_FALLBACK | SLM_TEXT_FUSE_UNKNOWN | SLM_TEXT_BAD_BYTES_SINGLE |
-               SLM_TEXT_META_SPACE |
-               (prefix ? SLM_TEXT_DROP_FIRST_SPACE : 0);
+               SLM_TEXT_META_SPACE | (prefix ? SLM_TEXT_DROP_FIRST_SPACE : 0);
     v->unknown = 0;
     v->bos = 1;
     v->eos = 2;
@@ -242,7 +244,8 @@ int slm_vocab_from_gguf(struct slm_vocab *v, const struct slm_gguf *gguf)
         return read_byte_level(&im);
     if (n == 5 && memcmp(model, "llama", 5) == 0)
         return read_scored(&im);
-    return slm_fail(SLM_EUNSUPPORTED, "GGUF: tokenizer.ggml.model \"%.*s\" is not supported; known are "
-                                      "gpt2 and llama",
+    return slm_fail(SLM_EUNSUPPORTED,
+                    "GGUF: tokenizer.ggml.model \"%.*s\" is not supported; known are "
+                    "gpt2 and llama",
                     (int)(n < 40 ? n : 40), model);
 }

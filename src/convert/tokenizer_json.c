@@ -16,13 +16,13 @@
 
 struct importer {
     struct slm_vocab *v;
-    struct slm_json *doc;       /* tokenizer.json */
-    struct slm_json *config;    /* tokenizer_config.json, or NULL */
+    struct slm_json *doc;    /* tokenizer.json */
+    struct slm_json *config; /* tokenizer_config.json, or NULL */
     const struct slm_vocab_json *files;
     struct slm_vocab_index index; /* all tokens by their text as written */
-    bool byte_level;            /* token texts are in GPT-2's printable alphabet */
-    uint32_t step_flags;        /* SLM_SCAN_BYTES once ByteLevel was met */
-    bool has_template;          /* the post-processor said what comes before and after */
+    bool byte_level;              /* token texts are in GPT-2's printable alphabet */
+    uint32_t step_flags;          /* SLM_SCAN_BYTES once ByteLevel was met */
+    bool has_template;            /* the post-processor said what comes before and after */
 };
 
 /* ------------------------------------------------------------------------------ helpers --- */
@@ -57,8 +57,8 @@ static bool flag(const struct importer *im, slm_json_node node, const char *key,
 
 static int unsupported(const char *what, const char *type, const char *known)
 {
-    return slm_fail(SLM_EUNSUPPORTED, "tokenizer.json: %s \"%s\" is not supported; known are %s", what,
-                    type, known);
+    return slm_fail(SLM_EUNSUPPORTED, "tokenizer.json: %s \"%s\" is not supported; known are %s",
+                    what, type, known);
 }
 
 /* A token id, if the node is one. */
@@ -83,8 +83,9 @@ static int read_vocabulary(struct importer *im, slm_json_node model)
         const char *text = slm_json_key(im->doc, i, &n);
         uint32_t id = id_at(im->doc, i);
         if (id == SLM_TEXT_NO_TOKEN)
-            return slm_fail(SLM_EFORMAT, "tokenizer.json: model.vocab: the id of \"%.40s\" is no "
-                                         "number from 0 to %d",
+            return slm_fail(SLM_EFORMAT,
+                            "tokenizer.json: model.vocab: the id of \"%.40s\" is no "
+                            "number from 0 to %d",
                             text, SLM_LIMIT_VOCAB - 1);
         int rc = slm_vocab_set(im->v, id, text, n, SLM_TOKEN_NORMAL);
         if (rc < 0)
@@ -111,12 +112,14 @@ static int read_merge(struct importer *im, slm_json_node node, size_t number)
         parts[1] = slm_json_string(im->doc, slm_json_at(im->doc, node, 1), &lengths[1]);
     }
     if (!parts[0] || !parts[1])
-        return slm_fail(SLM_EFORMAT, "tokenizer.json: model.merges[%zu] is no pair of texts", number);
+        return slm_fail(SLM_EFORMAT, "tokenizer.json: model.merges[%zu] is no pair of texts",
+                        number);
     for (int i = 0; i < 2; i++) {
         uint32_t id = slm_vocab_find(&im->index, parts[i], lengths[i]);
         if (id == SLM_TEXT_NO_TOKEN)
-            return slm_fail(SLM_EFORMAT, "tokenizer.json: model.merges[%zu]: \"%.*s\" is not in "
-                                         "model.vocab",
+            return slm_fail(SLM_EFORMAT,
+                            "tokenizer.json: model.merges[%zu]: \"%.*s\" is not in "
+                            "model.vocab",
                             number, (int)(lengths[i] < 40 ? lengths[i] : 40), parts[i]);
         slm_buf_u32(&im->v->merges, id);
     }
@@ -237,7 +240,8 @@ static int read_added(struct importer *im)
 static int add_normal(struct importer *im, uint32_t kind, uint32_t flags, const char *a,
                       const char *b)
 {
-    return slm_vocab_add_normal(im->v, kind, flags, im->v->meta_space && strcmp(a, META) == 0 ? " " : a,
+    return slm_vocab_add_normal(im->v, kind, flags,
+                                im->v->meta_space && strcmp(a, META) == 0 ? " " : a,
                                 im->v->meta_space && strcmp(b, META) == 0 ? " " : b);
 }
 
@@ -257,7 +261,10 @@ static int read_normalizer(struct importer *im, slm_json_node node)
     if (is_type(im, node, "Prepend")) {
         const char *text = slm_json_string(im->doc, member(im, node, "prepend"), NULL);
         return add_normal(im, SLM_NORMAL_PREPEND, 0,
-                          text && strcmp(text, META) == 0 ? " " : text ? text : "", "");
+                          text && strcmp(text, META) == 0 ? " "
+                          : text                          ? text
+                                                          : "",
+                          "");
     }
     if (is_type(im, node, "Replace")) {
         slm_json_node pattern = member(im, member(im, node, "pattern"), "String");
@@ -294,8 +301,8 @@ static int each(struct importer *im, slm_json_node node, const char *parts,
 
 static int read_behaviour(struct importer *im, slm_json_node node, uint32_t *behaviour)
 {
-    static const char *const NAMES[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext",
-                                        "Contiguous"};
+    static const char *const NAMES[] = {"Isolated", "Removed", "MergedWithPrevious",
+                                        "MergedWithNext", "Contiguous"};
     slm_json_node value = member(im, node, "behavior");
     *behaviour = SLM_SCAN_ISOLATED;
     if (value < 0)
@@ -323,7 +330,8 @@ static int add_literal_step(struct importer *im, const char *text, size_t n, uin
     }
     int rc = slm_buf_ok(&pattern);
     if (rc == SLM_OK)
-        rc = slm_vocab_add_step(im->v, (const char *)pattern.data, pattern.length, behaviour, flags);
+        rc =
+            slm_vocab_add_step(im->v, (const char *)pattern.data, pattern.length, behaviour, flags);
     slm_buf_free(&pattern);
     return rc;
 }
@@ -378,7 +386,8 @@ static int read_metaspace(struct importer *im, slm_json_node node)
     if (!is_text(im->doc, member(im, node, "replacement"), META))
         return unsupported("Metaspace replacement", "other than U+2581", "U+2581");
     if (im->v->n_steps > 0)
-        return unsupported("pre_tokenizer", "Metaspace that is not the first", "Metaspace as the first");
+        return unsupported("pre_tokenizer", "Metaspace that is not the first",
+                           "Metaspace as the first");
     int rc = add_meta_space(im, SLM_NORMAL_LATE);
     if (rc == SLM_OK && (always || first))
         rc = slm_vocab_add_normal(im->v, SLM_NORMAL_PREPEND,
@@ -403,15 +412,18 @@ static int read_pre_tokenizer(struct importer *im, slm_json_node node)
         return read_metaspace(im, node);
     if (is_type(im, node, "Digits")) {
         const char *pattern = flag(im, node, "individual_digits", false) ? DIGIT : DIGITS;
-        return slm_vocab_add_step(im->v, pattern, strlen(pattern), SLM_SCAN_ISOLATED, im->step_flags);
+        return slm_vocab_add_step(im->v, pattern, strlen(pattern), SLM_SCAN_ISOLATED,
+                                  im->step_flags);
     }
     if (is_type(im, node, "Punctuation")) {
         int rc = read_behaviour(im, node, &behaviour);
         return rc < 0 ? rc
-                      : slm_vocab_add_step(im->v, PUNCTUATION, strlen(PUNCTUATION), behaviour, im->step_flags);
+                      : slm_vocab_add_step(im->v, PUNCTUATION, strlen(PUNCTUATION), behaviour,
+                                           im->step_flags);
     }
     if (is_type(im, node, "Whitespace"))
-        return slm_vocab_add_step(im->v, WORDS, strlen(WORDS), SLM_SCAN_REMOVED, SLM_SCAN_INVERT | im->step_flags);
+        return slm_vocab_add_step(im->v, WORDS, strlen(WORDS), SLM_SCAN_REMOVED,
+                                  SLM_SCAN_INVERT | im->step_flags);
     if (is_type(im, node, "WhitespaceSplit"))
         return slm_vocab_add_step(im->v, SPACE, strlen(SPACE), SLM_SCAN_REMOVED, im->step_flags);
     return unsupported("pre_tokenizer", type_of(im, node),
@@ -426,8 +438,9 @@ static int add_affix(struct importer *im, uint32_t id, bool before)
     uint32_t *list = before ? im->v->prefix : im->v->suffix;
     uint32_t *n = before ? &im->v->n_prefix : &im->v->n_suffix;
     if (id >= im->v->n_tokens || *n == SLM_TEXT_MAX_AFFIX)
-        return slm_fail(SLM_EFORMAT, "tokenizer.json: post_processor names token %u, which does not "
-                                     "exist, or more than %d tokens",
+        return slm_fail(SLM_EFORMAT,
+                        "tokenizer.json: post_processor names token %u, which does not "
+                        "exist, or more than %d tokens",
                         id, SLM_TEXT_MAX_AFFIX);
     list[(*n)++] = id;
     return SLM_OK;
@@ -447,7 +460,8 @@ static int read_template(struct importer *im, slm_json_node node)
             continue;
         }
         slm_json_node ids = member(im, member(im, names, name), "ids");
-        for (slm_json_node k = slm_json_first(im->doc, ids); k >= 0; k = slm_json_next(im->doc, k)) {
+        for (slm_json_node k = slm_json_first(im->doc, ids); k >= 0;
+             k = slm_json_next(im->doc, k)) {
             int rc = add_affix(im, id_at(im->doc, k), before);
             if (rc < 0)
                 return rc;
@@ -469,8 +483,9 @@ static int read_post_processor(struct importer *im, slm_json_node node)
         int rc = add_affix(im, first, true);
         return rc < 0 ? rc : add_affix(im, last, false);
     }
-    return unsupported("post_processor", type_of(im, node),
-                       "ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing, Sequence");
+    return unsupported(
+        "post_processor", type_of(im, node),
+        "ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing, Sequence");
 }
 
 static int read_decoder(struct importer *im, slm_json_node node)
@@ -528,7 +543,9 @@ static void texts_to_bytes(struct slm_vocab *v, bool byte_level)
             }
             continue;
         }
-        int byte = v->flags & SLM_TEXT_BYTE_FALLBACK ? slm_vocab_byte_token((const char *)text, token->length) : -1;
+        int byte = v->flags & SLM_TEXT_BYTE_FALLBACK
+                       ? slm_vocab_byte_token((const char *)text, token->length)
+                       : -1;
         if (byte >= 0 && token->in_model) {
             token->kind = SLM_TOKEN_BYTE;
             token->in_model = false; /* the text of <0x20> is not that of U+2581 */

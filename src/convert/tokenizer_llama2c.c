@@ -14,19 +14,20 @@ int slm_vocab_from_llama2c(struct slm_vocab *v, const void *data, size_t length,
     size_t at = 4;
     for (uint32_t id = 0; id < n_vocab; id++) {
         if (length < 8 || at > length - 8)
-            return slm_fail(SLM_EFORMAT, "llama2.c tokenizer: it ends at token %u of %u", id, n_vocab);
+            return slm_fail(SLM_EFORMAT, "llama2.c tokenizer: it ends at token %u of %u", id,
+                            n_vocab);
         float score = slm_load_f32(p + at);
         uint32_t n = slm_load_u32(p + at + 4);
         at += 8;
         if (n > length - at || isnan(score))
-            return slm_fail(SLM_EFORMAT, "llama2.c tokenizer: token %u at offset %zu is damaged", id,
-                            at - 8);
+            return slm_fail(SLM_EFORMAT, "llama2.c tokenizer: token %u at offset %zu is damaged",
+                            id, at - 8);
         bool byte = id >= 3 && id < 259;
         uint8_t value = (uint8_t)(id - 3);
-        uint32_t kind = id == 0    ? SLM_TOKEN_UNKNOWN
-                        : id < 3   ? SLM_TOKEN_CONTROL
-                        : byte     ? SLM_TOKEN_BYTE
-                                   : SLM_TOKEN_NORMAL;
+        uint32_t kind = id == 0  ? SLM_TOKEN_UNKNOWN
+                        : id < 3 ? SLM_TOKEN_CONTROL
+                        : byte   ? SLM_TOKEN_BYTE
+                                 : SLM_TOKEN_NORMAL;
         int rc = slm_vocab_set(v, id, byte ? &value : p + at, byte ? 1 : n, kind);
         if (rc < 0)
             return rc;

@@ -21,11 +21,11 @@ struct planner {
     const struct slm_vocab *v;
     const struct slm_vocab_index *index;
     struct slm_merge_plan *plan;
-    uint32_t n;             /* tokens */
-    struct slm_buf items;   /* struct item[]: of a list, sorted by token and order */
-    uint32_t *starts;       /* [n + 1]: items of a token */
-    uint32_t *first;        /* [n]: order of the token's first merge */
-    uint32_t *work;         /* [3 * n] */
+    uint32_t n;           /* tokens */
+    struct slm_buf items; /* struct item[]: of a list, sorted by token and order */
+    uint32_t *starts;     /* [n + 1]: items of a token */
+    uint32_t *first;      /* [n]: order of the token's first merge */
+    uint32_t *work;       /* [3 * n] */
 };
 
 #define NO_ORDER UINT32_MAX
@@ -82,8 +82,9 @@ static int read_list(struct planner *p)
         memcpy(joined + n_left, text_of(p, right), n_right);
         uint32_t token = slm_vocab_find(p->index, joined, n_left + n_right);
         if (token == SLM_TEXT_NO_TOKEN)
-            return slm_fail(SLM_EFORMAT, "vocabulary: merge %zu joins tokens %u and %u to a text that "
-                                         "is no token",
+            return slm_fail(SLM_EFORMAT,
+                            "vocabulary: merge %zu joins tokens %u and %u to a text that "
+                            "is no token",
                             i, left, right);
         if (token >= p->n)
             continue;

@@ -60,7 +60,8 @@ static int next_field(struct message *m, struct field *f)
     } else {
         good = false;
     }
-    return good ? 1 : slm_fail(SLM_EFORMAT, "tokenizer.model: not a SentencePiece model, or damaged");
+    return good ? 1
+                : slm_fail(SLM_EFORMAT, "tokenizer.model: not a SentencePiece model, or damaged");
 }
 
 struct model {
@@ -93,21 +94,24 @@ static int read_piece(struct model *model, struct message m)
     uint32_t id = model->n_pieces++;
     size_t n = (size_t)(text.end - text.at);
     if (kind < SLM_TOKEN_NORMAL || kind > SLM_TOKEN_BYTE || isnan(score))
-        return slm_fail(SLM_EFORMAT, "tokenizer.model: piece %u is of type %llu, or its score is no "
-                                     "number",
+        return slm_fail(SLM_EFORMAT,
+                        "tokenizer.model: piece %u is of type %llu, or its score is no "
+                        "number",
                         id, (unsigned long long)kind);
     int byte = kind == SLM_TOKEN_BYTE ? slm_vocab_byte_token((const char *)text.at, n) : 0;
     uint8_t value = (uint8_t)byte;
     if (byte < 0)
-        return slm_fail(SLM_EFORMAT, "tokenizer.model: piece %u should be a byte such as <0x0A>", id);
-    int rc = kind == SLM_TOKEN_BYTE ? slm_vocab_set(v, id, &value, 1, SLM_TOKEN_BYTE)
-                                    : slm_vocab_set(v, id, n ? text.at : (const void *)"", n,
-                                                    (uint32_t)kind);
+        return slm_fail(SLM_EFORMAT, "tokenizer.model: piece %u should be a byte such as <0x0A>",
+                        id);
+    int rc = kind == SLM_TOKEN_BYTE
+                 ? slm_vocab_set(v, id, &value, 1, SLM_TOKEN_BYTE)
+                 : slm_vocab_set(v, id, n ? text.at : (const void *)"", n, (uint32_t)kind);
     if (rc < 0)
         return rc;
     struct slm_vocab_token *token = &v->tokens[id];
     token->score = score;
-    token->in_model = kind == SLM_TOKEN_NORMAL || kind == SLM_TOKEN_USER || kind == SLM_TOKEN_UNUSED;
+    token->in_model =
+        kind == SLM_TOKEN_NORMAL || kind == SLM_TOKEN_USER || kind == SLM_TOKEN_UNUSED;
     token->added = kind == SLM_TOKEN_CONTROL || kind == SLM_TOKEN_UNKNOWN || kind == SLM_TOKEN_USER;
     /* Symbols that the user defined are found after spaces were escaped, the others as they are. */
     token->flags = kind == SLM_TOKEN_USER ? SLM_ADDED_NORMALIZED : SLM_ADDED_SPECIAL;
@@ -181,9 +185,10 @@ static int check(const struct model *model)
         return slm_fail(SLM_EUNSUPPORTED, "tokenizer.model: a %s model is not supported; BPE is",
                         TYPES[model->type < 5 ? model->type : 0]);
     if (model->has_charsmap || !model->escape_spaces)
-        return slm_fail(SLM_EUNSUPPORTED, "tokenizer.model: a normalizer with a table of characters "
-                                          "(nmt_nfkc...), or without escaped spaces, is not "
-                                          "supported; identity is");
+        return slm_fail(SLM_EUNSUPPORTED,
+                        "tokenizer.model: a normalizer with a table of characters "
+                        "(nmt_nfkc...), or without escaped spaces, is not "
+                        "supported; identity is");
     return SLM_OK;
 }
 

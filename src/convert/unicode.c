@@ -256,8 +256,8 @@ static void add_entries(struct nfc_builder *b)
             slm_buf_u32(&b->words, DECOMPOSITIONS[i + k]);
     }
     for (size_t i = 0; i < COUNT(COMBINING_RUNS); i++) {
-        uint32_t last = i + 1 < COUNT(COMBINING_RUNS) ? (COMBINING_RUNS[i + 1] >> 8) - 1
-                                                      : SLM_UNICODE_LAST;
+        uint32_t last =
+            i + 1 < COUNT(COMBINING_RUNS) ? (COMBINING_RUNS[i + 1] >> 8) - 1 : SLM_UNICODE_LAST;
         for (uint32_t c = COMBINING_RUNS[i] >> 8; (COMBINING_RUNS[i] & 0xFF) && c <= last; c++)
             add_entry(b, c, COMBINING_RUNS[i] & 0xFF);
     }

@@ -10,11 +10,11 @@
 struct slm_added_search {
     const struct slm_text *text;
     const struct slm_text_added_table *table;
-    bool meta_space;         /* a space is U+2581: SLM_TEXT_META_SPACE */
-    bool special;            /* special ones too, outside of ... */
-    const uint32_t *opaque;  /* [2 * n_opaque]: begin and end of ranges, ascending */
+    bool meta_space;        /* a space is U+2581: SLM_TEXT_META_SPACE */
+    bool special;           /* special ones too, outside of ... */
+    const uint32_t *opaque; /* [2 * n_opaque]: begin and end of ranges, ascending */
     size_t n_opaque;
-    size_t at_opaque;        /* ranges before this one end before what is still to be searched */
+    size_t at_opaque; /* ranges before this one end before what is still to be searched */
 };
 
 struct slm_added_match {

@@ -22,7 +22,7 @@ struct encoder {
     bool late_steps;                /* there are normalizers for stretches */
     uint32_t *marks;                /* [4 * n_opaque]: of input, then of segment */
     size_t n_opaque;
-    struct slm_buf known_bytes;     /* see without_unknown_bytes() */
+    struct slm_buf known_bytes; /* see without_unknown_bytes() */
     struct slm_merger merger;
     struct slm_token_sink sink;
     bool drops_bytes; /* bytes without a token vanish */
@@ -83,7 +83,8 @@ static int encode_cut(struct encoder *e, const uint8_t *data, size_t n)
 }
 
 /* Text without added tokens. first: at the start of the input. */
-static int encode_stretch(struct encoder *e, const uint8_t *data, size_t from, size_t to, bool first)
+static int encode_stretch(struct encoder *e, const uint8_t *data, size_t from, size_t to,
+                          bool first)
 {
     struct slm_scan scan;
     size_t begin, end;

@@ -24,8 +24,8 @@
 
 #define NO_MERGE UINT64_MAX
 #define FANOUT 4
-#define LEVELS 16     /* 4^16 symbols */
-#define WINDOW 1024   /* bytes at first; longer pieces go through a window */
+#define LEVELS 16   /* 4^16 symbols */
+#define WINDOW 1024 /* bytes at first; longer pieces go through a window */
 
 /* -------------------------------------------------------------------------- work space --- */
 
@@ -301,7 +301,8 @@ static size_t character_start(const struct slm_text *t, const uint8_t *data, siz
 static int merge_windows(struct slm_merger *m, const uint8_t *data, size_t n, size_t window,
                          struct slm_token_sink *sink)
 {
-    size_t at = 0, known = 0; /* the window begins with a token of `known` bytes that is out already */
+    size_t at = 0,
+           known = 0; /* the window begins with a token of `known` bytes that is out already */
     for (;;) {
         bool last = n - at <= window;
         size_t length = last ? n - at : character_start(m->text, data, at + window) - at;

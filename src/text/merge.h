@@ -40,15 +40,15 @@ struct slm_merger {
     uint32_t capacity; /* symbols */
 
     struct slm_merge_pair *pairs; /* [SLM_MERGE_PAIRS], each where a hash of its tokens says */
-    uint64_t *powers;  /* [max_length + 1]: powers of SLM_HASH_BASE */
-    uint64_t *hashes;  /* [capacity + 1]: of the first i bytes of the window */
-    uint64_t *keys;    /* the tree of merge.c; its first row is [n_symbols]: key of merging with
-                          the next symbol, NO_MERGE when that makes no token */
-    uint32_t *tokens;  /* [capacity]: of a symbol */
-    uint32_t *merged;  /* [capacity]: what merging with the next symbol makes */
-    uint32_t *starts;  /* [capacity + 1]: first byte */
-    uint32_t *next;    /* [capacity]: the next symbol, n_symbols at the end */
-    uint32_t *before;  /* [capacity] */
+    uint64_t *powers;             /* [max_length + 1]: powers of SLM_HASH_BASE */
+    uint64_t *hashes;             /* [capacity + 1]: of the first i bytes of the window */
+    uint64_t *keys;   /* the tree of merge.c; its first row is [n_symbols]: key of merging with
+                         the next symbol, NO_MERGE when that makes no token */
+    uint32_t *tokens; /* [capacity]: of a symbol */
+    uint32_t *merged; /* [capacity]: what merging with the next symbol makes */
+    uint32_t *starts; /* [capacity + 1]: first byte */
+    uint32_t *next;   /* [capacity]: the next symbol, n_symbols at the end */
+    uint32_t *before; /* [capacity] */
 };
 
 /* Takes no memory yet: many texts consist of whole tokens. */

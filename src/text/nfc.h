@@ -17,10 +17,11 @@ struct slm_nfc {
      * uint32_t pairs[n_pairs][3]: first, second, composed; ascending */
 };
 
-#define SLM_NFC_CLASS 0xFFu       /* bits 0 to 7: combining class */
-#define SLM_NFC_CHANGES 0x100u    /* it may not stay as it is: decomposes for good, or may join what
-                                     is before it */
-#define SLM_NFC_WORDS_SHIFT 9     /* the rest: where in words[] its decomposition is; 0: none */
+#define SLM_NFC_CLASS 0xFFu /* bits 0 to 7: combining class */
+#define SLM_NFC_CHANGES                                                                            \
+    0x100u                    /* it may not stay as it is: decomposes for good, or may join what   \
+                                 is before it */
+#define SLM_NFC_WORDS_SHIFT 9 /* the rest: where in words[] its decomposition is; 0: none */
 
 struct slm_nfc_view {
     const struct slm_nfc *head;

@@ -132,7 +132,8 @@ static bool next_piece(struct slm_scan *scan, size_t step, size_t *begin, size_t
                     : behaviour == SLM_SCAN_NEXT   ? span.match && !after.match
                                                    : span.match == after.match;
         if (after.begin == after.end || !join) {
-            level->at = after.begin; /* read it again next time: spans are found from left to right */
+            level->at =
+                after.begin; /* read it again next time: spans are found from left to right */
             level->next.end = level->next.begin;
             break;
         }

@@ -430,7 +430,7 @@ struct value slm_template_item(struct render *r, struct value object, struct val
     }
     bool numbered = is_string(object) || (object.type >= VALUE_LIST && object.type <= VALUE_RANGE);
     if (numbered && slm_value_as_integer(key, &i)) {
-        slm_work_spend(&r->work, is_string(object) ? object.length : 0);
+        slm_work_spend_slowly(&r->work, is_string(object) ? object.length : 0);
         return element(object, i);
     }
     if (is_string(key))
@@ -512,7 +512,7 @@ static struct value evaluate_slice(struct render *r, const struct node *node)
     int64_t low = step > 0 ? 0 : -1, high = step > 0 ? n : n - 1;
     start = has_start ? clamp(start < 0 ? start + n : start, low, high) : step > 0 ? low : high;
     stop = has_stop ? clamp(stop < 0 ? stop + n : stop, low, high) : step > 0 ? high : low;
-    if (!slm_work_spend(&r->work, (size_t)n))
+    if (!slm_work_spend_slowly(&r->work, is_string(object) ? object.length : 0))
         return value_of_type(VALUE_UNDEFINED);
     if (is_string(object))
         return slice_text(r, object, start, stop, step);

@@ -155,7 +155,7 @@ BUILTIN(filter_truncate)
     struct value end = is_absent(args->values[2]) ? value_text("...", 3) : args->values[2];
     if (!is_string(end))
         return slm_argument_fail(r, "truncate", end);
-    int64_t ending = (int64_t)slm_text_characters(end.text, end.length);
+    int64_t ending = (int64_t)slm_value_characters(&r->work, end);
     if (length < ending || leeway < 0)
         return slm_work_fail(&r->work, SLM_EINVAL, "truncate can't make a text that short");
     const struct arguments none = {0};
@@ -312,6 +312,7 @@ static bool cut(double d, int64_t *out)
 /* What can't be read is the default and no error; "42.7" is 42, and so is 42.7. */
 BUILTIN(filter_int)
 {
+    slm_work_spend_slowly(&r->work, is_string(self) ? self.length : 0);
     struct value otherwise = is_absent(args->values[0]) ? value_integer(0) : args->values[0];
     int64_t base = slm_argument_integer(r, args->values[1], 10), i;
     double d;
@@ -331,6 +332,7 @@ BUILTIN(filter_int)
 /* As filter_int; undefined is an error in both. */
 BUILTIN(filter_float)
 {
+    slm_work_spend_slowly(&r->work, is_string(self) ? self.length : 0);
     double d;
     if (is_undefined(self))
         return slm_work_fail_undefined(&r->work, self);

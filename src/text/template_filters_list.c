@@ -32,9 +32,7 @@ BUILTIN(filter_length)
 {
     switch ((enum value_type)self.type) {
     case VALUE_UNDEFINED: return value_integer(0);
-    case VALUE_STRING:
-        slm_work_spend(&r->work, self.length);
-        return value_integer((int64_t)slm_text_characters(self.text, self.length));
+    case VALUE_STRING: return value_integer((int64_t)slm_value_characters(&r->work, self));
     case VALUE_LIST:
     case VALUE_TUPLE:
     case VALUE_RANGE:

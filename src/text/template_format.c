@@ -43,7 +43,7 @@ static void add_fill(struct builder *out, const struct field *f, int n)
 static void add_padded(struct builder *out, const struct field *f, struct value text, char align,
                        size_t sign)
 {
-    int missing = f->width - (int)slm_text_characters(text.text, text.length);
+    int missing = f->width - (int)slm_value_characters(out->w, text);
     if (missing < 0)
         missing = 0;
     int before = align == '>' ? missing : align == '^' ? missing / 2 : 0;

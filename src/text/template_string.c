@@ -168,9 +168,10 @@ static size_t find_last(struct workspace *w, struct value s, struct value part)
 }
 
 /* Does `part` begin at byte i? */
-static bool starts_at(struct value s, size_t i, struct value part)
+static bool starts_at(struct workspace *w, struct value s, size_t i, struct value part)
 {
-    return s.length - i >= part.length && memcmp(s.text + i, part.text, part.length) == 0;
+    return slm_work_spend(w, part.length) && s.length - i >= part.length &&
+           memcmp(s.text + i, part.text, part.length) == 0;
 }
 
 /* ----------------------------------------------------------------------------------- split --- */
@@ -197,7 +198,7 @@ struct sequence *slm_string_lines(struct workspace *w, struct value s, bool keep
     }
     if (begin < s.length)
         slm_sequence_add(w, lines, value_part(s, begin, s.length - begin));
-    slm_work_spend(w, s.length);
+    slm_work_spend_slowly(w, s.length);
     return lines;
 }
 
@@ -206,6 +207,7 @@ static struct sequence *split_words(struct workspace *w, struct value s, int64_t
 {
     struct sequence *words = slm_sequence_new(w, 4);
     size_t i = 0;
+    slm_work_spend_slowly(w, s.length);
     for (;;) {
         i += slm_text_leading_space(s.text + i, s.length - i);
         if (i >= s.length || !slm_work_spend(w, 0))
@@ -233,6 +235,7 @@ static struct sequence *split_words_right(struct workspace *w, struct value s, i
 {
     struct sequence *words = slm_sequence_new(w, 4);
     size_t end = s.length;
+    slm_work_spend_slowly(w, s.length);
     for (;;) {
         end -= slm_text_trailing_space(s.text, end);
         if (end == 0 || !slm_work_spend(w, 0))
@@ -391,7 +394,7 @@ static struct value affix(struct render *r, struct value self, struct value part
     for (uint32_t i = 0, n = tuple ? parts.sequence->n : 1; i < n && !r->work.code; i++) {
         struct value part = slm_argument_text(r, items[i]);
         if (part.length <= self.length &&
-            starts_at(self, end ? self.length - part.length : 0, part))
+            starts_at(&r->work, self, end ? self.length - part.length : 0, part))
             return value_boolean(true);
     }
     return value_boolean(false);
@@ -410,14 +413,16 @@ BUILTIN(method_endswith)
 BUILTIN(method_removeprefix)
 {
     struct value part = slm_argument_text(r, args->values[0]);
-    return starts_at(self, 0, part) ? value_part(self, part.length, self.length - part.length)
-                                    : self;
+    return starts_at(&r->work, self, 0, part)
+               ? value_part(self, part.length, self.length - part.length)
+               : self;
 }
 
 BUILTIN(method_removesuffix)
 {
     struct value part = slm_argument_text(r, args->values[0]);
-    bool has = part.length <= self.length && starts_at(self, self.length - part.length, part);
+    bool has =
+        part.length <= self.length && starts_at(&r->work, self, self.length - part.length, part);
     return has ? value_part(self, 0, self.length - part.length) : self;
 }
 
@@ -462,20 +467,21 @@ BUILTIN(method_join)
 }
 
 /* A place in bytes as one in characters; -1 for none. */
-static struct value place(struct value s, size_t found)
+static struct value place(struct render *r, struct value s, size_t found)
 {
+    slm_work_spend_slowly(&r->work, found == NOWHERE ? 0 : found);
     return value_integer(found == NOWHERE ? -1 : (int64_t)slm_text_characters(s.text, found));
 }
 
 BUILTIN(method_find)
 {
     struct value part = slm_argument_text(r, args->values[0]);
-    return place(self, slm_text_find(&r->work, self.text, self.length, part.text, part.length));
+    return place(r, self, slm_text_find(&r->work, self.text, self.length, part.text, part.length));
 }
 
 BUILTIN(method_rfind)
 {
-    return place(self, find_last(&r->work, self, slm_argument_text(r, args->values[0])));
+    return place(r, self, find_last(&r->work, self, slm_argument_text(r, args->values[0])));
 }
 
 static struct value or_fail(struct render *r, struct value index)
@@ -500,7 +506,7 @@ BUILTIN(method_count)
 {
     struct value part = slm_argument_text(r, args->values[0]);
     if (part.length == 0)
-        return value_integer((int64_t)slm_text_characters(self.text, self.length) + 1);
+        return value_integer((int64_t)slm_value_characters(&r->work, self) + 1);
     int64_t count = 0;
     for (size_t i = 0; i < self.length; i += part.length, count++) {
         size_t found =
@@ -525,11 +531,11 @@ static struct value justify(struct render *r, struct value self, const struct ar
     int64_t width = slm_argument_integer(r, args->values[0], 0);
     struct value fill =
         is_absent(args->values[1]) ? value_text(" ", 1) : slm_argument_text(r, args->values[1]);
-    int64_t length = (int64_t)slm_text_characters(self.text, self.length);
+    int64_t length = (int64_t)slm_value_characters(&r->work, self);
     int64_t missing = width > length ? width - length : 0;
     /* Python's center() leans left where widths are odd, and right where they are even. */
     int64_t left = before == 0 ? 0 : before == 2 ? missing : missing / 2 + (missing & width & 1);
-    if (slm_text_characters(fill.text, fill.length) != 1)
+    if (slm_value_characters(&r->work, fill) != 1)
         return slm_work_fail(&r->work, SLM_EINVAL, "the filling must be one character");
     for (int64_t i = 0; i < left && !r->work.code; i++)
         slm_builder_value(&out, fill);
@@ -559,7 +565,7 @@ BUILTIN(method_zfill)
 {
     struct builder out = {.w = &r->work};
     int64_t width = slm_argument_integer(r, args->values[0], 0);
-    int64_t length = (int64_t)slm_text_characters(self.text, self.length);
+    int64_t length = (int64_t)slm_value_characters(&r->work, self);
     size_t sign = self.length && (self.text[0] == '-' || self.text[0] == '+');
     slm_builder_value(&out, value_part(self, 0, sign));
     for (; length < width && !r->work.code; length++)
@@ -596,7 +602,7 @@ static struct value all_are(struct render *r, struct value s, bool (*is)(uint32_
         if (!is(c))
             return value_boolean(false);
     }
-    slm_work_spend(&r->work, s.length);
+    slm_work_spend_slowly(&r->work, s.length);
     return value_boolean(s.length > 0);
 }
 
@@ -627,11 +633,10 @@ static struct value is_in_case(struct render *r, struct value s,
     bool cased = false;
     for (size_t i = 0, n; i < s.length; i += n) {
         uint32_t c = character_at(s, i, &n), out[3];
-        if (map(c, out) != 1 || out[0] != c)
+        if (map(c, out) != 1 || out[0] != c || !slm_work_spend(&r->work, 0))
             return value_boolean(false);
         cased = cased || slm_char_is_cased(c);
     }
-    slm_work_spend(&r->work, s.length);
     return value_boolean(cased);
 }
 

@@ -295,7 +295,7 @@ static struct sequence *characters_of(struct workspace *w, struct value s)
         slm_sequence_add(w, out, value_part(s, i, n));
         i += n;
     }
-    return slm_work_spend(w, s.length) ? out : NULL;
+    return slm_work_spend_slowly(w, s.length) ? out : NULL;
 }
 
 struct sequence *slm_value_elements(struct workspace *w, struct value v)

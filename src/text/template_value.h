@@ -37,9 +37,15 @@ struct workspace {
 void *slm_work_take(struct workspace *w, size_t n, size_t size);
 void slm_work_free(struct workspace *w);
 
-/* Count work: 1 and something for the bytes that are looked at. False when it has failed, now or
- * before. */
+/* Count work: 1 and something for the bytes that are looked at by memchr and the like. False when
+ * it has failed, now or before. */
 bool slm_work_spend(struct workspace *w, size_t bytes);
+/* The same for bytes that are looked at one by one. */
+static inline bool slm_work_spend_slowly(struct workspace *w, size_t bytes)
+{
+    enum { SLOWER = 16 };
+    return slm_work_spend(w, SLOWER * bytes);
+}
 
 /* Marks for n bytes that all came from data. */
 const uint8_t *slm_work_data_marks(struct workspace *w, size_t n);
@@ -290,6 +296,11 @@ size_t slm_text_find(struct workspace *w, const char *text, size_t n, const char
 /* Characters (code points): their number, and the byte where character i begins (i up to the
  * number). */
 size_t slm_text_characters(const char *text, size_t n);
+static inline size_t slm_value_characters(struct workspace *w, struct value string)
+{
+    slm_work_spend_slowly(w, string.length);
+    return slm_text_characters(string.text, string.length);
+}
 size_t slm_text_offset(const char *text, size_t n, size_t i);
 
 #endif

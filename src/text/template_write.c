@@ -19,11 +19,17 @@
 
 /* --------------------------------------------------------------------------------- numbers --- */
 
-__attribute__((noinline)) void slm_write_integer(struct builder *out, int64_t i)
+void slm_write_integer(struct builder *out, int64_t i)
 {
     char text[24];
-    snprintf(text, sizeof text, "%" PRId64, i);
-    slm_builder_text(out, text);
+    size_t n = sizeof text;
+    uint64_t magnitude = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
+    do
+        text[--n] = (char)('0' + magnitude % 10);
+    while ((magnitude /= 10) != 0);
+    if (i < 0)
+        text[--n] = '-';
+    slm_builder_add(out, text + n, sizeof text - n, NULL);
 }
 
 /* The shortest digits that name the double, laid out as Python's repr() does: an exponent from
@@ -252,6 +258,7 @@ static __attribute__((noinline)) void write_json_string(struct builder *out, str
     static const char letters[] = "\"\\bfnrt", meanings[] = "\"\\\b\f\n\r\t";
     slm_builder_text(out, "\"");
     size_t done = 0, i = 0; /* text[done..i) is to be copied as it is */
+    slm_work_spend_slowly(out->w, s.length);
     while (i < s.length && !out->w->code) {
         uint32_t c = 0xFFFD;
         size_t n = slm_utf8_decode(s.text + i, s.length - i, &c);
@@ -394,6 +401,7 @@ struct value slm_value_escape(struct workspace *w, struct value string)
 {
     struct builder out = {.w = w};
     size_t done = 0;
+    slm_work_spend_slowly(w, string.length);
     for (size_t i = 0; i < string.length; i++) {
         const char *entity;
         switch (string.text[i]) {

@@ -16,11 +16,12 @@ static const void *table(const struct slm_text_header *h, uint32_t kind, size_t 
     *count = 0;
     if (*rc < 0 || kind >= h->n_tables)
         return NULL;
-    struct slm_text_table t = h->tables[kind];
+    struct slm_text_table t = slm_text_tables(h)[kind];
     if (t.offset > h->length || t.length > h->length - t.offset || t.offset % 8 != 0 ||
         t.length % element != 0) {
-        *rc = slm_fail(SLM_EFORMAT, "tokenizer section: table %u (offset %u, length %u) does not fit "
-                                    "the section of %u bytes",
+        *rc = slm_fail(SLM_EFORMAT,
+                       "tokenizer section: table %u (offset %u, length %u) does not fit "
+                       "the section of %u bytes",
                        kind, t.offset, t.length, h->length);
         return NULL;
     }
@@ -60,7 +61,8 @@ static int open_scanners(struct slm_text *t, const void *data, uint32_t length)
     bool bytes = false;
     if (length < sizeof(*s) || s->n_scanners > SLM_TEXT_MAX_STEPS ||
         sizeof(*s) + (uint64_t)s->n_scanners * sizeof(s->scanners[0]) +
-                (uint64_t)s->n_transitions * 2 > length)
+                (uint64_t)s->n_transitions * 2 >
+            length)
         return wrong("the scanners do not fit their table");
     t->scanners = s->scanners;
     t->n_scanners = s->n_scanners;
@@ -92,8 +94,7 @@ static int open_added(struct slm_text *t, int which, const void *data, uint32_t 
     const struct slm_text_added_table *a = data;
     if (length == 0)
         return SLM_OK;
-    if (length < sizeof(*a) ||
-        sizeof(*a) + (uint64_t)a->n_rows * sizeof(a->rows[0]) > length)
+    if (length < sizeof(*a) || sizeof(*a) + (uint64_t)a->n_rows * sizeof(a->rows[0]) > length)
         return wrong("the added tokens do not fit their table");
     for (uint32_t b = 0; b < 256; b++)
         if (a->index[b] > a->index[b + 1] || a->index[b + 1] > a->n_rows)
@@ -110,8 +111,9 @@ static int open_normal(struct slm_text *t, uint32_t pool_length)
     for (uint32_t i = 0; i < t->n_normal; i++) {
         const struct slm_text_normal *n = &t->normal[i];
         if (n->kind < SLM_NORMAL_REPLACE || n->kind > SLM_NORMAL_SQUEEZE)
-            return slm_fail(SLM_EUNSUPPORTED, "tokenizer section: normalizer %u is not known to this "
-                                              "version of the library",
+            return slm_fail(SLM_EUNSUPPORTED,
+                            "tokenizer section: normalizer %u is not known to this "
+                            "version of the library",
                             n->kind);
         if (n->a > pool_length || n->a_length > pool_length - n->a || n->b > pool_length ||
             n->b_length > pool_length - n->b || n->a % 4 != 0 ||
@@ -152,18 +154,21 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
     if (h->major != SLM_TEXT_MAJOR)
         return slm_fail(SLM_EVERSION, "tokenizer section: version %u.%u; this library reads %d.x",
                         h->major, h->minor, SLM_TEXT_MAJOR);
-    if (h->length > length || h->n_tables < SLM_TEXT_N_TABLES || h->n_tables > SLM_TEXT_MAX_TABLES ||
-        h->length < sizeof(*h) + h->n_tables * sizeof(h->tables[0]))
+    if (h->length > length || h->n_tables < SLM_TEXT_N_TABLES ||
+        h->n_tables > SLM_TEXT_MAX_TABLES ||
+        h->length < sizeof(*h) + h->n_tables * sizeof(struct slm_text_table))
         return wrong("it is cut short");
     if (h->model != SLM_TEXT_BPE_BYTES && h->model != SLM_TEXT_BPE_CHARS)
-        return slm_fail(SLM_EUNSUPPORTED, "tokenizer section: model %u is not known to this version "
-                                          "of the library",
+        return slm_fail(SLM_EUNSUPPORTED,
+                        "tokenizer section: model %u is not known to this version "
+                        "of the library",
                         h->model);
     if (h->n_tokens == 0 || h->n_tokens > n_vocab || h->n_tokens > SLM_LIMIT_VOCAB ||
         h->block_shift > 16 || h->max_length > SLM_LIMIT_TOKEN_TEXT ||
         h->tie > SLM_TEXT_TIE_LEFT_LENGTH || h->n_slots > 4 * SLM_LIMIT_VOCAB)
-        return slm_fail(SLM_EFORMAT, "tokenizer section: its %u tokens do not fit the model's "
-                                     "vocabulary of %u, or its header is damaged",
+        return slm_fail(SLM_EFORMAT,
+                        "tokenizer section: its %u tokens do not fit the model's "
+                        "vocabulary of %u, or its header is damaged",
                         h->n_tokens, n_vocab);
     return SLM_OK;
 }
@@ -174,8 +179,10 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
     int rc = check_header(h, length, n_vocab);
     if (rc < 0)
         return rc;
-    struct slm_text t = {.header = h, .n_tokens = h->n_tokens, .n_vocab = n_vocab, .word_scanner = -1};
-    uint32_t n_bases, n_offsets, n_info, n_hash, n_ranks, n_bytes, n_cuts, added[2], classes, scanners;
+    struct slm_text t = {
+        .header = h, .n_tokens = h->n_tokens, .n_vocab = n_vocab, .word_scanner = -1};
+    uint32_t n_bases, n_offsets, n_info, n_hash, n_ranks, n_bytes, n_cuts, added[2], classes,
+        scanners;
     uint32_t normal_pool;
     t.pool = table(h, SLM_TEXT_POOL, 1, &t.pool_length, &rc);
     t.bases = table(h, SLM_TEXT_BASES, 4, &n_bases, &rc);

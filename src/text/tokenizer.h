@@ -32,9 +32,9 @@ enum slm_text_tie {
 };
 
 enum slm_text_section_flags {
-    SLM_TEXT_BYTE_FALLBACK = 1 << 0,  /* an unknown character becomes its bytes: SLM_TEXT_BYTES */
-    SLM_TEXT_FUSE_UNKNOWN = 1 << 1,   /* unknown characters in a row are one unknown token */
-    SLM_TEXT_STRICT_SYMBOLS = 1 << 2, /* a character that is no token takes part in no merge */
+    SLM_TEXT_BYTE_FALLBACK = 1 << 0,    /* an unknown character becomes its bytes: SLM_TEXT_BYTES */
+    SLM_TEXT_FUSE_UNKNOWN = 1 << 1,     /* unknown characters in a row are one unknown token */
+    SLM_TEXT_STRICT_SYMBOLS = 1 << 2,   /* a character that is no token takes part in no merge */
     SLM_TEXT_DROP_FIRST_SPACE = 1 << 3, /* decoding: the text does not begin with the space that
                                            encoding put there */
     SLM_TEXT_BAD_BYTES_SINGLE = 1 << 4, /* decoding: one U+FFFD a bad byte, not a bad sequence */
@@ -43,34 +43,34 @@ enum slm_text_section_flags {
 };
 
 enum slm_text_table_kind {
-    SLM_TEXT_POOL,       /* bytes: the texts of all tokens, one after the other */
-    SLM_TEXT_BASES,      /* u32[(n_tokens >> block_shift) + 1]: where in the pool a block begins */
-    SLM_TEXT_OFFSETS,    /* u16[n_tokens + 1]: where in its block a token begins */
-    SLM_TEXT_INFO,       /* u16[n_tokens]: see SLM_INFO_ */
-    SLM_TEXT_HASH,       /* u32[n_slots + SLM_HASH_REACH]: text to token, see slm_text_find() */
-    SLM_TEXT_RANKS,      /* u32[n_tokens]; or empty: the rank of a token is its id */
-    SLM_TEXT_MERGES,     /* struct slm_text_merge[]: sorted by token, then split */
-    SLM_TEXT_BYTES,      /* u32[256]: the token of a byte, or SLM_TEXT_NO_TOKEN */
-    SLM_TEXT_CUTS,       /* u8[8192]: bit a * 256 + b: some token has byte a before byte b; empty:
-                            not known */
-    SLM_TEXT_ADDED,      /* struct slm_text_added_table: looked for in raw text; empty: none */
-    SLM_TEXT_ADDED_LATE, /* the same, looked for in normalized text */
-    SLM_TEXT_ADDED_POOL, /* bytes: what the two tables above look for */
-    SLM_TEXT_NORMAL,     /* struct slm_text_normal[]: steps, in order */
-    SLM_TEXT_NORMAL_POOL,/* bytes: texts and tables of those steps */
-    SLM_TEXT_CLASSES,    /* struct slm_text_classes and what follows it */
-    SLM_TEXT_SCANNERS,   /* struct slm_text_scanners and what follows it */
-    SLM_TEXT_PREFIX,     /* u32[]: tokens before every text (BOS), under ADD_SPECIAL */
-    SLM_TEXT_SUFFIX,     /* u32[]: tokens after it */
-    SLM_TEXT_STOP,       /* u32[]: tokens that end an answer; ascending */
+    SLM_TEXT_POOL,        /* bytes: the texts of all tokens, one after the other */
+    SLM_TEXT_BASES,       /* u32[(n_tokens >> block_shift) + 1]: where in the pool a block begins */
+    SLM_TEXT_OFFSETS,     /* u16[n_tokens + 1]: where in its block a token begins */
+    SLM_TEXT_INFO,        /* u16[n_tokens]: see SLM_INFO_ */
+    SLM_TEXT_HASH,        /* u32[n_slots + SLM_HASH_REACH]: text to token, see slm_text_find() */
+    SLM_TEXT_RANKS,       /* u32[n_tokens]; or empty: the rank of a token is its id */
+    SLM_TEXT_MERGES,      /* struct slm_text_merge[]: sorted by token, then split */
+    SLM_TEXT_BYTES,       /* u32[256]: the token of a byte, or SLM_TEXT_NO_TOKEN */
+    SLM_TEXT_CUTS,        /* u8[8192]: bit a * 256 + b: some token has byte a before byte b; empty:
+                             not known */
+    SLM_TEXT_ADDED,       /* struct slm_text_added_table: looked for in raw text; empty: none */
+    SLM_TEXT_ADDED_LATE,  /* the same, looked for in normalized text */
+    SLM_TEXT_ADDED_POOL,  /* bytes: what the two tables above look for */
+    SLM_TEXT_NORMAL,      /* struct slm_text_normal[]: steps, in order */
+    SLM_TEXT_NORMAL_POOL, /* bytes: texts and tables of those steps */
+    SLM_TEXT_CLASSES,     /* struct slm_text_classes and what follows it */
+    SLM_TEXT_SCANNERS,    /* struct slm_text_scanners and what follows it */
+    SLM_TEXT_PREFIX,      /* u32[]: tokens before every text (BOS), under ADD_SPECIAL */
+    SLM_TEXT_SUFFIX,      /* u32[]: tokens after it */
+    SLM_TEXT_STOP,        /* u32[]: tokens that end an answer; ascending */
     SLM_TEXT_N_TABLES
 };
 
 #define SLM_TEXT_NO_TOKEN 0xFFFFFFFFu
-#define SLM_TEXT_MAX_TABLES 64   /* a newer minor version may have more than we know */
-#define SLM_TEXT_MAX_AFFIX 64    /* tokens in PREFIX or SUFFIX; published models have 1 or 2 */
-#define SLM_TEXT_MAX_STOP 256    /* tokens in STOP */
-#define SLM_TEXT_MAX_STEPS 16    /* normalizers, and pre-tokenizers; published ones have up to 6 */
+#define SLM_TEXT_MAX_TABLES 64 /* a newer minor version may have more than we know */
+#define SLM_TEXT_MAX_AFFIX 64  /* tokens in PREFIX or SUFFIX; published models have 1 or 2 */
+#define SLM_TEXT_MAX_STOP 256  /* tokens in STOP */
+#define SLM_TEXT_MAX_STEPS 16  /* normalizers, and pre-tokenizers; published ones have up to 6 */
 
 struct slm_text_table {
     uint32_t offset, length; /* bytes, from the start of the section */
@@ -79,27 +79,35 @@ struct slm_text_table {
 struct slm_text_header {
     uint32_t magic;
     uint16_t major, minor;
-    uint32_t length;      /* of the section */
-    uint32_t n_tables;    /* entries of tables[] that are present */
-    uint32_t model;       /* enum slm_text_model */
-    uint32_t flags;       /* enum slm_text_section_flags */
-    uint32_t tie;         /* enum slm_text_tie */
+    uint32_t length;   /* of the section */
+    uint32_t n_tables; /* entries of tables[] that are present */
+    uint32_t model;    /* enum slm_text_model */
+    uint32_t flags;    /* enum slm_text_section_flags */
+    uint32_t tie;      /* enum slm_text_tie */
     uint32_t n_tokens;
-    uint32_t n_slots;     /* of the hash */
-    uint32_t block_shift; /* a block of OFFSETS has 1 << block_shift tokens */
-    uint32_t max_length;  /* bytes of the longest token that the hash holds */
+    uint32_t n_slots;                    /* of the hash */
+    uint32_t block_shift;                /* a block of OFFSETS has 1 << block_shift tokens */
+    uint32_t max_length;                 /* bytes of the longest token that the hash holds */
     uint32_t bos, eos, unknown, padding; /* or SLM_TEXT_NO_TOKEN */
-    uint32_t reserved;    /* 0 */
-    struct slm_text_table tables[];      /* [n_tables], by enum slm_text_table_kind */
+    uint32_t reserved;                   /* 0 */
+    /* struct slm_text_table tables[n_tables] follow, by enum slm_text_table_kind */
 };
+
+_Static_assert(sizeof(struct slm_text_header) == 64, "as in docs/format-tokenizer.md");
+
+static inline const struct slm_text_table *slm_text_tables(const struct slm_text_header *header)
+{
+    return (const struct slm_text_table *)(const void *)(header + 1);
+}
 
 /* SLM_TEXT_INFO: bits 0 to 7 say which merges make the token, by the length of the left half. */
 #define SLM_INFO_SPLIT 0xFFu
-#define SLM_SPLIT_NONE 0u   /* none */
-#define SLM_SPLIT_ROWS 254u /* those in SLM_TEXT_MERGES, with ranks of their own */
-#define SLM_SPLIT_ANY 255u  /* any two tokens that make up its text */
+#define SLM_SPLIT_NONE 0u     /* none */
+#define SLM_SPLIT_ROWS 254u   /* those in SLM_TEXT_MERGES, with ranks of their own */
+#define SLM_SPLIT_ANY 255u    /* any two tokens that make up its text */
 #define SLM_INFO_KIND_SHIFT 8 /* bits 8 to 10: enum slm_token_kind */
-#define SLM_INFO_WHOLE 0x800u /* a piece that is this text is this token: merging ends there too */
+#define SLM_INFO_WHOLE 0x800u /* a piece that is this text is this token: merging ends there too   \
+                               */
 
 enum slm_token_kind {
     SLM_TOKEN_NORMAL = 1,
@@ -107,7 +115,7 @@ enum slm_token_kind {
     SLM_TOKEN_CONTROL = 3, /* special: written only by templates, never shown */
     SLM_TOKEN_USER = 4,    /* added, but ordinary text: matched first, and shown */
     SLM_TOKEN_UNUSED = 5,
-    SLM_TOKEN_BYTE = 6     /* <0x0A> */
+    SLM_TOKEN_BYTE = 6 /* <0x0A> */
 };
 
 /* The order of merges, lowest first: (rank of the token + 1) << 32 | tie, where the tie is below
@@ -124,8 +132,8 @@ enum slm_added_flags {
     SLM_ADDED_SINGLE_WORD = 1 << 0, /* only between characters that are not of a word */
     SLM_ADDED_STRIP_LEFT = 1 << 1,  /* white space before it belongs to it */
     SLM_ADDED_STRIP_RIGHT = 1 << 2,
-    SLM_ADDED_NORMALIZED = 1 << 3,  /* it is in ADDED_LATE */
-    SLM_ADDED_SPECIAL = 1 << 4      /* only under SLM_TEXT_PARSE_SPECIAL, never in opaque text */
+    SLM_ADDED_NORMALIZED = 1 << 3, /* it is in ADDED_LATE */
+    SLM_ADDED_SPECIAL = 1 << 4     /* only under SLM_TEXT_PARSE_SPECIAL, never in opaque text */
 };
 
 struct slm_text_added {
@@ -150,7 +158,7 @@ enum slm_normal_kind {
 };
 #define SLM_PREPEND_UNLESS_THERE 1u /* not if the text begins with it */
 #define SLM_PREPEND_FIRST_ONLY 2u   /* only at the start of the input, not after an added token */
-#define SLM_NORMAL_LATE 4u /* any kind: after the added tokens of ADDED_LATE were found */
+#define SLM_NORMAL_LATE 4u          /* any kind: after the added tokens of ADDED_LATE were found */
 
 struct slm_text_normal {
     uint32_t kind, flags;
@@ -161,23 +169,23 @@ struct slm_text_normal {
 /* Classes of characters. Class 0 is the end of the text; a character's class is
  * blocks[stage[c >> 7]][c & 127], and default_class where stage[] has ended. ASCII is block 0. */
 struct slm_text_classes {
-    uint32_t n_classes;     /* with class 0 */
-    uint32_t n_stage;       /* entries of stage[] */
+    uint32_t n_classes; /* with class 0 */
+    uint32_t n_stage;   /* entries of stage[] */
     uint32_t n_blocks;
     uint32_t default_class;
-    uint16_t stage[];       /* [n_stage], rounded up to an even number */
+    uint16_t stage[]; /* [n_stage], rounded up to an even number */
     /* uint8_t blocks[n_blocks][128]; */
 };
 
 /* What becomes of the matches of a pattern, and of what lies between them. */
 enum slm_scan_behaviour {
-    SLM_SCAN_ISOLATED = 0, /* both are pieces */
-    SLM_SCAN_REMOVED = 1,  /* matches vanish */
-    SLM_SCAN_PREVIOUS = 2, /* a match belongs to the piece before it */
-    SLM_SCAN_NEXT = 3,     /* ... or after it */
+    SLM_SCAN_ISOLATED = 0,   /* both are pieces */
+    SLM_SCAN_REMOVED = 1,    /* matches vanish */
+    SLM_SCAN_PREVIOUS = 2,   /* a match belongs to the piece before it */
+    SLM_SCAN_NEXT = 3,       /* ... or after it */
     SLM_SCAN_CONTIGUOUS = 4, /* matches in a row are one piece */
-    SLM_SCAN_WORD = 5 /* not a step, and the last scanner: one character of a word, for added
-                         tokens with SLM_ADDED_SINGLE_WORD */
+    SLM_SCAN_WORD = 5        /* not a step, and the last scanner: one character of a word, for added
+                                tokens with SLM_ADDED_SINGLE_WORD */
 };
 
 enum slm_scan_flags {
@@ -210,7 +218,8 @@ struct slm_text_scanner {
 struct slm_text_scanners {
     uint32_t n_scanners;
     uint32_t n_transitions;
-    struct slm_text_scanner scanners[]; /* [n_scanners]; uint16_t transitions[n_transitions] follow */
+    struct slm_text_scanner
+        scanners[]; /* [n_scanners]; uint16_t transitions[n_transitions] follow */
 };
 
 /* The view. Everything points into the section. */
@@ -237,8 +246,8 @@ struct slm_text {
     uint32_t pool_length, n_merges, n_normal, n_scanners, n_prefix, n_suffix, n_stop;
     uint32_t added_pool_length;
     int32_t word_scanner; /* the SLM_SCAN_WORD one, or -1 */
-    uint32_t n_tokens; /* of the section */
-    uint32_t n_vocab;  /* of the model: ids above n_tokens are padding without a text */
+    uint32_t n_tokens;    /* of the section */
+    uint32_t n_vocab;     /* of the model: ids above n_tokens are padding without a text */
 };
 
 /* Text of a token; *n is 0 for one that has none, or whose entry is damaged. */

@@ -35,7 +35,8 @@ static uint8_t *load(const char *name, const char *ending, size_t *n)
     return (uint8_t *)read_data(path, n);
 }
 
-static void open_text(struct slm_text *text, struct slm_vocab *vocab, int rc, struct slm_buf *section)
+static void open_text(struct slm_text *text, struct slm_vocab *vocab, int rc,
+                      struct slm_buf *section)
 {
     if (rc == SLM_OK)
         rc = slm_vocab_build(vocab, vocab->n_tokens, section);
@@ -50,9 +51,9 @@ static void encode_is(const struct slm_text *text, const char *name, size_t numb
                       const uint8_t *bytes, size_t n, const slm_token *expected, size_t count)
 {
     slm_token ids[4096];
-    int64_t got = slm_text_encode(text, (const char *)bytes, n,
-                                  SLM_TEXT_ADD_SPECIAL | SLM_TEXT_PARSE_SPECIAL, NULL, 0, ids, 4096,
-                                  NULL);
+    int64_t got =
+        slm_text_encode(text, (const char *)bytes, n, SLM_TEXT_ADD_SPECIAL | SLM_TEXT_PARSE_SPECIAL,
+                        NULL, 0, ids, 4096, NULL);
     for (size_t i = 0; i < count && (int64_t)i < got; i++)
         if (ids[i] != expected[i])
             fail_msg("%s, text %zu: token %zu is %d, should be %d", name, number, i, ids[i],
@@ -164,7 +165,10 @@ static void test_llama2c(void **state)
     free(file);
 }
 
-#define JSON(name) {"json " name, test_json, NULL, NULL, name}
+#define JSON(name)                                                                                 \
+    {                                                                                              \
+        "json " name, test_json, NULL, NULL, (void *)(uintptr_t)name                               \
+    }
 
 int main(void)
 {

@@ -293,6 +293,35 @@ static void memory_to_the_byte(void **state)
     }
 }
 
+/* Fresh memory of the hooks is all NaN, as reused memory may be: whoever reads before writing, or
+ * counts on zeros that nobody wrote, gives other logits. */
+static void memory_may_hold_anything(void **state)
+{
+    (void)state;
+    for (const struct tiny_model *m = tiny_models; m->name; m++)
+        for (int32_t threads = 1; threads <= 3; threads += 2) {
+            struct known k = know(m->name, 300);
+            struct hooks hooks;
+            hooks_init(&hooks);
+            slm_ctx_options options = {.size = sizeof options,
+                                       .n_threads = threads,
+                                       .max_tokens = 300,
+                                       .max_logits = 300,
+                                       .max_batch = 100,
+                                       .allocator = &hooks.allocator};
+            slm_ctx *ctx = NULL;
+            slm_seq *seq = NULL;
+            must(slm_ctx_new(&ctx, k.model, &options));
+            must(slm_seq_new(&seq, ctx));
+            expect_at(&k, ctx, seq, 0, 270);
+            for (size_t i = 270; i < 300; i++)
+                expect_at(&k, ctx, seq, i, 1);
+            slm_ctx_free(ctx);
+            assert_true(hooks_clean(&hooks));
+            forget(&k);
+        }
+}
+
 /* A context outlives its creator's reference to the model, and takes its sequences with it. */
 static void order_of_freeing(void **state)
 {
@@ -688,12 +717,13 @@ static void random_histories(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_change_nothing),   cmocka_unit_test(no_space),
-        cmocka_unit_test(room_for_forks),          cmocka_unit_test(wrong_options),
-        cmocka_unit_test(memory_to_the_byte),      cmocka_unit_test(order_of_freeing),
-        cmocka_unit_test(interrupt_before),        cmocka_unit_test(interrupt_during),
-        cmocka_unit_test(interrupt_from_a_signal), cmocka_unit_test(host_arithmetic),
-        cmocka_unit_test(overflow_leaves_nothing), cmocka_unit_test(random_histories),
+        cmocka_unit_test(errors_change_nothing), cmocka_unit_test(no_space),
+        cmocka_unit_test(room_for_forks),        cmocka_unit_test(wrong_options),
+        cmocka_unit_test(memory_to_the_byte),    cmocka_unit_test(memory_may_hold_anything),
+        cmocka_unit_test(order_of_freeing),      cmocka_unit_test(interrupt_before),
+        cmocka_unit_test(interrupt_during),      cmocka_unit_test(interrupt_from_a_signal),
+        cmocka_unit_test(host_arithmetic),       cmocka_unit_test(overflow_leaves_nothing),
+        cmocka_unit_test(random_histories),
     };
     return cmocka_run_group_tests_name("sequences", tests, NULL, NULL);
 }

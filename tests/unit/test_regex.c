@@ -82,10 +82,10 @@ static void one(const char *pattern, const char *text, const char *expected)
 static void test_preference(void **state)
 {
     (void)state;
-    one("a|ab", "abab", "a|b|a|b");        /* the first alternative, not the longest */
+    one("a|ab", "abab", "a|b|a|b"); /* the first alternative, not the longest */
     one("ab|a", "abab", "ab|ab");
     one("a*b|a", "aaab aaa", "aaab| |a|a|a"); /* falls back after looking far ahead */
-    one("a+?b?", "aab", "a|ab");           /* lazy */
+    one("a+?b?", "aab", "a|ab");              /* lazy */
     one("a{2}", "aaaaa", "aa|aa|a");
     one("a{2,3}", "aaaaaaa", "aaa|aaa|a"); /* 7 = 3 + 3 + 1 */
     one("a{2,}", "aaaaa a", "aaaaa| a");
@@ -122,7 +122,8 @@ static void test_ahead(void **state)
     one("a(?=b|$)", "abac\na", "a|bac\n|a");
     one("\\s+$", "a \nb  ", "a| |\nb|  "); /* the end of a line */
     one("\\s+\\z", "a \nb  ", "a \nb|  ");
-    one("a++b|[^x]?+x+|b{1,2}+", "aaabxxbbb", "aaab|xx|bbb"); /* possessive, but it does not matter */
+    one("a++b|[^x]?+x+|b{1,2}+", "aaabxxbbb",
+        "aaab|xx|bbb"); /* possessive, but it does not matter */
 }
 
 static void test_behaviours(void **state)
@@ -179,7 +180,8 @@ static void test_refused(void **state)
         {"(?i:é)", SLM_EUNSUPPORTED, "outside ASCII"},
         {"a{2000}", SLM_ELIMIT, "repeated more than"},
         {"(?:a{1000}){1000}", SLM_ELIMIT, "more than"},
-        {"((((((((((((((((((((((((((((((((((a))))))))))))))))))))))))))))))))))", SLM_ELIMIT, "nested"},
+        {"((((((((((((((((((((((((((((((((((a))))))))))))))))))))))))))))))))))", SLM_ELIMIT,
+         "nested"},
         {"(?:a|b)*a(?:a|b){14}", SLM_ELIMIT, "transitions"},
     };
     (void)state;
@@ -197,8 +199,8 @@ static void test_refused(void **state)
 /* Published patterns must stay small: they are walked whole when a model opens. */
 static void test_size(void **state)
 {
-    static const char *const NAMES[] = {"gpt-2", "smollm", "llama-bpe", "qwen2", "gpt-4o", "tekken",
-                                        "deepseek-v3", "falcon", "default", "viking"};
+    static const char *const NAMES[] = {"gpt-2",  "smollm",      "llama-bpe", "qwen2",   "gpt-4o",
+                                        "tekken", "deepseek-v3", "falcon",    "default", "viking"};
     (void)state;
     for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
         struct slm_vocab v;

@@ -1,6 +1,6 @@
 /*
- * test_tokenizer.c - encoding and decoding beyond the golden texts: special tokens and who may write
- * them, streaming, limits, lack of memory, long inputs, and damaged sections.
+ * test_tokenizer.c - encoding and decoding beyond the golden texts: special tokens and who may
+ * write them, streaming, limits, lack of memory, long inputs, and damaged sections.
  */
 #include "unit/tokenizer_files.h"
 
@@ -51,7 +51,8 @@ static void test_special(void **state)
 {
     struct tokenizer t = tokenizer_json("smollm");
     const char *text = "<|begin|>user <tool>hi<|end|>";
-    slm_token begin = id_of(&t, "<|begin|>"), end = id_of(&t, "<|end|>"), tool = id_of(&t, "<tool>");
+    slm_token begin = id_of(&t, "<|begin|>"), end = id_of(&t, "<|end|>"),
+              tool = id_of(&t, "<tool>");
     size_t n;
     (void)state;
     /* Without PARSE_SPECIAL a special token is text; one that is not special is found always. */
@@ -220,7 +221,8 @@ static void stream_is_whole(const struct slm_text *t, const slm_token *ids, size
 
 static void test_stream(void **state)
 {
-    struct tokenizer sets[] = {tokenizer_json("gpt2"), tokenizer_json("mistral"), tokenizer_tok512()};
+    struct tokenizer sets[] = {tokenizer_json("gpt2"), tokenizer_json("mistral"),
+                               tokenizer_tok512()};
     struct random r = random_stream(seed, 1);
     (void)state;
     for (int k = 0; k < 3; k++) {
@@ -241,10 +243,10 @@ static void test_bad_bytes(void **state)
     static const struct {
         const char *bytes;
         int parts, singles; /* U+FFFD */
-    } CASES[] = {{"\x80", 1, 1},          {"\xE2\x96", 1, 2},     {"\xF0\x9F\x98", 1, 3},
-                 {"\xED\xA0\x80", 3, 3},  {"\xF0\x80\x80", 3, 3}, {"\xC0\x80", 2, 2},
-                 {"\xE2\x96\xE2", 2, 3},  {"\xF5\x80", 2, 2},     {"\xF4\x90\x80\x80", 4, 4},
-                 {"\xE0\x9F\x80", 3, 3},  {"\xC2\xC2", 2, 2}};
+    } CASES[] = {{"\x80", 1, 1},         {"\xE2\x96", 1, 2},     {"\xF0\x9F\x98", 1, 3},
+                 {"\xED\xA0\x80", 3, 3}, {"\xF0\x80\x80", 3, 3}, {"\xC0\x80", 2, 2},
+                 {"\xE2\x96\xE2", 2, 3}, {"\xF5\x80", 2, 2},     {"\xF4\x90\x80\x80", 4, 4},
+                 {"\xE0\x9F\x80", 3, 3}, {"\xC2\xC2", 2, 2}};
     struct tokenizer t = tokenizer_json("llama3"), s = tokenizer_tok512();
     (void)state;
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
@@ -373,8 +375,9 @@ static void test_limits(void **state)
 {
     struct tokenizer t = tokenizer_json("smollm");
     (void)state;
-    assert_int_equal(slm_text_encode(&t.text, "x", (size_t)SLM_LIMIT_TEXT + 1, 0, NULL, 0, NULL, 0, NULL),
-                     SLM_ELIMIT);
+    assert_int_equal(
+        slm_text_encode(&t.text, "x", (size_t)SLM_LIMIT_TEXT + 1, 0, NULL, 0, NULL, 0, NULL),
+        SLM_ELIMIT);
     tokenizer_free(&t);
 }
 
@@ -406,8 +409,9 @@ static void test_memory(void **state)
 
 /* --------------------------------------------------------------------- damaged sections --- */
 
-static const char STRESS[] = "The quick brown fox's 12345 jumps!\n\n\t<|begin|> x<tool> "
-                             "\xE2\x96\x81 \xC3\xA9 e\xCC\x81 \xF0\x9F\x98\x80 \xff aaaaaaaaaaaaaaaa";
+static const char STRESS[] =
+    "The quick brown fox's 12345 jumps!\n\n\t<|begin|> x<tool> "
+    "\xE2\x96\x81 \xC3\xA9 e\xCC\x81 \xF0\x9F\x98\x80 \xff aaaaaaaaaaaaaaaa";
 
 /* Whatever the section is, using it must stay inside of it; the sanitizers judge. Returns whether
  * it was accepted. */
@@ -423,9 +427,9 @@ static bool use(const uint8_t *section, size_t n, uint32_t n_vocab)
         assert_true(strlen(slm_error_message()) > 10);
         return false;
     }
-    int64_t count = slm_text_encode(&t, STRESS, sizeof STRESS - 1,
-                                    SLM_TEXT_ADD_SPECIAL | SLM_TEXT_PARSE_SPECIAL, NULL, 0, ids, 512,
-                                    NULL);
+    int64_t count =
+        slm_text_encode(&t, STRESS, sizeof STRESS - 1,
+                        SLM_TEXT_ADD_SPECIAL | SLM_TEXT_PARSE_SPECIAL, NULL, 0, ids, 512, NULL);
     for (int64_t i = 0; i < count && i < 512; i++)
         assert_true(ids[i] >= 0 && (uint32_t)ids[i] < n_vocab);
     slm_decoder_init(&decoder, &t, SLM_TEXT_SHOW_SPECIAL);
@@ -474,7 +478,7 @@ static void test_damaged(void **state)
             accepted += use(copy, n, n_vocab);
             free(copy);
         }
-        assert_true(accepted > 100); /* damage in a token's text can't be seen */
+        assert_true(accepted > 100);               /* damage in a token's text can't be seen */
         for (int round = 0; round < 50; round++) { /* a large part at random */
             uint8_t *copy = exact_copy(t.section.data, n);
             size_t from = random_between(&r, 64 + 8 * SLM_TEXT_N_TABLES, n - 1);
@@ -515,13 +519,13 @@ static void test_versions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_special),     cmocka_unit_test(test_opaque),
+        cmocka_unit_test(test_special),      cmocka_unit_test(test_opaque),
         cmocka_unit_test(test_opaque_exact), cmocka_unit_test(test_affixes),
-        cmocka_unit_test(test_token_text),  cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_bad_bytes),   cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_long_pieces), cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_limits),      cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_damaged),     cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_token_text),   cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_bad_bytes),    cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_long_pieces),  cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_damaged),      cmocka_unit_test(test_versions),
     };
     seed = random_start("test_tokenizer");
     return cmocka_run_group_tests_name("tokenizer", tests, NULL, NULL);

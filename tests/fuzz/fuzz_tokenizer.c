@@ -1,0 +1,182 @@
+/*
+ * fuzz_tokenizer.c - damaged tokenizer sections, and any text through a sound one.
+ *
+ * Input: byte 0 chooses one of four tokenizers that are built here; byte 1 is a number of patches,
+ * each 4 bytes of offset (modulo the section's length) and a byte to xor; the rest is the text.
+ * With patches, nothing may be touched that is not the section's, and every id must exist. Without,
+ * the text must come back as it went in, with U+FFFD for what is not UTF-8, in whole characters.
+ */
+#include "base/bits.h"
+#include "convert/tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(int condition)
+{
+    if (!condition)
+        abort();
+}
+
+static uint32_t add(struct slm_vocab *v, const char *text, size_t n, uint32_t kind)
+{
+    uint32_t id = v->n_tokens;
+    check(slm_vocab_set(v, id, text, n, kind) == SLM_OK);
+    v->tokens[id].in_model = kind == SLM_TOKEN_NORMAL;
+    v->tokens[id].score = -(float)id;
+    return id;
+}
+
+/* All bytes, and a few words on top of them. kind 0, 1: byte BPE; 2, 3: SentencePiece. */
+static void make_vocabulary(struct slm_vocab *v, int kind)
+{
+    static const char *const WORDS[] = {"aa",
+                                        "aaaa",
+                                        "ab",
+                                        " a",
+                                        " ab",
+                                        "the",
+                                        "th",
+                                        " the",
+                                        "\n\n",
+                                        "\xC3\xA9",
+                                        "\xF0\x9F\x98\x80",
+                                        "aab",
+                                        "b",
+                                        "a",
+                                        "e",
+                                        " "};
+    static const char PATTERN[] = "(?i:'s)| ?\\p{L}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+    bool bytes = kind < 2;
+    v->model = bytes ? SLM_TEXT_BPE_BYTES : SLM_TEXT_BPE_CHARS;
+    v->by_score = !bytes;
+    v->flags = bytes ? 0 : SLM_TEXT_BYTE_FALLBACK | SLM_TEXT_BAD_BYTES_SINGLE;
+    for (int i = 0; i < 256; i++) {
+        char byte = (char)i;
+        add(v, &byte, 1, bytes ? SLM_TOKEN_NORMAL : SLM_TOKEN_BYTE);
+    }
+    for (size_t i = 0; i < sizeof WORDS / sizeof WORDS[0]; i++)
+        if (!bytes || strlen(WORDS[i]) > 1)
+            add(v, WORDS[i], strlen(WORDS[i]), SLM_TOKEN_NORMAL);
+    struct slm_vocab_index index;
+    check(slm_vocab_index_init(&index, v, true) == SLM_OK);
+    for (uint32_t t = 256; bytes && t < v->n_tokens; t++) {
+        const uint8_t *text = v->pool.data + v->tokens[t].text;
+        for (uint32_t i = 1; i < v->tokens[t].length; i++) {
+            uint32_t left = slm_vocab_find(&index, text, i);
+            uint32_t right = slm_vocab_find(&index, text + i, v->tokens[t].length - i);
+            if (left == SLM_TEXT_NO_TOKEN || right == SLM_TEXT_NO_TOKEN)
+                continue;
+            slm_buf_u32(&v->merges, left);
+            slm_buf_u32(&v->merges, right);
+        }
+    }
+    slm_vocab_index_free(&index);
+    uint32_t end = add(v, "<|end|>", 7, SLM_TOKEN_CONTROL),
+             tool = add(v, "<tool>", 6, SLM_TOKEN_USER);
+    v->tokens[end].added = v->tokens[tool].added = true;
+    v->tokens[end].flags = SLM_ADDED_SPECIAL;
+    v->tokens[tool].flags =
+        kind & 1 ? SLM_ADDED_SINGLE_WORD | SLM_ADDED_STRIP_LEFT | SLM_ADDED_NORMALIZED : 0;
+    if (bytes)
+        check(slm_vocab_add_step(v, "\\p{N}", 5, SLM_SCAN_ISOLATED, 0) == SLM_OK &&
+              slm_vocab_add_step(v, PATTERN, strlen(PATTERN),
+                                 kind == 1 ? SLM_SCAN_CONTIGUOUS : SLM_SCAN_ISOLATED, 0) == SLM_OK);
+    if (kind == 1)
+        check(slm_vocab_add_normal(v, SLM_NORMAL_NFC, 0, "", "") == SLM_OK);
+    if (kind == 3)
+        check(slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, "ee", "e") == SLM_OK &&
+              slm_vocab_add_normal(v, SLM_NORMAL_PREPEND, 0, " ", "") == SLM_OK);
+}
+
+static struct slm_buf sections[4];
+static uint32_t n_vocab[4];
+
+static void make_sections(void)
+{
+    for (int kind = 0; kind < 4 && sections[kind].length == 0; kind++) {
+        struct slm_vocab v;
+        slm_vocab_init(&v, NULL);
+        make_vocabulary(&v, kind);
+        n_vocab[kind] = v.n_tokens;
+        check(slm_vocab_build(&v, v.n_tokens, &sections[kind]) == SLM_OK);
+        slm_vocab_free(&v);
+    }
+}
+
+/* Python's and Rust's replacement of what is not UTF-8, the slow way. */
+static void repaired(const uint8_t *text, size_t n, struct slm_buf *out)
+{
+    for (size_t at = 0; at < n;) {
+        uint8_t b = text[at], low = b == 0xE0 ? 0xA0 : b == 0xF0 ? 0x90 : 0x80;
+        uint8_t high = b == 0xED ? 0x9F : b == 0xF4 ? 0x8F : 0xBF;
+        size_t length = b < 0x80   ? 1
+                        : b < 0xC2 ? 0
+                        : b < 0xE0 ? 2
+                        : b < 0xF0 ? 3
+                        : b < 0xF5 ? 4
+                                   : 0;
+        size_t good = 1;
+        while (good < length && at + good < n && text[at + good] >= (good == 1 ? low : 0x80) &&
+               text[at + good] <= (good == 1 ? high : 0xBF))
+            good++;
+        if (good == length)
+            slm_buf_append(out, text + at, length);
+        else
+            slm_buf_text(out, "\xEF\xBF\xBD");
+        at += good;
+    }
+}
+
+static void run(const struct slm_text *t, const uint8_t *text, size_t n, bool sound, uint32_t vocab)
+{
+    struct slm_buf all = {0}, expected = {0};
+    struct slm_decoder decoder;
+    struct slm_range opaque = {(uint32_t)(n / 3), (uint32_t)(n / 2)};
+    unsigned flags = SLM_TEXT_PARSE_SPECIAL;
+    int64_t count = slm_text_encode(t, (const char *)text, n, flags, &opaque, 1, NULL, 0, NULL);
+    check(!sound || count >= 0);
+    if (count < 0)
+        return;
+    slm_token *ids = malloc(((size_t)count + 1) * sizeof *ids);
+    check(ids && slm_text_encode(t, (const char *)text, n, flags, &opaque, 1, ids, (size_t)count,
+                                 NULL) == count);
+    slm_decoder_init(&decoder, t, SLM_TEXT_SHOW_SPECIAL);
+    for (int64_t i = 0; i < count; i++) {
+        check(ids[i] >= 0 && (uint32_t)ids[i] < vocab);
+        check(slm_decoder_push(&decoder, ids[i], &all) == SLM_OK);
+    }
+    slm_decoder_finish(&decoder, &all);
+    repaired(text, n, &expected);
+    if (sound)
+        check(all.length == expected.length &&
+              (all.length == 0 || memcmp(all.data, expected.data, all.length) == 0));
+    slm_buf_free(&all);
+    slm_buf_free(&expected);
+    free(ids);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct slm_text t;
+    if (size < 2)
+        return 0;
+    make_sections();
+    int kind = data[0] & 3;
+    size_t n_patches = data[1] & 15, n = sections[kind].length;
+    if (size < 2 + 5 * n_patches)
+        return 0;
+    uint8_t *section = malloc(n); /* exactly: the sanitizer watches its end */
+    check(section != NULL);
+    memcpy(section, sections[kind].data, n);
+    for (size_t i = 0; i < n_patches; i++)
+        section[slm_load_u32(data + 2 + 5 * i) % n] ^= data[6 + 5 * i];
+    if (slm_text_open(&t, section, n, n_vocab[kind]) == SLM_OK)
+        /* Kinds 1 and 3 normalize: their text comes back changed. */
+        run(&t, data + 2 + 5 * n_patches, size - 2 - 5 * n_patches,
+            n_patches == 0 && (kind & 1) == 0, n_vocab[kind]);
+    free(section);
+    return 0;
+}

@@ -1,0 +1,314 @@
+"""The transformer of docs/numerics.md in plain Python, written from that page and from nothing else.
+
+It is the proof that the page is complete: test_numerics.py compares every logit with the library's,
+bit by bit. Clarity first; it computes some ten tokens of a tiny model a second.
+
+    from numerics import Model
+    Model(open("model.slm", "rb").read()).logits([1, 2, 3], half=True)  # a list for each token
+
+All numbers are Python floats (binary64) that hold an f32 exactly; f32() rounds after each operation.
+The sum, difference, product, quotient and square root of two f32 may be computed in binary64 and
+rounded once more: binary64 has more than twice the digits, so the second rounding changes nothing.
+"""
+
+import ctypes
+import math
+import struct
+
+from slm_reader import NONE, File
+
+_float = ctypes.c_float
+
+
+def f32(x):
+    return _float(x).value
+
+
+def fma(a, b, c):
+    """a * b + c rounded once. The product is exact in binary64; the sum there is rounded to odd, so
+    that rounding it again to f32 gives what rounding once would."""
+    p = a * b
+    s = p + c
+    t = s - p
+    error = (p - (s - t)) + (c - t)
+    if error and not math.isinf(s):
+        bits = struct.unpack("<q", struct.pack("<d", s))[0]
+        if bits & 1 == 0:
+            s = math.nextafter(s, math.inf if error > 0 else -math.inf)
+    return _float(s).value
+
+
+def f16(x):
+    """Nearest f16, ties to even, as a float."""
+    return struct.unpack("<e", struct.pack("<e", x))[0]
+
+
+def tree(v):
+    for half in (8, 4, 2, 1):
+        v = [f32(v[i] + v[i + half]) for i in range(half)]
+    return v[0]
+
+
+# ------------------------------------------------------------------ the functions of the page ---
+
+def E(x):
+    if not x >= -87:
+        return 0.0
+    c = min(x, 88.0)
+    n = float(round(f32(c * float.fromhex("0x1.715476p+0"))))
+    r = fma(n, float.fromhex("-0x1.62e400p-1"), c)
+    r = fma(n, float.fromhex("-0x1.7f7d1cp-20"), r)
+    p = float.fromhex("0x1.a01a02p-13")
+    for a in E_COEFFICIENTS:
+        p = fma(p, r, a)
+    return f32(math.ldexp(p, int(n)))
+
+
+E_COEFFICIENTS = [float.fromhex(a) for a in
+                  ("0x1.6c16c2p-10", "0x1.111112p-7", "0x1.555556p-5", "0x1.555556p-3", "0x1p-1",
+                   "0x1p+0", "0x1p+0")]
+
+
+def poly(c, x):
+    total = c[-1]
+    for a in reversed(c[:-1]):
+        total = total * x + a
+    return total
+
+
+SINE = [(-1) ** i / math.factorial(2 * i + 1) for i in range(8)]
+COSINE = [(-1) ** i / math.factorial(2 * i) for i in range(9)]
+EXP = [1 / math.factorial(i) for i in range(14)]
+LOG = [2 / (2 * i + 1) for i in range(11)]
+LN2_HIGH, LN2_LOW = float.fromhex("0x1.62e42fee00000p-1"), float.fromhex("0x1.a39ef35793c76p-33")
+
+
+def sincos(x):
+    k = float(round(x * float.fromhex("0x1.45f306dc9c883p-1")))
+    r = ((x - k * float.fromhex("0x1.921fb50000000p+0")) - k * float.fromhex("0x1.110b460000000p-26")) \
+        - k * float.fromhex("0x1.1a62633145c07p-54")
+    s, c = r * poly(SINE, r * r), poly(COSINE, r * r)
+    s, c = ((s, c), (c, -s), (-s, -c), (-c, s))[int(k) % 4]
+    return f32(s), f32(c)
+
+
+def log(x):
+    m, k = math.frexp(x)
+    m, k = 2 * m, k - 1
+    if m > float.fromhex("0x1.6a09e667f3bcdp+0"):
+        m, k = m * 0.5, k + 1
+    s = (m - 1) / (m + 1)
+    p = s * poly(LOG, s * s)
+    return k * LN2_HIGH + (p + k * LN2_LOW)
+
+
+def exp(x):
+    if x < -708:
+        return 0.0
+    if x > 709.7:
+        return math.inf
+    k = float(round(x * float.fromhex("0x1.71547652b82fep+0")))
+    r = (x - k * LN2_HIGH) - k * LN2_LOW
+    return poly(EXP, r) * 2.0 ** (k - 1) * 2.0
+
+
+# ------------------------------------------------------------------------------------- stages ---
+
+def pad(x):
+    return x + [0.0] * (-len(x) % 32)
+
+
+def quantize(x):
+    """[(q's, scale, offset)] of each block."""
+    blocks = []
+    for at in range(0, len(x), 32):
+        block = x[at:at + 32]
+        m = max(abs(v) for v in block)
+        if m < 2.0 ** -100:
+            blocks.append(([0] * 32, 0.0, 0.0))
+            continue
+        scale = f32(m / 127)
+        inverse = f32(1 / scale)
+        q = [round(max(min(f32(v * inverse), 127.0), -127.0)) for v in block]
+        blocks.append((q, scale, f32(scale * sum(q))))
+    return blocks
+
+
+class Matrix:
+    """Rows of blocks: floats, or (q's, scale, minimum)."""
+
+    def __init__(self, file, tensor, bias):
+        self.type = tensor.type
+        self.integer = tensor.type in ("q8", "q4", "q4a")
+        self.bias = bias
+        self.rows = [self._row(file, tensor, r) for r in range(tensor.rows)]
+
+    def _row(self, file, t, r):
+        if not self.integer:
+            return file.row(t, r)
+        row, tiles = [], (t.cols + 31) // 32
+        size = {"q8": 544, "q4": 288, "q4a": 320}[t.type]
+        for i in range(tiles):
+            at = t.offset + (r // 16 * tiles + i) * size
+            (scale,) = struct.unpack_from("<e", file.data, at + 2 * (r % 16))
+            minimum, q = None, []
+            groups = at + 32
+            if t.type == "q4a":
+                (minimum,) = struct.unpack_from("<e", file.data, at + 32 + 2 * (r % 16))
+                groups = at + 64
+            for c in range(32):
+                if t.type == "q8":
+                    q += struct.unpack_from("<b", file.data,
+                                            groups + 64 * (c // 4) + 4 * (r % 16) + c % 4)
+                else:
+                    byte = file.data[groups + 64 * (c // 8) + 4 * (r % 16) + c % 4]
+                    q.append((byte & 15 if c % 8 < 4 else byte >> 4) - (8 if t.type == "q4" else 0))
+            row.append((q, scale, minimum))
+        return row
+
+    def times(self, x, factor):
+        x = pad(x)
+        blocks = quantize(x) if self.integer else None
+        out = []
+        for r, row in enumerate(self.rows):
+            acc = 0.0
+            if self.integer:
+                for (q, scale, minimum), (xq, xscale, offset) in zip(row, blocks):
+                    dot = float(sum(a * b for a, b in zip(q, xq)))
+                    acc = fma(dot, f32(scale * xscale), acc)
+                    if minimum is not None:
+                        acc = fma(minimum, offset, acc)
+            else:
+                for w, v in zip(row, x):
+                    acc = fma(w, v, acc)
+            out.append(f32(f32(acc + (self.bias[r] if self.bias else 0.0)) * factor))
+        return out
+
+
+class Model:
+    def __init__(self, data):
+        file = self.file = File(data)
+        tensors = {(t.name, t.layer): t for t in file.tensors}
+
+        def vector(name, layer=None):
+            t = tensors.get((name, layer))
+            return file.row(t, 0) if t else None
+
+        def matrix(name, layer=None):
+            t = tensors.get((name, layer))
+            return Matrix(file, t, vector(name + "_bias", layer)) if t else None
+
+        self.embedding = tensors["embedding", None]
+        self.head = matrix("head") or Matrix(file, self.embedding, vector("head_bias"))
+        self.final_norm = vector("final_norm")
+        self.frequencies = [vector("rope_frequencies", i) for i in range(len(file.ropes))]
+        self.layers = []
+        for i, traits in enumerate(file.layers):
+            layer = {name: matrix(name, i) for name in
+                     ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down")}
+            layer.update(attn_norm=vector("attn_norm", i), ffn_norm=vector("ffn_norm", i))
+            self.layers.append((traits, layer))
+
+    def norm(self, x, weight):
+        lanes = [0.0] * 16
+        for i, v in enumerate(x):
+            lanes[i % 16] = fma(v, v, lanes[i % 16])
+        mean = f32(f32(tree(lanes) / len(x)) + self.file.traits["norm_eps"])
+        r = f32(1 / f32(math.sqrt(mean)))
+        return [f32(f32(v * r) * w) for v, w in zip(x, weight)]
+
+    def angles(self, number, position):
+        """[(sine, cosine)] of each pair."""
+        rope = self.file.ropes[number]
+        result = []
+        for i, frequency in enumerate(self.frequencies[number]):
+            if rope["scaling"] == 1 and position >= rope["original_context"]:
+                dims, factor = rope["dims"], rope["factor"]
+                stretch = factor * (position + 1) / rope["original_context"] - f32(factor - 1)
+                base = rope["base"] * exp(dims / (dims - 2) * log(stretch))
+                frequency = f32(exp(-2.0 * i / dims * log(base)))
+            s, c = sincos(f32(f32(position) * frequency))
+            result.append((f32(s * rope["magnitude"]), f32(c * rope["magnitude"])))
+        return result
+
+    def rotate(self, traits, heads, position):
+        if traits["rope"] == NONE:
+            return
+        angles = self.angles(traits["rope"], position)
+        for head in range(0, len(heads), traits["head_dim"]):
+            for i, (s, c) in enumerate(angles):
+                a, b = heads[head + i], heads[head + i + len(angles)]
+                heads[head + i] = f32(f32(a * c) - f32(b * s))
+                heads[head + i + len(angles)] = fma(a, s, f32(b * c))
+
+    @staticmethod
+    def span(query, keys, values, dims, scale, visible):
+        scores = []
+        for p in visible:
+            acc, key = 0.0, keys[p]
+            for d in dims:
+                acc = fma(key[d], query[d - dims[0]], acc)
+            scores.append(f32(acc * scale))
+        largest = max(scores)
+        weights = [E(f32(s - largest)) for s in scores]
+        lanes = [0.0] * 16
+        for p, w in zip(visible, weights):
+            lanes[p % 16] = f32(lanes[p % 16] + w)
+        out = []
+        for d in dims:
+            acc = 0.0
+            for p, w in zip(visible, weights):
+                acc = fma(w, values[p][d], acc)
+            out.append(acc)
+        return largest, tree(lanes), out
+
+    def attention(self, traits, q, keys, values, position):
+        first = max(0, position + 1 - traits["window"]) if traits["window"] else 0
+        dim, result = traits["head_dim"], []
+        for head in range(traits["n_heads"]):
+            kv = head // (traits["n_heads"] // traits["n_kv_heads"]) * dim
+            M, T, O = -math.inf, 0.0, [0.0] * dim
+            for s in range(first // 256, position // 256 + 1):
+                visible = range(max(first, 256 * s), min(position + 1, 256 * s + 256))
+                m, t, o = self.span(q[head * dim:(head + 1) * dim], keys, values,
+                                    range(kv, kv + dim), traits["attention_scale"], visible)
+                top = max(M, m)
+                before, added = E(M - top), E(f32(m - top))
+                O = [fma(b, added, f32(a * before)) for a, b in zip(O, o)]
+                T = f32(f32(T * before) + f32(t * added))
+                M = top
+            inverse = f32(1 / T)
+            result += [f32(v * inverse) for v in O]
+        return result
+
+    def logits(self, tokens, half=True):
+        traits, file = self.file.traits, self.file
+
+        def store(row):
+            return [f16(max(min(v, 65504.0), -65504.0)) for v in row] if half else row
+
+        cache = [([], []) for _ in self.layers]
+        result = []
+        for position, token in enumerate(tokens):
+            x = file.row(self.embedding, token)
+            if traits["embedding_scale"] != 1:
+                x = [f32(v * traits["embedding_scale"]) for v in x]
+            for (t, layer), (keys, values) in zip(self.layers, cache):
+                h = self.norm(x, layer["attn_norm"])
+                q, k, v = (layer["attn_" + n].times(h, 1.0) for n in "qkv")
+                self.rotate(t, q, position)
+                self.rotate(t, k, position)
+                keys.append(store(k))
+                values.append(store(v))
+                a = self.attention(t, q, keys, values, position)
+                x = self.add(x, layer["attn_out"], a)
+                h = self.norm(x, layer["ffn_norm"])
+                gate, up = layer["ffn_gate"].times(h, 1.0), layer["ffn_up"].times(h, 1.0)
+                m = [f32(f32(g / f32(1 + E(0.0 - g))) * u) for g, u in zip(gate, up)]
+                x = self.add(x, layer["ffn_down"], m)
+            result.append(self.head.times(self.norm(x, self.final_norm), traits["logit_scale"]))
+        return result
+
+    def add(self, x, matrix, input_):
+        y = matrix.times(input_, self.file.traits["residual_scale"])
+        return [f32(a + b) for a, b in zip(x, y)]
