@@ -71,6 +71,22 @@ static void note_dropped(size_t n)
                  n == 1 ? "turn is" : "turns are");
 }
 
+/* Would the system message and the last one alone fit? If not, nothing is gained by forgetting. */
+static int check_last(struct chat *chat, const struct cli_tokens *so_far)
+{
+    const struct cli_conversation *c = &chat->conversation;
+    slm_message few[2] = {c->messages[0], c->messages[c->n - 1]};
+    bool system = c->n > 1 && strcmp(few[0].role, "system") == 0;
+    struct cli_tokens tokens = {0};
+    int code = cli_tokenize_chat(chat->engine.model, system ? few : few + 1, system ? 2 : 1, &tokens);
+    if (code == CLI_OK && tokens.n + so_far->n >= (size_t)chat->context)
+        code = cli_fail("this needs %zu tokens, and the context has %zu: shorten it, or start with a "
+                        "larger -c",
+                        tokens.n + so_far->n, (size_t)chat->context);
+    cli_tokens_free(&tokens);
+    return code;
+}
+
 /* The conversation as tokens, then what the answer has so far. Forgets the oldest turns until
  * there is room to go on. */
 static int make_prompt(struct chat *chat, const struct cli_tokens *so_far,
@@ -85,6 +101,8 @@ static int make_prompt(struct chat *chat, const struct cli_tokens *so_far,
                                  chat->conversation.n, prompt);
         if (code == CLI_OK)
             code = append_tokens(prompt, so_far->ids, so_far->n);
+        if (code == CLI_OK && prompt->n + room > context && dropped == 0)
+            code = check_last(chat, so_far);
         if (code != CLI_OK || prompt->n + room <= context)
             break;
         if (!cli_conversation_drop_oldest(&chat->conversation)) {

@@ -81,12 +81,13 @@ typedef struct slm_convert_options {
     const slm_allocator *allocator; /* NULL: malloc */
 } slm_convert_options;
 
-/* Convert what lies at `in` and write it to the file `out`, replacing it. options may be NULL.
+/* Convert what lies at `in` and write it to the file `out`. options may be NULL.
+ * A file that stands there is replaced only if it is a .slm file.
  * Returns 0, or
  *   SLM_EIO          a file can't be read or written (no space left: nothing stays behind)
  *   SLM_EFORMAT      damaged or contradictory; the message names the key or the tensor
  *   SLM_EUNSUPPORTED architecture, weight type or option that is not known; it lists those that are
- *   SLM_EINVAL       a type that does not exist
+ *   SLM_EINVAL       a type that does not exist, or `out` is something else than a .slm file
  *   SLM_EINTR        progress() asked to stop
  *   SLM_ELIMIT, SLM_ENOMEM
  * slm_convert_last_error() has the sentence. */

@@ -353,6 +353,24 @@ static void describe(const struct job *job)
     job->options.log(job->options.log_user, SLM_LOG_INFO, line);
 }
 
+/* Only a .slm file is replaced: whatever else stands under that name (the source itself, its
+ * tokenizer) is not ours to lose. What can't be opened is left to the writer, which says why. */
+static int check_target(const char *out)
+{
+    struct slm_mapping map;
+    char magic[sizeof SLM_FILE_MAGIC - 1] = {0};
+    struct stat st;
+    if (stat(out, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0 ||
+        slm_map_path(&map, out, false, NULL) < 0)
+        return SLM_OK;
+    memcpy(magic, map.data, map.length < sizeof magic ? (size_t)map.length : sizeof magic);
+    slm_unmap(&map);
+    if (memcmp(magic, SLM_FILE_MAGIC, sizeof magic) == 0)
+        return SLM_OK;
+    return slm_fail(SLM_EINVAL, "%s exists and is no .slm file: it is not replaced; give another name, or "
+                    "remove it first", out);
+}
+
 int slm_convert(const char *in, const char *out, const slm_convert_options *options)
 {
     if (!in || !out)
@@ -367,6 +385,8 @@ int slm_convert(const char *in, const char *out, const slm_convert_options *opti
     int err = type_number("type", job.options.type, -1, &types.type);
     if (!err)
         err = type_number("head_type", job.options.head_type, types.type, &types.head);
+    if (!err)
+        err = check_target(out);
     if (err)
         return err;
     /* Rounding to integers follows the mode of the thread: make it the usual one meanwhile. */

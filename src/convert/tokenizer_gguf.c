@@ -1,6 +1,7 @@
 /*
  * tokenizer_gguf.c - the tokenizer that a GGUF file carries (keys tokenizer.ggml.*) into a
- * vocabulary: "gpt2" is byte-level BPE with a list of merges, "llama" is SentencePiece with scores.
+ * vocabulary: "gpt2" is byte-level BPE with a list of merges, "llama" is SentencePiece with scores,
+ * "gemma4" has the texts of the second and the merges of the first.
  */
 #include "convert/gguf.h"
 #include "convert/tokenizer.h"
@@ -13,11 +14,12 @@
 struct importer {
     struct slm_vocab *v;
     const struct slm_gguf *gguf;
+    bool byte_level; /* texts are in GPT-2's printable alphabet; else with U+2581 for spaces */
     struct slm_vocab_index model, all; /* by bytes: tokens of the model; all */
 };
 
 /* Token types have the numbers of slm_token_kind. */
-static int read_tokens(struct importer *im, bool byte_level)
+static int read_tokens(struct importer *im)
 {
     struct slm_vocab *v = im->v;
     const struct slm_gguf_key *texts = slm_gguf_find(im->gguf, KEY("tokens"));
@@ -53,7 +55,7 @@ static int read_tokens(struct importer *im, bool byte_level)
         if (isnan(token->score))
             return slm_fail(SLM_EFORMAT, "GGUF: the score of token %u is no number", id);
         token->in_model = kind == SLM_TOKEN_NORMAL || kind == SLM_TOKEN_UNUSED ||
-                          (!byte_level && kind == SLM_TOKEN_USER);
+                          (!im->byte_level && kind == SLM_TOKEN_USER);
         token->added =
             kind == SLM_TOKEN_CONTROL || kind == SLM_TOKEN_UNKNOWN || kind == SLM_TOKEN_USER;
         token->flags = token->added && kind != SLM_TOKEN_USER ? SLM_ADDED_SPECIAL : 0;
@@ -66,14 +68,15 @@ static int read_tokens(struct importer *im, bool byte_level)
     return slm_buf_ok(&v->pool);
 }
 
-static void texts_to_bytes(struct slm_vocab *v, bool byte_level)
+static void texts_to_bytes(struct importer *im)
 {
+    struct slm_vocab *v = im->v;
     for (uint32_t i = 0; i < v->n_tokens; i++) {
         struct slm_vocab_token *token = &v->tokens[i];
         uint8_t *text = v->pool.data + token->text, bytes[SLM_LIMIT_TOKEN_TEXT];
         if (token->length == 0 || token->kind == SLM_TOKEN_BYTE)
             continue;
-        if (!byte_level) {
+        if (!im->byte_level) {
             token->length = slm_vocab_plain_spaces(text, token->length);
         } else if (token->in_model) {
             size_t n = slm_vocab_printable_bytes((const char *)text, token->length, bytes);
@@ -98,6 +101,15 @@ static uint32_t find_part(struct importer *im, const uint8_t *bytes, size_t n)
     return id;
 }
 
+/* One half of a merge as the bytes that it stands for; 0: it can't be. */
+static size_t half_to_bytes(const struct importer *im, const char *text, size_t n, uint8_t *bytes)
+{
+    if (im->byte_level)
+        return slm_vocab_printable_bytes(text, n, bytes);
+    memcpy(bytes, text, n);
+    return slm_vocab_plain_spaces(bytes, (uint32_t)n);
+}
+
 /* "left right" to two ids; both parts and what they make must be tokens. */
 static bool read_merge(struct importer *im, const char *text, size_t n, uint32_t *left,
                        uint32_t *right)
@@ -107,8 +119,8 @@ static bool read_merge(struct importer *im, const char *text, size_t n, uint32_t
     if (!space)
         return false;
     size_t n_left = (size_t)(space - text), n_right = n - n_left - 1;
-    size_t first = slm_vocab_printable_bytes(text, n_left, bytes);
-    size_t second = slm_vocab_printable_bytes(space + 1, n_right, bytes + first);
+    size_t first = half_to_bytes(im, text, n_left, bytes);
+    size_t second = half_to_bytes(im, space + 1, n_right, bytes + first);
     *left = find_part(im, bytes, first);
     *right = find_part(im, bytes + first, second);
     return first > 0 && second > 0 && *left != SLM_TEXT_NO_TOKEN && *right != SLM_TEXT_NO_TOKEN &&
@@ -189,11 +201,12 @@ static int read_byte_level(struct importer *im)
     const char *name = "default";
     size_t n = strlen(name);
     bool add_bos = false;
+    im->byte_level = true;
     int rc = slm_gguf_text(im->gguf, KEY("pre"), &name, &n);
     if (rc < 0 || (rc = slm_vocab_named_steps(im->v, name, n, &add_bos)) < 0 ||
-        (rc = read_tokens(im, true)) < 0)
+        (rc = read_tokens(im)) < 0)
         return rc;
-    texts_to_bytes(im->v, true);
+    texts_to_bytes(im);
     im->v->model = SLM_TEXT_BPE_BYTES;
     im->v->flags = SLM_TEXT_STRICT_SYMBOLS;
     rc = read_merges(im);
@@ -204,30 +217,47 @@ static int read_byte_level(struct importer *im)
     return rc;
 }
 
-static int read_scored(struct importer *im)
+/* Everything but merges that two kinds have in common: spaces are U+2581, unknown characters bytes. */
+static int read_meta_space(struct importer *im, bool prefix)
 {
     struct slm_vocab *v = im->v;
-    bool prefix = true, squeeze = false;
+    bool squeeze = false;
     int rc;
-    if ((rc = read_tokens(im, false)) < 0 ||
+    if ((rc = read_tokens(im)) < 0 ||
         (rc = slm_gguf_bool(im->gguf, KEY("add_space_prefix"), &prefix)) < 0 ||
         (rc = slm_gguf_bool(im->gguf, KEY("remove_extra_whitespaces"), &squeeze)) < 0)
         return rc;
-    texts_to_bytes(v, false);
+    texts_to_bytes(im);
     v->model = SLM_TEXT_BPE_CHARS;
-    v->by_score = true;
     v->meta_space = true;
     v->flags = SLM_TEXT_BYTE_FALLBACK | SLM_TEXT_FUSE_UNKNOWN | SLM_TEXT_BAD_BYTES_SINGLE |
                SLM_TEXT_META_SPACE | (prefix ? SLM_TEXT_DROP_FIRST_SPACE : 0);
-    v->unknown = 0;
-    v->bos = 1;
-    v->eos = 2;
     rc = slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, SLM_META_SPACE, " ");
     if (rc == SLM_OK && squeeze)
         rc = slm_vocab_add_normal(v, SLM_NORMAL_SQUEEZE, 0, "", "");
     if (rc == SLM_OK && prefix)
         rc = slm_vocab_add_normal(v, SLM_NORMAL_PREPEND, 0, " ", "");
+    return rc;
+}
+
+static int read_scored(struct importer *im)
+{
+    im->v->by_score = true;
+    im->v->unknown = 0;
+    im->v->bos = 1;
+    im->v->eos = 2;
+    int rc = read_meta_space(im, true);
     return rc < 0 ? rc : read_special(im, true);
+}
+
+/* SentencePiece's texts, but the order of merges is a list. */
+static int read_listed(struct importer *im)
+{
+    int rc = read_meta_space(im, false);
+    if (rc == SLM_OK)
+        rc = read_merges(im);
+    im->v->flags |= SLM_TEXT_STRICT_SYMBOLS;
+    return rc < 0 ? rc : read_special(im, false);
 }
 
 int slm_vocab_from_gguf(struct slm_vocab *v, const struct slm_gguf *gguf)
@@ -244,8 +274,10 @@ int slm_vocab_from_gguf(struct slm_vocab *v, const struct slm_gguf *gguf)
         return read_byte_level(&im);
     if (n == 5 && memcmp(model, "llama", 5) == 0)
         return read_scored(&im);
+    if (n == 6 && memcmp(model, "gemma4", 6) == 0)
+        return read_listed(&im);
     return slm_fail(SLM_EUNSUPPORTED,
                     "GGUF: tokenizer.ggml.model \"%.*s\" is not supported; known are "
-                    "gpt2 and llama",
+                    "gpt2, llama and gemma4",
                     (int)(n < 40 ? n : 40), model);
 }

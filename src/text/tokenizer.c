@@ -154,6 +154,9 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
     if (h->major != SLM_TEXT_MAJOR)
         return slm_fail(SLM_EVERSION, "tokenizer section: version %u.%u; this library reads %d.x",
                         h->major, h->minor, SLM_TEXT_MAJOR);
+    if (h->reserved != 0)
+        return slm_fail(SLM_EVERSION,
+                        "tokenizer section: it uses something newer than this library");
     if (h->length > length || h->n_tables < SLM_TEXT_N_TABLES ||
         h->n_tables > SLM_TEXT_MAX_TABLES ||
         h->length < sizeof(*h) + h->n_tables * sizeof(struct slm_text_table))

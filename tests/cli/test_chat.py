@@ -86,6 +86,10 @@ class Piped(CliTest):
         done = self.run_slm("chat", self.chat_model, "-c", "64", stdin="word " * 200 + "\n")
         self.assertEqual(done.code, 1)
         self.assertIn("the context has 64: shorten it, or start with a larger -c", done.err)
+        done = self.run_slm("chat", self.chat_model, "-n", "12", "-c", "128",
+                            stdin="Tom had a dog.\nThe dog was big.\n" + "word " * 200 + "\n")
+        self.assertIn("shorten it", done.err)
+        self.assertNotIn("forgotten", done.err)  # the turns before it stay
 
 
 class Terminal(CliTest):

@@ -112,6 +112,20 @@ static void rope_divisors(void **state)
     }
 }
 
+/* What is no .slm file is never replaced, the source least of all. */
+static void other_files_stay(void **state)
+{
+    (void)state;
+    char source[512];
+    snprintf(source, sizeof source, "%s", put("m.gguf", tiny_gguf(&TINY_ODD)));
+    assert_int_equal(slm_convert(source, source, NULL), SLM_EINVAL);
+    assert_non_null(strstr(slm_convert_last_error(), "is no .slm file"));
+    assert_int_equal(slm_convert_detect(source), SLM_CONVERT_GGUF);
+    struct result r = convert_to(source, NULL);
+    assert_weights(&r, &TINY_ODD, SLM_TYPE_F32);
+    release(&r);
+}
+
 /* Of a Hugging Face directory: what may be ignored, and what may not. */
 static void surplus_in_safetensors(void **state)
 {
@@ -314,15 +328,16 @@ static void no_half_file_is_left(void **state)
     }
 
     /* What stood there before stays as it was. */
-    put_text_file("full.slm", "precious");
+    static const char precious[] = SLM_FILE_MAGIC "precious";
+    put_text_file("full.slm", precious);
     small = (struct rlimit){5000, old.rlim_max};
     setrlimit(RLIMIT_FSIZE, &small);
     assert_int_equal(slm_convert(in_folder("m.gguf"), in_folder("full.slm"), NULL), SLM_EIO);
     setrlimit(RLIMIT_FSIZE, &old);
     size_t n;
     uint8_t *data = load_file(in_folder("full.slm"), &n);
-    assert_memory_equal(data, "precious", 8);
-    assert_int_equal(n, 8);
+    assert_memory_equal(data, precious, sizeof precious - 1);
+    assert_int_equal(n, sizeof precious - 1);
     free(data);
     assert_int_equal(slm_convert(in_folder("m.gguf"), in_folder("full.slm"), NULL), SLM_OK);
     assert_int_equal(n_files(folder, false), before + 1);
@@ -427,6 +442,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(tensors_must_fit),
         IN_FOLDER(rope_divisors),
+        IN_FOLDER(other_files_stay),
         IN_FOLDER(surplus_in_safetensors),
         IN_FOLDER(bad_llama2c),
         IN_FOLDER(weights_must_be_finite),
