@@ -29,7 +29,9 @@ int main(int argc, char **argv)
     }
     if (rc >= 0)
         rc = slm_generate(seq, NULL, tokens, (size_t)rc, &options, print, NULL);
-    puts(rc < 0 ? slm_last_error() : "");
+    puts("");
+    if (rc < 0)
+        fprintf(stderr, "%s: %s\n", slm_strerror(rc), slm_last_error());
     slm_seq_free(seq);
     slm_ctx_free(ctx);
     slm_model_unref(model);

@@ -306,8 +306,8 @@ enum slm_kv_type {
 typedef struct slm_ctx_options {
     size_t size;          /* sizeof(slm_ctx_options) */
     int32_t n_threads;    /* 0: the CPUs that this process may use */
-    int32_t max_tokens;   /* KV positions, all sequences together; 0: the model's max_context, or
-                             4096 if that is less */
+    int32_t max_tokens;   /* KV positions, all sequences together; 0: the smaller of the model's
+                             max_context and 4096 */
     int32_t max_seqs;     /* sequences alive at once; 0: 1 */
     int32_t max_batch;    /* tokens computed together; longer prompts are cut. 0: 512 */
     int32_t max_logits;   /* rows of logits kept by a call; 0: max_seqs */
@@ -439,7 +439,16 @@ SLM_API int slm_sampler_accept(slm_sampler *sampler, const slm_token *tokens, si
 SLM_API int64_t slm_top_logprobs(const slm_model *model, const float *logits, size_t k,
                                  slm_token *tokens, float *logprobs);
 
-/* ------------------------------------------------------------------------ 11 generate --- */
+/* ------------------------------------------------------------------------ 10 generate --- */
+
+/*
+ * To keep a conversation going: tokenize all messages with slm_chat_tokenize(); compare with the
+ * tokens that the sequence holds (the caller keeps them: prompt and reported tokens, cut to
+ * slm_seq_length()); slm_seq_truncate() to the common beginning, leaving at least one token to
+ * evaluate; slm_generate() with the rest; add the answer's text as a message. When the tokens would
+ * exceed the context, drop the oldest messages first. One sampler serves all turns. The command's
+ * examples/slm/chat.c does this.
+ */
 
 typedef struct slm_generate_options {
     size_t size;              /* sizeof(slm_generate_options) */
@@ -473,7 +482,8 @@ enum slm_finish {
 };
 
 /* Append tokens[n] (a prompt; at least 1) to the sequence, then choose, append and report tokens
- * until something ends it. sampler NULL: greedy; on_piece NULL: nobody listens. Afterwards the
+ * until something ends it; the token that ends an answer is reported too, without text. sampler
+ * NULL: greedy; on_piece NULL: nobody listens. Afterwards the
  * sequence holds the prompt and every token that was reported but the last, which is the next
  * call's first if you go on. Penalties see the tokens that are generated; for a prompt's to count,
  * give them to slm_sampler_accept() first.
