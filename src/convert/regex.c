@@ -45,6 +45,7 @@ static size_t code_length(const struct parser *p)
     return p->code->length / sizeof(struct slm_regex_instruction);
 }
 
+/* Append one instruction. */
 static int emit(struct parser *p, int32_t op, int32_t a, int32_t b)
 {
     struct slm_regex_instruction instruction = {op, a, b};
@@ -68,6 +69,7 @@ static int insert(struct parser *p, size_t at, int32_t op, int32_t a, int32_t b)
     return SLM_OK;
 }
 
+/* Append a copy of code that stands already; its jumps are relative, so it needs no change. */
 static int repeat_code(struct parser *p, size_t from, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
@@ -120,6 +122,7 @@ void slm_regex_sets_free(struct slm_regex_sets *sets)
     *sets = (struct slm_regex_sets){.allocator = sets->allocator};
 }
 
+/* An instruction about a set of characters. */
 static int emit_set(struct parser *p, int32_t op, struct slm_char_set *set, int32_t b)
 {
     int32_t number;
@@ -274,6 +277,7 @@ static int read_escape(struct parser *p, struct slm_char_set *set, bool *single,
 }
 
 /* One side of && : everything up to && or ]. */
+/* Items of a set up to its ] or to &&, all added together. */
 static int read_set_items(struct parser *p, struct slm_char_set *set);
 
 /* A set; `at` is behind its [. */
@@ -541,6 +545,7 @@ struct quantifier {
     bool lazy, possessive;
 };
 
+/* False when there is none. */
 static bool read_quantifier(struct parser *p, struct quantifier *q)
 {
     *q = (struct quantifier){.most = UINT32_MAX};
@@ -621,6 +626,7 @@ static int repeat(struct parser *p, size_t start, const struct quantifier *q)
     return rc;
 }
 
+/* An operand and what stands behind it. Quantifiers may follow one another. */
 static int parse_quantified(struct parser *p)
 {
     size_t start = code_length(p);
@@ -640,6 +646,7 @@ static int parse_quantified(struct parser *p)
     return rc;
 }
 
+/* Up to | or ) or the end. */
 static int parse_sequence(struct parser *p)
 {
     int rc = SLM_OK;

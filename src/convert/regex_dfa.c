@@ -153,6 +153,7 @@ struct automaton {
     uint32_t stamp;
 };
 
+/* A class is in a set or not as a whole; that is what classes are. */
 static bool in_set(const struct compiler *c, uint32_t class, int32_t set)
 {
     return c->signatures.data[(size_t) class * c->set_bytes + (uint32_t)set / 8] >> set % 8 & 1;
@@ -396,6 +397,7 @@ static bool is_plain(const struct slm_regex_step *step)
     return step->behaviour == SLM_SCAN_ISOLATED && step->flags == 0;
 }
 
+/* All steps in order, those that were absorbed left out. */
 static int write_scanners(struct compiler *c, const struct slm_regex_step *steps, size_t n,
                           const size_t *code_starts)
 {
@@ -426,6 +428,7 @@ static int write_scanners(struct compiler *c, const struct slm_regex_step *steps
     return rc;
 }
 
+/* Parse everything first: the classes depend on the sets of all patterns. */
 int slm_regex_compile(const struct slm_regex_step *steps, size_t n, bool meta_space,
                       struct slm_buf *classes, struct slm_buf *scanners, const slm_allocator *a)
 {

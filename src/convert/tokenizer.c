@@ -28,6 +28,7 @@ void slm_vocab_free(struct slm_vocab *v)
     slm_vocab_init(v, v->allocator);
 }
 
+/* Offsets have 32 bits: a pool of more than 2 GiB counts as a failed allocation. */
 struct slm_vocab_text slm_vocab_keep(struct slm_vocab *v, const void *text, size_t n)
 {
     struct slm_vocab_text kept = {(uint32_t)v->pool.length, (uint32_t)n};
@@ -102,6 +103,7 @@ int slm_vocab_add_step(struct slm_vocab *v, const char *pattern, size_t n, uint3
     return slm_buf_ok(&v->pool);
 }
 
+/* Kept ascending and without repetition; the runtime only asks whether a token is in it. */
 void slm_vocab_add_stop(struct slm_vocab *v, uint32_t id)
 {
     uint32_t at = 0;
@@ -123,6 +125,7 @@ static int byte_of_printable(uint32_t c)
     return slm_printable((uint8_t)byte) == c ? (int)byte : -1;
 }
 
+/* All or nothing: a text with a character outside the alphabet was never written in it. */
 size_t slm_vocab_printable_bytes(const char *text, size_t n, uint8_t *out)
 {
     size_t length = 0;
@@ -172,6 +175,7 @@ uint32_t slm_vocab_plain_spaces(uint8_t *text, uint32_t n)
 
 /* ------------------------------------------------------------------------------- index --- */
 
+/* Open addressing with a table twice the size; the same hash function as the section's. */
 static uint32_t slot_of(const struct slm_vocab_index *index, const uint8_t *text, size_t n)
 {
     uint32_t at = (uint32_t)(slm_hash_mix(slm_text_hash(text, n)) >> 32) & index->mask;
@@ -184,6 +188,8 @@ static uint32_t slot_of(const struct slm_vocab_index *index, const uint8_t *text
     return at;
 }
 
+/* A later token replaces an earlier one with the same text, as maps do when they are filled in
+ * order. */
 int slm_vocab_index_init(struct slm_vocab_index *index, const struct slm_vocab *v, bool only_model)
 {
     uint32_t n_slots = 1024;

@@ -60,6 +60,8 @@ static const uint8_t *shown_text(const struct builder *b, uint32_t id, size_t *l
     return b->v->pool.data + token_at(b, id)->text;
 }
 
+/* Texts one after the other; where each begins takes two bytes, because blocks of tokens share a
+ * base. */
 static void write_texts(struct builder *b)
 {
     size_t late = 0;
@@ -128,6 +130,8 @@ static bool place(struct slot *slots, uint32_t n, uint32_t n_slots, uint32_t *ta
     return true;
 }
 
+/* As full as possible, so small: a third is left free, and more only if some token would land too
+ * far from home. */
 static int write_hash(struct builder *b)
 {
     struct slm_buf *out = &b->tables[SLM_TEXT_HASH];
@@ -171,6 +175,7 @@ static int write_hash(struct builder *b)
 
 /* ------------------------------------------------------------------------ small tables --- */
 
+/* What merging begins with, or what unknown characters fall back to. */
 static void write_bytes(struct builder *b)
 {
     uint32_t ids[256];
@@ -210,6 +215,7 @@ static void write_cuts(struct builder *b)
     }
 }
 
+/* Tokens that the model has no rows for are left out. */
 static void write_ids(struct slm_buf *out, const uint32_t *ids, uint32_t count, uint32_t n_tokens)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -217,6 +223,7 @@ static void write_ids(struct slm_buf *out, const uint32_t *ids, uint32_t count, 
             slm_buf_u32(out, ids[i]);
 }
 
+/* The texts and tables of all normalizers, one after the other. */
 static int write_normal(struct builder *b)
 {
     struct slm_buf *pool = &b->tables[SLM_TEXT_NORMAL_POOL];
@@ -241,6 +248,7 @@ static int write_normal(struct builder *b)
     return slm_buf_ok(pool);
 }
 
+/* The pre-tokenizer's patterns, and one for "character of a word" if some added token asks. */
 static int write_scanners(struct builder *b)
 {
     struct slm_regex_step steps[SLM_TEXT_MAX_STEPS];
@@ -335,6 +343,8 @@ static int keep_pattern(struct builder *b, const struct slm_text *runtime, uint3
     return rc < 0 ? rc : slm_buf_ok(pool);
 }
 
+/* One of the two tables. Rows are sorted as bytes, so those with the same beginning are neighbours.
+ */
 static int write_added(struct builder *b, const struct slm_text *runtime, bool late)
 {
     struct slm_text_added_table head = {0};
@@ -383,6 +393,7 @@ static int write_added(struct builder *b, const struct slm_text *runtime, bool l
 
 /* ------------------------------------------------------------------------- whole pieces --- */
 
+/* Whether a token is whole is filled in later, when merging works. */
 static void write_info(struct builder *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
@@ -418,6 +429,7 @@ static int mark_whole(struct builder *b, const struct slm_text *runtime)
 
 /* --------------------------------------------------------------------------------- all --- */
 
+/* Twice through lay_out(): what the runtime needs for merging and normalizing comes first. */
 static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
 {
     struct slm_text runtime;

@@ -25,12 +25,14 @@ static uint32_t named(const struct configs *c, const char *key)
     return text && n > 0 ? slm_vocab_find(c->index, text, n) : SLM_TEXT_NO_TOKEN;
 }
 
+/* What a file does not name stays as it was. */
 static void set(uint32_t *id, uint32_t value)
 {
     if (value != SLM_TEXT_NO_TOKEN)
         *id = value;
 }
 
+/* The class without a mind of its own: tokenizer.json alone decides. */
 static bool is_generic(const struct configs *c)
 {
     static const char *const GENERIC[] = {"PreTrainedTokenizerFast", "TokenizersBackend"};
@@ -63,6 +65,8 @@ static void read_tokenizer(struct configs *c, bool has_template)
         v->suffix[v->n_suffix++] = v->eos;
 }
 
+/* Ids that the tokenizer does not have are ignored: configurations are often copied from elsewhere.
+ */
 static uint32_t id_at(const struct configs *c, slm_json_node node)
 {
     int64_t id;

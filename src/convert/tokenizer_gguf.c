@@ -68,6 +68,7 @@ static int read_tokens(struct importer *im)
     return slm_buf_ok(&v->pool);
 }
 
+/* Only now, when special tokens have kept their texts as they are written. */
 static void texts_to_bytes(struct importer *im)
 {
     struct slm_vocab *v = im->v;
@@ -127,6 +128,8 @@ static bool read_merge(struct importer *im, const char *text, size_t n, uint32_t
            find_part(im, bytes, first + second) != SLM_TEXT_NO_TOKEN;
 }
 
+/* Both parts and the result are looked up, so that a list which does not fit its tokens is noticed.
+ */
 static int read_merges(struct importer *im)
 {
     const struct slm_gguf_key *key = slm_gguf_find(im->gguf, KEY("merges"));
@@ -169,6 +172,7 @@ static int read_id(struct importer *im, const char *name, uint32_t *id)
     return SLM_OK;
 }
 
+/* add_bos: what these models do when the file does not say. */
 static int read_special(struct importer *im, bool add_bos)
 {
     struct slm_vocab *v = im->v;
@@ -196,6 +200,7 @@ static int read_special(struct importer *im, bool add_bos)
 
 /* ------------------------------------------------------------------------------- models --- */
 
+/* The pre-tokenizer has a name only; its patterns are in tokenizer_names.c. */
 static int read_byte_level(struct importer *im)
 {
     const char *name = "default";
@@ -217,7 +222,8 @@ static int read_byte_level(struct importer *im)
     return rc;
 }
 
-/* Everything but merges that two kinds have in common: spaces are U+2581, unknown characters bytes. */
+/* Everything but merges that two kinds have in common: spaces are U+2581, unknown characters bytes.
+ */
 static int read_meta_space(struct importer *im, bool prefix)
 {
     struct slm_vocab *v = im->v;
@@ -240,6 +246,7 @@ static int read_meta_space(struct importer *im, bool prefix)
     return rc;
 }
 
+/* The ids that SentencePiece has by default. */
 static int read_scored(struct importer *im)
 {
     im->v->by_score = true;

@@ -27,6 +27,7 @@ struct importer {
 
 /* ------------------------------------------------------------------------------ helpers --- */
 
+/* Whether a node is exactly this string. */
 static bool is_text(const struct slm_json *doc, slm_json_node node, const char *text)
 {
     size_t n;
@@ -55,6 +56,7 @@ static bool flag(const struct importer *im, slm_json_node node, const char *key,
     return slm_json_bool(im->doc, slm_json_get(im->doc, node, key), otherwise);
 }
 
+/* Every refusal names what was found and what would have been understood. */
 static int unsupported(const char *what, const char *type, const char *known)
 {
     return slm_fail(SLM_EUNSUPPORTED, "tokenizer.json: %s \"%s\" is not supported; known are %s",
@@ -72,6 +74,7 @@ static uint32_t id_at(const struct slm_json *doc, slm_json_node node)
 
 /* -------------------------------------------------------------------------------- model --- */
 
+/* model.vocab: text to id. Ids may come in any order and have gaps. */
 static int read_vocabulary(struct importer *im, slm_json_node model)
 {
     slm_json_node vocabulary = member(im, model, "vocab");
@@ -126,6 +129,8 @@ static int read_merge(struct importer *im, slm_json_node node, size_t number)
     return SLM_OK;
 }
 
+/* Options that change the ids are carried over or refused. "dropout" does not: it is for training.
+ */
 static int read_model(struct importer *im)
 {
     slm_json_node model = member(im, 0, "model");
@@ -162,6 +167,8 @@ static int read_model(struct importer *im)
 
 /* ------------------------------------------------------------------------- added tokens --- */
 
+/* One added token. If its text is in the model's vocabulary, it is that token, whatever id is
+ * given. */
 static int add_token(struct importer *im, const struct slm_json *doc, slm_json_node node,
                      uint32_t id)
 {
@@ -206,6 +213,7 @@ static int add_token(struct importer *im, const struct slm_json *doc, slm_json_n
     return SLM_OK;
 }
 
+/* Those of tokenizer.json, in its own order. */
 static int read_added(struct importer *im)
 {
     slm_json_node list = member(im, 0, "added_tokens");
@@ -254,6 +262,7 @@ static int add_meta_space(struct importer *im, uint32_t flags)
     return slm_vocab_add_normal(im->v, SLM_NORMAL_REPLACE, flags, META, " ");
 }
 
+/* Each is a step; writing spaces as U+2581 becomes its opposite. */
 static int read_normalizer(struct importer *im, slm_json_node node)
 {
     if (is_type(im, node, "NFC"))
@@ -299,6 +308,7 @@ static int each(struct importer *im, slm_json_node node, const char *parts,
 
 /* ----------------------------------------------------------------------- pre-tokenizers --- */
 
+/* What happens to matches; the names are those of SplitDelimiterBehavior. */
 static int read_behaviour(struct importer *im, slm_json_node node, uint32_t *behaviour)
 {
     static const char *const NAMES[] = {"Isolated", "Removed", "MergedWithPrevious",
@@ -336,6 +346,7 @@ static int add_literal_step(struct importer *im, const char *text, size_t n, uin
     return rc;
 }
 
+/* The general case: any pattern, or a text. */
 static int read_split(struct importer *im, slm_json_node node)
 {
     uint32_t behaviour;
@@ -357,6 +368,8 @@ static int read_split(struct importer *im, slm_json_node node)
     return add_literal_step(im, text, n, behaviour, flags);
 }
 
+/* GPT-2's pattern, unless it was given as a Split before; and the printable alphabet from here on.
+ */
 static int read_byte_level(struct importer *im, slm_json_node node)
 {
     im->byte_level = true;
@@ -377,6 +390,7 @@ static int read_byte_level(struct importer *im, slm_json_node node)
     return rc;
 }
 
+/* SentencePiece's way as a pre-tokenizer: it comes after added tokens were found, so it is late. */
 static int read_metaspace(struct importer *im, slm_json_node node)
 {
     slm_json_node scheme = member(im, node, "prepend_scheme");
@@ -399,6 +413,7 @@ static int read_metaspace(struct importer *im, slm_json_node node)
     return rc;
 }
 
+/* Each becomes a pattern and a behaviour; there is nothing else that a step could be. */
 static int read_pre_tokenizer(struct importer *im, slm_json_node node)
 {
     static const char DIGIT[] = "\\p{N}", DIGITS[] = "\\p{N}+", WORDS[] = "\\w+|[^\\w\\s]+";
@@ -470,6 +485,7 @@ static int read_template(struct importer *im, slm_json_node node)
     return SLM_OK;
 }
 
+/* What stands before and after a single text. Pairs of texts are not our business. */
 static int read_post_processor(struct importer *im, slm_json_node node)
 {
     if (is_type(im, node, "ByteLevel"))
@@ -488,6 +504,8 @@ static int read_post_processor(struct importer *im, slm_json_node node)
         "ByteLevel, TemplateProcessing, BertProcessing, RobertaProcessing, Sequence");
 }
 
+/* Most of it follows from the vocabulary; what remains is which space goes, and what bad bytes
+ * become. */
 static int read_decoder(struct importer *im, slm_json_node node)
 {
     if (is_type(im, node, "ByteLevel")) {
@@ -559,6 +577,7 @@ static void texts_to_bytes(struct slm_vocab *v, bool byte_level)
     }
 }
 
+/* The model first, since everything else names its tokens; bytes last. */
 static int import(struct importer *im)
 {
     int rc = read_model(im);

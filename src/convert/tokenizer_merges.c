@@ -157,12 +157,14 @@ static int read_scores(struct planner *p)
 
 /* ------------------------------------------------------------------------- classifying --- */
 
+/* The merges that make a token, best first. */
 static const struct item *items_of(const struct planner *p, uint32_t token, uint32_t *n)
 {
     *n = p->starts[token + 1] - p->starts[token];
     return (const struct item *)(const void *)p->items.data + p->starts[token];
 }
 
+/* Whether the order among the splits of one token is what the tie rule says. */
 static bool in_tie_order(const struct item *items, uint32_t n, uint32_t tie)
 {
     for (uint32_t i = 1; i < n; i++)
@@ -186,6 +188,8 @@ static bool all_splits_in_a_row(const struct planner *p, uint32_t token, const s
     return ways == n;
 }
 
+/* Decide for each token which of the four kinds of splits says it all. Of the two tie rules the one
+ * that explains more tokens is taken. */
 static void classify(struct planner *p)
 {
     struct slm_merge_plan *plan = p->plan;
@@ -226,6 +230,7 @@ static uint32_t rows_of(const struct planner *p, uint32_t token)
     return p->starts[token + 1] - p->starts[token];
 }
 
+/* Such tokens give the order its backbone; rows are fitted in between. */
 static bool has_rank(const struct planner *p, uint32_t token)
 {
     return p->plan->splits[token] != SLM_SPLIT_NONE && p->plan->splits[token] != SLM_SPLIT_ROWS;
@@ -349,6 +354,7 @@ static int make_rows(struct planner *p)
     return rc;
 }
 
+/* Read, classify, rank, and write rows for what is left. */
 int slm_merge_plan(struct slm_merge_plan *plan, const struct slm_vocab *v, uint32_t n_tokens,
                    const struct slm_vocab_index *index)
 {

@@ -99,6 +99,7 @@ static const struct {
 };
 /* clang-format on */
 
+/* Whole words only: "qwen" must not find "qwen2". */
 static bool has_name(const char *names, const char *name, size_t n)
 {
     for (const char *at = strchr(names, ' '); at && at[1]; at = strchr(at + 1, ' '))

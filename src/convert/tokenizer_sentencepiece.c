@@ -21,6 +21,7 @@ struct field {
     struct message bytes;
 };
 
+/* Seven bits a byte, the lowest first. */
 static bool read_varint(struct message *m, uint64_t *value)
 {
     *value = 0;
@@ -142,6 +143,7 @@ static int read_trainer(struct model *model, struct message m)
     return more;
 }
 
+/* NormalizerSpec: what happens to spaces, and a table of characters that we can't use yet. */
 static int read_normalizer(struct model *model, struct message m)
 {
     struct field f;
@@ -159,6 +161,7 @@ static int read_normalizer(struct model *model, struct message m)
     return more;
 }
 
+/* ModelProto: pieces in the order of their ids, then the two specifications. */
 static int read_model(struct model *model, struct message m)
 {
     struct field f;
@@ -176,6 +179,7 @@ static int read_model(struct model *model, struct message m)
     return rc < 0 ? rc : more;
 }
 
+/* Only what gives the same ids is accepted. */
 static int check(const struct model *model)
 {
     static const char *const TYPES[] = {"?", "unigram", "BPE", "word", "char"};

@@ -41,6 +41,7 @@ static void tidy(struct slm_char_set *set)
     set->ranges.length = (kept + 1) * sizeof(*r);
 }
 
+/* Without tidying: for many in a row. */
 static void append(struct slm_char_set *set, uint32_t first, uint32_t last)
 {
     struct slm_char_range range = {first, last};
@@ -60,6 +61,7 @@ void slm_set_add_set(struct slm_char_set *set, const struct slm_char_set *other)
     tidy(set);
 }
 
+/* What lies between the ranges, up to the last character of Unicode. */
 void slm_set_invert(struct slm_char_set *set)
 {
     struct slm_char_set out = {.ranges.allocator = set->ranges.allocator};
@@ -78,6 +80,7 @@ void slm_set_invert(struct slm_char_set *set)
     *set = out;
 }
 
+/* Two sorted lists side by side; whichever range ends first has had its turn. */
 void slm_set_intersect(struct slm_char_set *set, const struct slm_char_set *other)
 {
     struct slm_char_set out = {.ranges.allocator = set->ranges.allocator};
@@ -99,6 +102,7 @@ void slm_set_intersect(struct slm_char_set *set, const struct slm_char_set *othe
     *set = out;
 }
 
+/* Binary search for the first range that does not end before c. */
 bool slm_set_has(const struct slm_char_set *set, uint32_t c)
 {
     size_t n;
@@ -189,12 +193,15 @@ void slm_set_add_digit(struct slm_char_set *set)
     add_categories(set, 1u << CATEGORY_ND);
 }
 
+/* Letters, marks, decimal and letter numbers, connecting punctuation. */
 void slm_set_add_word(struct slm_char_set *set)
 {
     add_categories(set, categories_named("L", 1) | categories_named("M", 1) | 1u << CATEGORY_ND |
                             1u << CATEGORY_NL | 1u << CATEGORY_PC);
 }
 
+/* (?i) concerns short English words in all published patterns; anything beyond ASCII is refused
+ * by the parser, but for what folds into it. */
 void slm_set_fold_case(struct slm_char_set *set)
 {
     struct slm_char_set more = {.ranges.allocator = set->ranges.allocator};
@@ -243,6 +250,8 @@ static bool is_composed(uint32_t c)
     return false;
 }
 
+/* Three reasons to have an entry: a decomposition, a combining class, or being the second part of a
+ * composition. */
 static void add_entries(struct nfc_builder *b)
 {
     slm_buf_u32(&b->entries, 0);

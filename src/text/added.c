@@ -12,6 +12,7 @@
 /* Longer added tokens are not found: it bounds the work at each place of a text. */
 #define LONGEST 1024
 
+/* A row is checked where it is used; a damaged one is never found. */
 static const uint8_t *row_text(const struct slm_text *t, const struct slm_text_added *row)
 {
     if (row->length == 0 || row->length > LONGEST || row->text > t->added_pool_length ||
@@ -94,6 +95,7 @@ static size_t character_before(const uint8_t *data, size_t from, size_t at)
     return at;
 }
 
+/* Single words: no letter, digit or mark may touch the match. */
 static bool stands_alone(const struct slm_added_search *s, const uint8_t *data, size_t n,
                          size_t begin, size_t end)
 {
@@ -125,9 +127,11 @@ static struct slm_added_match widen(const struct slm_added_search *s,
     return match;
 }
 
+/* A step for each byte that could begin a token; for all others two loads. */
 bool slm_added_next(struct slm_added_search *s, const uint8_t *data, size_t n, size_t from,
                     struct slm_added_match *match)
 {
+    /* Vocabularies with special tokens only, and a caller who wants none of them: nothing to do. */
     if (!s->table || (!s->special && s->table->n_ordinary == 0))
         return false;
     const uint32_t *index = s->table->index;

@@ -31,6 +31,7 @@ static bool continues(const struct slm_decoder *d, uint8_t byte)
     return byte >= low && byte <= high;
 }
 
+/* What is held can't be continued any more. */
 static void give_up_held(struct slm_decoder *d, struct slm_buf *out)
 {
     bool single = (d->text->header->flags & SLM_TEXT_BAD_BYTES_SINGLE) != 0;
@@ -39,6 +40,7 @@ static void give_up_held(struct slm_decoder *d, struct slm_buf *out)
     d->n_held = 0;
 }
 
+/* One byte: it goes on with what is held, or ends it and stands for itself. */
 static void push_byte(struct slm_decoder *d, uint8_t byte, struct slm_buf *out)
 {
     if (d->n_held > 0 && continues(d, byte)) {
@@ -68,11 +70,15 @@ int slm_decoder_push(struct slm_decoder *decoder, slm_token token, struct slm_bu
     if ((uint32_t)token >= t->n_tokens)
         return SLM_OK; /* padding of the model's matrix: no text */
     uint32_t kind = slm_text_kind(t, (uint32_t)token);
+    /* Dropped before anything else, so that a special token between two halves of a character does
+     * not tear it apart: the reference filters ids first, too. */
     bool special = kind == SLM_TOKEN_CONTROL || kind == SLM_TOKEN_UNKNOWN;
     if (special && !(decoder->flags & SLM_TEXT_SHOW_SPECIAL))
         return SLM_OK;
     size_t n, i = 0;
     const uint8_t *bytes = slm_text_bytes(t, (uint32_t)token, &n);
+    /* Only the space that encoding put there goes: the first one, if it belongs to ordinary text.
+     */
     if (decoder->at_start && n > 0) {
         decoder->at_start = false;
         if (!special && bytes[0] == ' ' && (t->header->flags & SLM_TEXT_DROP_FIRST_SPACE))
@@ -82,6 +88,7 @@ int slm_decoder_push(struct slm_decoder *decoder, slm_token token, struct slm_bu
             i++;
     }
     while (i < n) {
+        /* Runs of ASCII, nearly everything in many languages, in one go. */
         size_t plain = i;
         while (decoder->n_held == 0 && plain < n && bytes[plain] < 0x80)
             plain++;

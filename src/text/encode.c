@@ -47,6 +47,7 @@ static int without_unknown_bytes(struct encoder *e, const uint8_t **data, size_t
     return slm_buf_ok(&e->known_bytes);
 }
 
+/* Most pieces are a token; the others are merged. */
 static int encode_piece(struct encoder *e, const uint8_t *data, size_t n)
 {
     const struct slm_text *t = e->text;
@@ -92,6 +93,7 @@ static int encode_stretch(struct encoder *e, const uint8_t *data, size_t from, s
     if (e->late_steps) {
         e->stretch.data = data + from;
         e->stretch.length = to - from;
+        e->stretch.most = 0;
         if ((rc = slm_normal_apply(e->text, &e->stretch, first, true)) < 0)
             return rc;
         data = e->stretch.data;
@@ -132,8 +134,10 @@ static int encode_segment(struct encoder *e, size_t begin, size_t end)
     struct slm_normal_text *segment = &e->segment;
     if (begin == end)
         return SLM_OK;
+    /* A view of the input: most segments are never copied. */
     segment->data = e->input.data + begin;
     segment->length = end - begin;
+    segment->most = 0;
     segment->marks.n = 0;
     if (t->added[1])
         mark_segment(e, begin, end);
@@ -159,6 +163,7 @@ static int encode_segment(struct encoder *e, size_t begin, size_t end)
     return encode_stretch(e, segment->data, at, segment->length, begin + at == 0);
 }
 
+/* The whole text: segments, and the added tokens between them. */
 static int encode_input(struct encoder *e)
 {
     struct slm_added_search search = {
@@ -182,6 +187,7 @@ static int encode_input(struct encoder *e)
 
 /* --------------------------------------------------------------------------------- all --- */
 
+/* Views and buffers. Nothing is allocated here but the marks; the rest comes when it is needed. */
 static int prepare(struct encoder *e, const char *input, size_t n, const struct slm_range *opaque)
 {
     e->input.data = (const uint8_t *)input;
@@ -209,6 +215,7 @@ static int prepare(struct encoder *e, const char *input, size_t n, const struct 
     return slm_normal_repair(&e->input);
 }
 
+/* What a caller may get wrong. Opaque ranges are looked at in one pass later, hence the order. */
 static int check(size_t n, const struct slm_range *opaque, size_t n_opaque)
 {
     if (n > SLM_LIMIT_TEXT)
@@ -230,6 +237,7 @@ int64_t slm_text_encode(const struct slm_text *text, const char *input, size_t n
     if (rc < 0)
         return rc;
     e.sink = (struct slm_token_sink){.out = out, .capacity = cap};
+    /* Counting goes on when there is no room left, so the caller learns how much is needed. */
     for (uint32_t i = 0; (flags & SLM_TEXT_ADD_SPECIAL) && i < text->n_prefix; i++)
         slm_sink_put(&e.sink, text->prefix[i]);
     if (n > 0) {

@@ -29,6 +29,7 @@
 
 /* -------------------------------------------------------------------------- work space --- */
 
+/* Numbers in a tree over n keys: each row is filled up to whole nodes. */
 static size_t tree_size(size_t n)
 {
     size_t total = 0;
@@ -89,6 +90,7 @@ struct tree {
     int depth;
 };
 
+/* The first of equals wins, and with it the leftmost pair. */
 static uint64_t least_of_node(const uint64_t *node, size_t *index)
 {
     size_t best = 0;
@@ -117,6 +119,7 @@ static void tree_build(struct tree *tree, uint64_t *keys, size_t n)
     }
 }
 
+/* Change a key and every minimum above it that changes with it. */
 static void tree_set(struct tree *tree, size_t at, uint64_t key)
 {
     tree->levels[0][at] = key;
@@ -326,6 +329,7 @@ static int merge_windows(struct slm_merger *m, const uint8_t *data, size_t n, si
     }
 }
 
+/* A piece that fits one window is done in one; so is, in the end, any other. */
 int slm_merge(struct slm_merger *m, const uint8_t *data, size_t n, struct slm_token_sink *sink)
 {
     size_t window = WINDOW;

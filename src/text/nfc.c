@@ -21,6 +21,7 @@ enum {
     N_TRAIL = 28
 };
 
+/* Lengths only; indices are checked where they are used, since the table has some ten thousand. */
 bool slm_nfc_open(struct slm_nfc_view *view, const void *data, size_t length)
 {
     const struct slm_nfc *head = data;
@@ -39,6 +40,7 @@ bool slm_nfc_open(struct slm_nfc_view *view, const void *data, size_t length)
     return true;
 }
 
+/* 0 for most characters: they combine with nothing and stay as they are. */
 static uint32_t entry_of(const struct slm_nfc_view *v, uint32_t c)
 {
     if (c >> 7 >= v->head->n_stage || v->stage[c >> 7] >= v->head->n_blocks)
@@ -53,6 +55,7 @@ static bool is_loose(const struct slm_nfc_view *v, uint32_t c)
     return (entry_of(v, c) & (SLM_NFC_CLASS | SLM_NFC_CHANGES)) != 0;
 }
 
+/* Everything up to the last character that stands firm is skipped; ASCII always does. */
 bool slm_nfc_next(const struct slm_nfc_view *view, const uint8_t *data, size_t n, size_t from,
                   struct slm_nfc_stretch *stretch)
 {
@@ -83,6 +86,7 @@ bool slm_nfc_next(const struct slm_nfc_view *view, const uint8_t *data, size_t n
 
 /* ------------------------------------------------------------------------- decomposing --- */
 
+/* Full canonical decomposition; the table has it ready, so there is no recursion. */
 static void decompose(const struct slm_nfc_view *v, uint32_t c, struct slm_buf *out)
 {
     if (c >= HANGUL && c < HANGUL_END) {
@@ -177,6 +181,8 @@ static size_t compose_all(const struct slm_nfc_view *v, uint32_t *c, size_t n)
     return kept;
 }
 
+/* Decompose, order, compose, write. The work space holds the characters, and behind them as much
+ * again to sort in. */
 void slm_nfc_compose(const struct slm_nfc_view *view, const uint8_t *data, size_t n,
                      struct slm_buf *work, struct slm_buf *out)
 {

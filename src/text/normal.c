@@ -18,10 +18,14 @@ struct rewriter {
     size_t moved;
 };
 
+/* Start a step: its output goes to the buffer that the text is not in. */
 static struct rewriter begin(struct slm_normal_text *text)
 {
     struct rewriter r = {&text->buffers[text->current], &text->marks, 0};
     r.out->length = 0;
+    if (text->most == 0) /* the first step: no real tokenizer grows a text by more than this */
+        text->most =
+            text->length < SLM_LIMIT_TEXT / 16 - 4096 ? 16 * text->length + 65536 : SLM_LIMIT_TEXT;
     return r;
 }
 
@@ -32,13 +36,14 @@ static void move_marks(struct rewriter *r, size_t in)
         r->marks->at[r->moved++] = (uint32_t)r->out->length;
 }
 
+/* The output becomes the text, and its buffer the one to be read next. */
 static int finish(struct rewriter *r, struct slm_normal_text *text)
 {
     move_marks(r, SIZE_MAX);
     if (slm_buf_ok(r->out) < 0)
         return SLM_ENOMEM;
-    if (r->out->length > SLM_LIMIT_TEXT)
-        return slm_fail(SLM_ELIMIT, "normalized text: more than %d bytes", SLM_LIMIT_TEXT);
+    if (r->out->length > text->most)
+        return slm_fail(SLM_ELIMIT, "normalized text: more than %zu bytes", text->most);
     text->data = r->out->data;
     text->length = r->out->length;
     text->current ^= 1;
@@ -100,6 +105,7 @@ static size_t valid_part(const uint8_t *p, size_t n)
     return at;
 }
 
+/* Valid text, nearly all there is, is only looked at. */
 int slm_normal_repair(struct slm_normal_text *text)
 {
     const uint8_t *in = text->data;
@@ -134,6 +140,7 @@ static const uint8_t *find(const uint8_t *in, size_t n, const uint8_t *what, siz
     return NULL;
 }
 
+/* Non-overlapping, from left to right. A text that never occurs costs one search and no copy. */
 static int replace(const struct slm_text *t, const struct slm_text_normal *step,
                    struct slm_normal_text *text)
 {
@@ -149,7 +156,7 @@ static int replace(const struct slm_text *t, const struct slm_text_normal *step,
         slm_buf_append(r.out, by, step->b_length);
         at = (size_t)(found - in) + step->a_length;
         move_marks(&r, at);
-        if (r.out->length > SLM_LIMIT_TEXT)
+        if (r.out->length > text->most)
             break; /* finish() says so */
         found = find(in + at, text->length - at, what, step->a_length);
     }
@@ -157,6 +164,7 @@ static int replace(const struct slm_text *t, const struct slm_text_normal *step,
     return finish(&r, text);
 }
 
+/* The space that SentencePiece puts before a text, so that its first word looks like the others. */
 static int prepend(const struct slm_text *t, const struct slm_text_normal *step,
                    struct slm_normal_text *text, bool first)
 {

@@ -20,6 +20,7 @@ struct slm_normal_text {
     size_t length;
     struct slm_buf buffers[2];
     uint32_t current; /* buffer that data does not point into */
+    size_t most;      /* bytes that it may grow to: a damaged section must not fill the memory */
     struct slm_marks marks;
 };
 

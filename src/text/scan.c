@@ -7,6 +7,7 @@
  */
 #include "text/scan.h"
 
+/* Two loads; the table ends where all characters are of the same class. */
 static inline uint32_t class_of(const struct slm_text *t, uint32_t c)
 {
     if (c >> 7 >= t->classes->n_stage)
@@ -56,6 +57,7 @@ static size_t match_at(const struct slm_text *t, const struct slm_text_scanner *
 {
     const uint16_t *transitions = t->transitions + scanner->first;
     const uint8_t *ascii = t->blocks;
+    /* Rows are premultiplied: a state is the place where its row begins. */
     uint32_t state = t->classes->n_classes; /* the second row */
     size_t last = at;
     while (at < end) {
@@ -72,6 +74,7 @@ static size_t match_at(const struct slm_text *t, const struct slm_text_scanner *
     return transitions[state] & SLM_SCAN_MATCH ? end : last;
 }
 
+/* The text is valid UTF-8, so continuation bytes are all there is to skip. */
 static inline size_t next_character(const uint8_t *data, size_t at, size_t end)
 {
     do {
@@ -91,6 +94,8 @@ static struct slm_scan_span next_span(struct slm_scan *scan, size_t step)
         return span;
     }
     bool bytes = (scanner->flags & SLM_SCAN_BYTES) != 0;
+    /* Nothing waits: look for a match at each place in turn. What is passed over on the way is a
+     * span of its own, and the match has to wait. */
     span = (struct slm_scan_span){level->at, level->at, !(scanner->flags & SLM_SCAN_INVERT)};
     size_t at = level->at;
     while (at < level->end) {
@@ -159,6 +164,7 @@ void slm_scan_start(struct slm_scan *scan, const struct slm_text *text, const ui
     scan->levels[0].end = end;
 }
 
+/* A counter with as many digits as there are steps: the last one runs fastest. */
 bool slm_scan_next(struct slm_scan *scan, size_t *begin, size_t *end)
 {
     uint32_t n = scan->text->n_scanners;

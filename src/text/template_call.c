@@ -33,7 +33,7 @@ struct value slm_template_call_builtin(struct render *r, const struct builtin *b
                                        struct value self, const struct arguments *args)
 {
     struct value bound[MAX_PARAMETERS];
-    if (r->work.code)
+    if (!slm_work_spend(&r->work, 0))
         return value_of_type(VALUE_UNDEFINED);
     if (!builtin->parameters)
         return builtin->call(r, self, args);

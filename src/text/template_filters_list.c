@@ -104,7 +104,7 @@ BUILTIN(filter_join)
     struct builder out = {.w = &r->work};
     if (is_absent(args->values[0]))
         separator = value_text("", 0);
-    for (uint32_t i = 0; items && i < items->n && !r->work.code; i++) {
+    for (uint32_t i = 0; items && i < items->n && slm_work_spend(&r->work, 0); i++) {
         struct value v = items->items[i];
         if (path.type != VALUE_NONE)
             v = slm_template_path(r, v, path, value_none());
@@ -172,7 +172,7 @@ static struct value *keys_of(struct render *r, const struct sequence *items, str
 {
     struct value *keys = slm_work_take(&r->work, items ? items->n : 0, sizeof *keys);
     path = absent_to_none(path);
-    for (uint32_t i = 0; keys && items && i < items->n && !r->work.code; i++) {
+    for (uint32_t i = 0; keys && items && i < items->n && slm_work_spend(&r->work, 0); i++) {
         keys[i] = items->items[i];
         if (path.type != VALUE_NONE)
             keys[i] = slm_template_path(r, keys[i], path, value_none());
@@ -219,7 +219,7 @@ static struct value extreme(struct render *r, struct value self, const struct ar
     if (!keys || !items || items->n == 0)
         return value_reason("the least or greatest of an empty sequence");
     uint32_t best = 0;
-    for (uint32_t i = 1; i < items->n && !r->work.code; i++)
+    for (uint32_t i = 1; i < items->n && slm_work_spend(&r->work, 0); i++)
         if (slm_value_order(&r->work, keys[i], keys[best]) == wanted)
             best = i;
     return items->items[best];
@@ -241,7 +241,7 @@ BUILTIN(filter_sum)
     const struct sequence *items = slm_value_elements(&r->work, self);
     struct value path = absent_to_none(args->values[0]);
     struct value sum = is_absent(args->values[1]) ? value_integer(0) : args->values[1];
-    for (uint32_t i = 0; items && i < items->n && !r->work.code; i++) {
+    for (uint32_t i = 0; items && i < items->n && slm_work_spend(&r->work, 0); i++) {
         struct value v = items->items[i];
         sum = slm_template_add(
             r, sum, path.type == VALUE_NONE ? v : slm_template_path(r, v, path, value_none()));
@@ -256,7 +256,7 @@ BUILTIN(filter_unique)
     const struct value *keys = keys_of(r, items, args->values[1], slm_value_truth(args->values[0]));
     struct sequence *out = slm_sequence_new(&r->work, 4);
     struct dict *seen = slm_dict_new(&r->work);
-    for (uint32_t i = 0; keys && seen && i < items->n && !r->work.code; i++) {
+    for (uint32_t i = 0; keys && seen && i < items->n && slm_work_spend(&r->work, 0); i++) {
         if (slm_dict_get(&r->work, seen, keys[i]))
             continue;
         slm_dict_set(&r->work, seen, keys[i], value_none());
@@ -275,7 +275,7 @@ BUILTIN(filter_batch)
     struct sequence *out = slm_sequence_new(&r->work, 4), *row = NULL;
     if (size < 1)
         return slm_work_fail(&r->work, SLM_EINVAL, "batch needs a size of 1 or more");
-    for (uint32_t i = 0; items && i < items->n && !r->work.code; i++) {
+    for (uint32_t i = 0; items && i < items->n && slm_work_spend(&r->work, 0); i++) {
         if (i % size == 0) {
             row = slm_sequence_new(&r->work, 4);
             slm_sequence_add(&r->work, out, value_sequence(VALUE_LIST, row));
@@ -326,7 +326,7 @@ BUILTIN(filter_map)
     bool by_path = args->n == 0 && !is_absent(path);
     const struct builtin *filter = by_path ? NULL : named_builtin(r, &rest, slm_template_filter);
     const struct sequence *items = slm_value_elements(&r->work, self);
-    for (uint32_t i = 0; items && i < items->n && !r->work.code; i++) {
+    for (uint32_t i = 0; items && i < items->n && slm_work_spend(&r->work, 0); i++) {
         struct value v = items->items[i];
         slm_sequence_add(&r->work, out,
                          by_path ? slm_template_path(r, v, path, otherwise)
@@ -352,7 +352,7 @@ static struct value choose(struct render *r, struct value self, const struct arg
     }
     const struct builtin *test = rest.n ? named_builtin(r, &rest, slm_template_test) : NULL;
     const struct sequence *items = slm_value_elements(&r->work, self);
-    for (uint32_t i = 0; items && i < items->n && !r->work.code; i++) {
+    for (uint32_t i = 0; items && i < items->n && slm_work_spend(&r->work, 0); i++) {
         struct value v = items->items[i];
         if (by_attribute)
             v = slm_template_path(r, v, path, value_none());

@@ -8,6 +8,7 @@
 #include "text/tokenizer.h"
 
 #define MAX_CLASSES 256
+#define MAX_REPLACEMENT 1024 /* bytes that a normalizer writes; published ones have 1 to 3 */
 
 /* One table: where it is, and that it has the right size. count gets the number of elements. */
 static const void *table(const struct slm_text_header *h, uint32_t kind, size_t element,
@@ -29,11 +30,14 @@ static const void *table(const struct slm_text_header *h, uint32_t kind, size_t 
     return (const uint8_t *)h + t.offset;
 }
 
+/* One sentence for all kinds of damage: what is wrong, and the only remedy there is. */
 static int wrong(const char *what)
 {
     return slm_fail(SLM_EFORMAT, "tokenizer section: %s; convert the model again", what);
 }
 
+/* The classes of characters, walked whole: scanners use what they find there as an index without
+ * looking at it again. Some 30 KB, so some microseconds. */
 static int open_classes(struct slm_text *t, const void *data, uint32_t length)
 {
     const struct slm_text_classes *c = data;
@@ -47,6 +51,8 @@ static int open_classes(struct slm_text *t, const void *data, uint32_t length)
         return wrong("the table of character classes contradicts itself");
     t->classes = c;
     t->blocks = (const uint8_t *)c->stage + stage_bytes;
+    /* The first block is ASCII, which the scanner reads without the detour over stage[]. Adding up
+     * bad entries instead of stopping at the first lets the compiler use vectors. */
     uint32_t bad = c->stage[0] != 0;
     for (uint32_t i = 0; i < c->n_stage; i++)
         bad |= c->stage[i] >= c->n_blocks;
@@ -55,6 +61,7 @@ static int open_classes(struct slm_text *t, const void *data, uint32_t length)
     return bad ? wrong("a character class is out of range") : SLM_OK;
 }
 
+/* The automata: every transition must lead to the beginning of a row of its own table. */
 static int open_scanners(struct slm_text *t, const void *data, uint32_t length)
 {
     const struct slm_text_scanners *s = data;
@@ -75,6 +82,8 @@ static int open_scanners(struct slm_text *t, const void *data, uint32_t length)
             return wrong("a scanner is out of range");
         if (one->behaviour == SLM_SCAN_WORD)
             t->word_scanner = (int32_t)i;
+        /* A piece that was cut between bytes is no UTF-8 any more, which a scanner of characters
+         * would read past the end of. */
         else if (bytes && !(one->flags & SLM_SCAN_BYTES))
             return wrong("a scanner for characters stands behind one for bytes");
         bytes = (one->flags & SLM_SCAN_BYTES) != 0;
@@ -89,6 +98,8 @@ static int open_scanners(struct slm_text *t, const void *data, uint32_t length)
     return SLM_OK;
 }
 
+/* One of the two tables of added tokens. The index is checked, since it bounds the search; rows are
+ * checked when a search comes by. */
 static int open_added(struct slm_text *t, int which, const void *data, uint32_t length)
 {
     const struct slm_text_added_table *a = data;
@@ -104,6 +115,8 @@ static int open_added(struct slm_text *t, int which, const void *data, uint32_t 
     return SLM_OK;
 }
 
+/* The normalizers: kinds that we know, texts inside their pool, and short enough that no text can
+ * explode. */
 static int open_normal(struct slm_text *t, uint32_t pool_length)
 {
     if (t->n_normal > SLM_TEXT_MAX_STEPS)
@@ -117,12 +130,15 @@ static int open_normal(struct slm_text *t, uint32_t pool_length)
                             n->kind);
         if (n->a > pool_length || n->a_length > pool_length - n->a || n->b > pool_length ||
             n->b_length > pool_length - n->b || n->a % 4 != 0 ||
-            (n->kind == SLM_NORMAL_REPLACE && n->a_length == 0))
+            (n->kind == SLM_NORMAL_REPLACE && n->a_length == 0) || n->b_length > MAX_REPLACEMENT ||
+            (n->kind == SLM_NORMAL_PREPEND && n->a_length > MAX_REPLACEMENT))
             return wrong("a normalizer is out of range");
     }
     return SLM_OK;
 }
 
+/* Ids that stand in the section by themselves must exist. The caller may then use them as rows of
+ * the embedding without a second look. */
 static int open_ids(const struct slm_text *t)
 {
     const uint32_t *lists[] = {t->prefix, t->suffix, t->stop};
@@ -145,6 +161,7 @@ static int open_ids(const struct slm_text *t)
     return SLM_OK;
 }
 
+/* What has to hold before any table can be found. */
 static int check_header(const struct slm_text_header *h, size_t length, uint32_t n_vocab)
 {
     if ((uintptr_t)h % 8 != 0)
@@ -166,6 +183,7 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
                         "tokenizer section: model %u is not known to this version "
                         "of the library",
                         h->model);
+    /* More tokens than the model has rows would give ids that the first evaluation refuses. */
     if (h->n_tokens == 0 || h->n_tokens > n_vocab || h->n_tokens > SLM_LIMIT_VOCAB ||
         h->block_shift > 16 || h->max_length > SLM_LIMIT_TOKEN_TEXT ||
         h->tie > SLM_TEXT_TIE_LEFT_LENGTH || h->n_slots > 4 * SLM_LIMIT_VOCAB)
@@ -176,6 +194,8 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
     return SLM_OK;
 }
 
+/* Header, where the tables are, what the small ones hold. *text is written only
+ * when all is well. */
 int slm_text_open(struct slm_text *text, const void *section, size_t length, uint32_t n_vocab)
 {
     const struct slm_text_header *h = section;
@@ -213,6 +233,7 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
         n_info < h->n_tokens || n_hash < h->n_slots + SLM_HASH_REACH || n_bytes != 256 ||
         (n_ranks != 0 && n_ranks < h->n_tokens) || (n_cuts != 0 && n_cuts != 8192))
         return wrong("a table is too short for the vocabulary");
+    /* Some tables may be left out; what they would say then follows from the rest. */
     if (n_ranks == 0)
         t.ranks = NULL;
     if (n_cuts == 0)

@@ -106,8 +106,9 @@ static inline const struct slm_text_table *slm_text_tables(const struct slm_text
 #define SLM_SPLIT_ROWS 254u   /* those in SLM_TEXT_MERGES, with ranks of their own */
 #define SLM_SPLIT_ANY 255u    /* any two tokens that make up its text */
 #define SLM_INFO_KIND_SHIFT 8 /* bits 8 to 10: enum slm_token_kind */
-#define SLM_INFO_WHOLE 0x800u /* a piece that is this text is this token: merging ends there too   \
-                               */
+#define SLM_INFO_WHOLE                                                                             \
+    0x800u /* a piece that is this text is this token: merging ends there too                      \
+            */
 
 enum slm_token_kind {
     SLM_TOKEN_NORMAL = 1,

@@ -651,6 +651,12 @@ static void test_limits(void **state)
         {"{% set ns = namespace(v=[], w=[]) %}{% for i in range(10000) %}{% set ns.v = [ns.v] %}"
          "{% set ns.w = [ns.w] %}{% endfor %}{{ ns.v < ns.w }}",
          "too deep", SLM_ELIMIT},
+        {"{% set l = [1] * 100000 %}{% set r = range(10000) %}{% for a in r %}{% for b in r %}"
+         "{% set z = l|sum %}{% endfor %}{% endfor %}",
+         "steps", SLM_ELIMIT},
+        {"{% set s = 'a' * 300000 %}{% set r = range(10000) %}{% for a in r %}{% for b in r %}"
+         "{% set z = s is lower %}{% set z = s[299999] %}{% endfor %}{% endfor %}",
+         "steps", SLM_ELIMIT},
         {"{% set s = 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' * 10000 %}{% for a in range(100000) %}"
          "{% for b in range(100000) %}{{ 'b' in s }}{% endfor %}{% endfor %}",
          "", SLM_ELIMIT},

@@ -280,7 +280,8 @@ static void test_gguf_refused(void **state)
     (void)state;
     gguf_refused(&g, SLM_EUNSUPPORTED, "no tokenizer");
     gguf_text(&g, "tokenizer.ggml.model", "bert");
-    gguf_refused(&g, SLM_EUNSUPPORTED, "\"bert\" is not supported; known are gpt2, llama and gemma4");
+    gguf_refused(&g, SLM_EUNSUPPORTED,
+                 "\"bert\" is not supported; known are gpt2, llama and gemma4");
     gguf_text(&g, "tokenizer.ggml.model", "llama");
     gguf_refused(&g, SLM_EFORMAT, "tokenizer.ggml.tokens");
     gguf_from_json(&g, "gpt2", "of-mars");
