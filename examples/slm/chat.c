@@ -11,9 +11,9 @@
 #include "files.h"
 #include "terminal.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FIELD(name) offsetof(struct cli_settings, name)
 
@@ -34,6 +34,12 @@ static const struct cli_group groups[] = {
     {NULL, NULL},
 };
 
+/* What was read of stdin and is not used yet. */
+struct read_ahead {
+    char bytes[4096];
+    size_t at, n;
+};
+
 struct chat {
     const struct cli_settings *settings;
     struct cli_engine engine;
@@ -43,6 +49,7 @@ struct chat {
     struct cli_tokens held; /* what the sequence holds */
     int32_t context;
     bool interactive; /* a person types */
+    struct read_ahead ahead;
 
     /* of the last answer, for /stats */
     size_t n_prompt, n_reused, n_answer;
@@ -78,11 +85,13 @@ static int check_last(struct chat *chat, const struct cli_tokens *so_far)
     slm_message few[2] = {c->messages[0], c->messages[c->n - 1]};
     bool system = c->n > 1 && strcmp(few[0].role, "system") == 0;
     struct cli_tokens tokens = {0};
-    int code = cli_tokenize_chat(chat->engine.model, system ? few : few + 1, system ? 2 : 1, &tokens);
+    int code =
+        cli_tokenize_chat(chat->engine.model, system ? few : few + 1, system ? 2 : 1, &tokens);
     if (code == CLI_OK && tokens.n + so_far->n >= (size_t)chat->context)
-        code = cli_fail("this needs %zu tokens, and the context has %zu: shorten it, or start with a "
-                        "larger -c",
-                        tokens.n + so_far->n, (size_t)chat->context);
+        code =
+            cli_fail("this needs %zu tokens, and the context has %zu: shorten it, or start with a "
+                     "larger -c",
+                     tokens.n + so_far->n, (size_t)chat->context);
     cli_tokens_free(&tokens);
     return code;
 }
@@ -307,28 +316,36 @@ static bool do_command(struct chat *chat, const char *line)
 enum input { INPUT_TEXT, INPUT_AGAIN, INPUT_END };
 
 /* One line without its newline, appended to *text. INPUT_AGAIN: Ctrl-C. */
-static enum input read_line(const struct chat *chat, const char *prompt, struct slm_buf *text)
+static enum input read_line(struct chat *chat, const char *prompt, struct slm_buf *text)
 {
+    struct read_ahead *ahead = &chat->ahead;
     if (chat->interactive) {
         printf("%s%s%s", cli_style(stdout, CLI_GREEN), prompt, cli_style(stdout, CLI_PLAIN));
         fflush(stdout);
     }
-    char *line = NULL;
-    size_t capacity = 0;
-    errno = 0;
-    ssize_t n = getline(&line, &capacity, stdin);
-    bool interrupted = cli_interrupted();
-    if (n < 0) {
-        free(line);
-        if (!interrupted)
+    size_t start = text->length;
+    for (;;) {
+        const char *rest = ahead->bytes + ahead->at;
+        const char *newline = memchr(rest, '\n', ahead->n - ahead->at);
+        size_t n = newline ? (size_t)(newline - rest) : ahead->n - ahead->at;
+        slm_buf_append(text, rest, n);
+        ahead->at += n + (newline != NULL);
+        if (newline)
+            break;
+        if (!cli_wait_for_input()) {
+            text->length = start;
+            return INPUT_AGAIN;
+        }
+        ssize_t got = read(STDIN_FILENO, ahead->bytes, sizeof ahead->bytes);
+        if (got <= 0 && text->length == start)
             return INPUT_END;
-        clearerr(stdin);
-        return INPUT_AGAIN;
+        if (got <= 0)
+            break;
+        ahead->at = 0;
+        ahead->n = (size_t)got;
     }
-    while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-        n--;
-    slm_buf_append(text, line, (size_t)n);
-    free(line);
+    while (text->length > start && text->data[text->length - 1] == '\r')
+        text->length--;
     return INPUT_TEXT;
 }
 
@@ -339,7 +356,7 @@ static bool ends_with(const struct slm_buf *text, const char *end)
 }
 
 /* What the user says, of one or many lines; ends with NUL. */
-static enum input read_message(const struct chat *chat, struct slm_buf *text)
+static enum input read_message(struct chat *chat, struct slm_buf *text)
 {
     static const char quotes[] = "\"\"\"";
     text->length = 0;

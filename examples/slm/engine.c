@@ -5,9 +5,12 @@
 
 #include "terminal.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -181,7 +184,7 @@ void cli_catch_interrupt(slm_ctx *ctx)
     interrupt_context = ctx;
     struct sigaction action = {.sa_handler = on_interrupt};
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL); /* no SA_RESTART: reading a line ends as well */
+    sigaction(SIGINT, &action, NULL);
 }
 
 void cli_release_interrupt(void)
@@ -196,6 +199,28 @@ bool cli_interrupted(void)
     bool seen = interrupt_seen;
     interrupt_seen = 0;
     return seen;
+}
+
+bool cli_wait_for_input(void)
+{
+    /* The signal is held back but for the wait itself. A signal that came between a look at the
+     * flag and a plain read() would be noticed only after the next line. */
+    sigset_t interrupt, before;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+    bool interrupted = cli_interrupted();
+    while (!interrupted) {
+        fd_set input;
+        FD_ZERO(&input);
+        FD_SET(STDIN_FILENO, &input);
+        int ready = pselect(STDIN_FILENO + 1, &input, NULL, NULL, NULL, &before);
+        interrupted = cli_interrupted();
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            break; /* read() tells what is wrong */
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return !interrupted;
 }
 
 /* ------------------------------------------------------------------------------ memory --- */

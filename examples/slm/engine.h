@@ -47,6 +47,8 @@ void cli_catch_interrupt(slm_ctx *ctx);
 void cli_release_interrupt(void);
 /* Was Ctrl-C pressed since the last call? */
 bool cli_interrupted(void);
+/* Wait until standard input has bytes, or ends. False: Ctrl-C came first, or while nobody waited. */
+bool cli_wait_for_input(void);
 
 /* Does the model begin every text with BOS? */
 bool cli_adds_bos(const struct cli_engine *engine);

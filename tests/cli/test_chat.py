@@ -144,6 +144,11 @@ class Terminal(CliTest):
         # At the prompt it only discards the line.
         self.type("half a line\x03")
         self.expect("(/exit or Ctrl-D leaves)")
+        # Also in the moment in which the prompt has appeared and waiting begins.
+        for _ in range(50):
+            self.expect("> ")
+            self.type("\x03")
+            self.expect("(/exit or Ctrl-D leaves)")
         self.expect("> ")
         self.type("/exit\n")
         self.assertEqual(self.process.wait(30), 0)
