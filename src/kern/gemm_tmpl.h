@@ -8,15 +8,6 @@
  * A weight type is one tile_<type>() function and its line at the end.
  */
 
-#if !defined(VM_REGISTERS) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UNROLLED /* checked code grows tenfold when unrolled, and takes minutes to compile */
-#elif defined(__clang__)
-#define UNROLLED _Pragma("unroll")
-#else
-#define UNROLLED _Pragma("GCC unroll 16")
-#endif
-#define INLINED static inline __attribute__((always_inline))
-
 /* How far ahead of the tile in work the next ones are called for; panels lie one after another. */
 enum { PREFETCH = 2048 };
 
@@ -42,13 +33,9 @@ INLINED void nibble_dots(const uint8_t *groups, size_t index, const struct slm_g
     for (int c = 0; c < 4; c++) {
         vb low, high;
         vb_nibbles(groups + 64 * c, &low, &high);
-        UNROLLED
-        for (int i = 0; i < tokens; i++)
-            dot[i] = vu_dot(dot[i], low, act_bytes(g, t + (size_t)i, index) + 8 * c);
-        UNROLLED
-        for (int i = 0; i < tokens; i++)
-            dot[i] = vu_dot(dot[i], high, act_bytes(g, t + (size_t)i, index) + 8 * c + 4);
+        vu_dots(dot, low, high, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
     }
+    vu_split(dot, tokens);
 }
 
 INLINED void tile_q4(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t, vf *acc,
@@ -63,7 +50,7 @@ INLINED void tile_q4(const uint8_t *tile, size_t index, const struct slm_gemm *g
     UNROLLED
     for (int i = 0; i < tokens; i++) {
         const struct slm_act_block *x = act_block(g, t + (size_t)i, index);
-        acc[i] = vf_fma(vi_to_f(vu_end(dot[i], x->minus8)), vf_mul(scale, vf_set(x->scale)), acc[i]);
+        acc[i] = vf_fma(vu_end(dot[i], x->minus8), vf_mul(scale, vf_set(x->scale)), acc[i]);
     }
 }
 
@@ -80,7 +67,7 @@ INLINED void tile_q4a(const uint8_t *tile, size_t index, const struct slm_gemm *
     UNROLLED
     for (int i = 0; i < tokens; i++) {
         const struct slm_act_block *x = act_block(g, t + (size_t)i, index);
-        acc[i] = vf_fma(vi_to_f(vu_end(dot[i], 0)), vf_mul(scale, vf_set(x->scale)), acc[i]);
+        acc[i] = vf_fma(vu_end(dot[i], 0), vf_mul(scale, vf_set(x->scale)), acc[i]);
         acc[i] = vf_fma(minimum, vf_set(x->offset), acc[i]);
     }
 }
@@ -93,17 +80,16 @@ INLINED void tile_q8(const uint8_t *tile, size_t index, const struct slm_gemm *g
     for (int i = 0; i < tokens; i++)
         dot[i] = vs_begin(act_block(g, t + (size_t)i, index)->minus128);
     UNROLLED
-    for (int c = 0; c < 8; c++) {
-        vb w = vb_load(tile + 32 + 64 * c);
-        UNROLLED
-        for (int i = 0; i < tokens; i++)
-            dot[i] = vs_dot(dot[i], w, act_bytes(g, t + (size_t)i, index) + 4 * c);
+    for (int c = 0; c < 4; c++) {
+        vb first = vb_load(tile + 32 + 128 * c), second = vb_load(tile + 96 + 128 * c);
+        vs_dots(dot, first, second, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
     }
+    vs_split(dot, tokens);
     vf scale = vf_load_f16((const uint16_t *)tile);
     UNROLLED
     for (int i = 0; i < tokens; i++) {
         float x = act_block(g, t + (size_t)i, index)->scale;
-        acc[i] = vf_fma(vi_to_f(vs_end(dot[i])), vf_mul(scale, vf_set(x)), acc[i]);
+        acc[i] = vf_fma(vs_end(dot[i]), vf_mul(scale, vf_set(x)), acc[i]);
     }
 }
 

@@ -12,11 +12,9 @@ static const struct {
     unsigned tier;
     const char *name;
 } tiers[] = {
-    {&slm_kern_c, SLM_CPU_C, "c"},
-#if defined(__x86_64__)
-    {&slm_kern_avx2, SLM_CPU_AVX2, "avx2"},
-    {&slm_kern_avx512, SLM_CPU_AVX512, "avx512"},
-#endif
+#define ROW(bit, table, name) {&slm_kern_##table, SLM_CPU_##bit, name},
+    SLM_TIERS(ROW)
+#undef ROW
 };
 enum { N_TIERS = sizeof tiers / sizeof tiers[0] };
 

@@ -26,10 +26,12 @@
  *         vi_sum(v)  vi_store_i8(p, v)               lanes must fit
  * weights vb_load(p)                                 64 signed bytes
  *         vb_nibbles(p, &low, &high)                 64 bytes: the low and the high halves
- *         vu_begin(start)  vu_dot(acc, w, x)  vu_end(acc, start)    start + all products
- *                                                    x: 4 int8 that all rows are multiplied with
- *         vs_begin(shift)  vs_dot(acc, w, x)  vs_end(acc)   shift: -128 * sum of all x, for
+ *         vu_begin(start)  vu_end(acc, start)        start + all products, as floats
+ *         vu_dot(acc, w, x)                          x: 4 int8 that all rows are multiplied with
+ *         vs_begin(shift)  vs_end(acc)  vs_dot(acc, w, x)   shift: -128 * sum of all x, for
  *                                                    machines that shift the weights to unsigned
+ *         A machine that does better with 8 columns or two tokens at once defines VM_DOTS and, in
+ *         place of vu_dot and vs_dot, what stands at the end of this file.
  *         vm_prefetch(p)
  *
  * numbers VM_TOKENS  tokens that share one unpacked tile in registers
@@ -40,6 +42,15 @@
  */
 #ifndef SLM_KERN_VM_H
 #define SLM_KERN_VM_H
+
+#if !defined(VM_REGISTERS) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNROLLED /* checked code grows tenfold when unrolled, and takes minutes to compile */
+#elif defined(__clang__)
+#define UNROLLED _Pragma("unroll")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+#define INLINED static inline __attribute__((always_inline))
 
 /*
  * e^x, relative error below 1e-7; exactly 0 below -87 (so there are no denormals) and
@@ -62,5 +73,41 @@ static inline vf vf_exp(vf x)
     p = vf_fma(p, r, vf_set(1.0f));
     return vf_where_ge(x, vf_set(-87.0f), vf_mul(p, vi_power2(n)));
 }
+
+#ifndef VM_DOTS
+
+/* dot[tokens] += 8 columns: `first` holds columns 0 to 3, `second` 4 to 7, of x[token * stride]. */
+INLINED void vu_dots(vu *dot, vb first, vb second, const int8_t *x, size_t stride, const int tokens)
+{
+    UNROLLED
+    for (int i = 0; i < tokens; i++)
+        dot[i] = vu_dot(dot[i], first, x + (size_t)i * stride);
+    UNROLLED
+    for (int i = 0; i < tokens; i++)
+        dot[i] = vu_dot(dot[i], second, x + (size_t)i * stride + 4);
+}
+
+INLINED void vs_dots(vs *dot, vb first, vb second, const int8_t *x, size_t stride, const int tokens)
+{
+    UNROLLED
+    for (int i = 0; i < tokens; i++)
+        dot[i] = vs_dot(dot[i], first, x + (size_t)i * stride);
+    UNROLLED
+    for (int i = 0; i < tokens; i++)
+        dot[i] = vs_dot(dot[i], second, x + (size_t)i * stride + 4);
+}
+
+/* After all columns: gives each token its own sums again, where tokens have shared registers. */
+INLINED void vu_split(vu *dot, const int tokens)
+{
+    (void)dot, (void)tokens;
+}
+
+INLINED void vs_split(vs *dot, const int tokens)
+{
+    (void)dot, (void)tokens;
+}
+
+#endif
 
 #endif

@@ -231,10 +231,10 @@ static inline vu vu_dot(vu acc, vb w, const int8_t *x)
     return dot4(acc, w, x);
 }
 
-static inline vi vu_end(vu acc, int32_t start)
+static inline vf vu_end(vu acc, int32_t start)
 {
     (void)start;
-    return acc;
+    return vi_to_f(acc);
 }
 
 static inline vs vs_begin(int32_t shift)
@@ -248,9 +248,9 @@ static inline vs vs_dot(vs acc, vb w, const int8_t *x)
     return dot4(acc, w, x);
 }
 
-static inline vi vs_end(vs acc)
+static inline vf vs_end(vs acc)
 {
-    return acc;
+    return vi_to_f(acc);
 }
 
 static inline void vm_prefetch(const void *p)

@@ -229,11 +229,11 @@ static inline vu vu_dot(vu acc, vb w, const int8_t *x)
                 _mm256_add_epi16(acc.b, _mm256_maddubs_epi16(w.b, x4))};
 }
 
-static inline vi vu_end(vu acc, int32_t start)
+static inline vf vu_end(vu acc, int32_t start)
 {
-    __m256i ones = _mm256_set1_epi16(1), s = _mm256_set1_epi32(start);
-    return (vi){_mm256_add_epi32(_mm256_madd_epi16(acc.a, ones), s),
-                _mm256_add_epi32(_mm256_madd_epi16(acc.b, ones), s)};
+    __m256i ones = _mm256_set1_epi16(1);
+    vi sums = {_mm256_madd_epi16(acc.a, ones), _mm256_madd_epi16(acc.b, ones)};
+    return vi_to_f(vi_add(sums, vi_set(start)));
 }
 
 static inline vs vs_begin(int32_t shift)
@@ -254,9 +254,9 @@ static inline vs vs_dot(vs acc, vb w, const int8_t *x)
     return (vs){signed_dot(acc.a, w.a, x4), signed_dot(acc.b, w.b, x4)};
 }
 
-static inline vi vs_end(vs acc)
+static inline vf vs_end(vs acc)
 {
-    return acc;
+    return vi_to_f(acc);
 }
 
 static inline void vm_prefetch(const void *p)
