@@ -1,13 +1,12 @@
 /*
  * tokenizer_build.c - a vocabulary to the bytes of the tokenizer section.
  *
- * The tables are made one after the other and laid out behind the header. Two of them need the
+ * The tables are made one after the other and laid out behind the header. One of them needs the
  * runtime itself, which then runs over the section as far as it is: what added tokens look like
- * after normalization, and which tokens are what their own text is encoded to.
+ * after normalization.
  */
 #include "convert/regex.h"
 #include "convert/tokenizer_merges.h"
-#include "text/merge.h"
 #include "text/normal.h"
 
 #include <stdlib.h>
@@ -35,11 +34,19 @@ static const struct slm_vocab_token *token_at(const struct builder *b, uint32_t 
 }
 
 /* Control tokens and the like are never the result of merging, so plain text can't become them. */
-static bool is_mergeable(const struct builder *b, uint32_t id)
+static bool can_merge(const struct slm_vocab_token *token)
 {
-    const struct slm_vocab_token *token = token_at(b, id);
     return token->in_model && token->length > 0 && token->kind != SLM_TOKEN_CONTROL &&
            token->kind != SLM_TOKEN_UNKNOWN && token->kind != SLM_TOKEN_BYTE;
+}
+
+/* Whether a piece can be this token: what its own text is encoded to, or any where merges don't
+ * count. Of equal texts only one. */
+static bool is_reachable(const struct builder *b, uint32_t id)
+{
+    const struct slm_vocab_token *token = token_at(b, id);
+    return can_merge(token) && (b->plan.whole[id] || b->v->ignore_merges) &&
+           slm_vocab_find(&b->index, b->v->pool.data + token->text, token->length) == id;
 }
 
 /* ------------------------------------------------------------------------------- texts --- */
@@ -52,7 +59,7 @@ static const uint8_t *shown_text(const struct builder *b, uint32_t id, size_t *l
     size_t n_rows = b->late.length / sizeof(*rows);
     while (*late < n_rows && rows[*late].token < id)
         (*late)++;
-    if (*late < n_rows && rows[*late].token == id && !is_mergeable(b, id)) {
+    if (*late < n_rows && rows[*late].token == id && !can_merge(token_at(b, id))) {
         *n = rows[*late].length;
         return b->tables[SLM_TEXT_ADDED_POOL].data + rows[*late].text;
     }
@@ -142,9 +149,7 @@ static int write_hash(struct builder *b)
         return SLM_ENOMEM;
     for (uint32_t i = 0; i < b->n; i++) {
         const struct slm_vocab_token *t = token_at(b, i);
-        const uint8_t *text = b->v->pool.data + t->text;
-        /* Of equal texts only the one that the index knows. */
-        if (!is_mergeable(b, i) || slm_vocab_find(&b->index, text, t->length) != i)
+        if (!is_reachable(b, i))
             continue;
         slots[n++].token = i;
         if (t->length > b->header.max_length)
@@ -183,12 +188,9 @@ static void write_bytes(struct builder *b)
     for (uint32_t i = b->n; i-- > 0;) {
         const struct slm_vocab_token *t = token_at(b, i);
         bool wanted =
-            b->v->model == SLM_TEXT_BPE_BYTES ? is_mergeable(b, i) : t->kind == SLM_TOKEN_BYTE;
-        const uint8_t *text = b->v->pool.data + t->text;
-        /* Of equal texts the one that the hash has. */
-        if (wanted && t->length == 1 &&
-            (t->kind == SLM_TOKEN_BYTE || slm_vocab_find(&b->index, text, 1) == i))
-            ids[*text] = i;
+            b->v->model == SLM_TEXT_BPE_BYTES ? is_reachable(b, i) : t->kind == SLM_TOKEN_BYTE;
+        if (wanted && t->length == 1)
+            ids[b->v->pool.data[t->text]] = i;
     }
     slm_buf_append(&b->tables[SLM_TEXT_BYTES], ids, sizeof(ids));
 }
@@ -207,7 +209,7 @@ static void write_cuts(struct builder *b)
     for (uint32_t i = 0; i < b->n; i++) {
         const struct slm_vocab_token *t = token_at(b, i);
         const uint8_t *text = b->v->pool.data + t->text;
-        for (uint32_t k = 1; is_mergeable(b, i) && k < t->length; k++) {
+        for (uint32_t k = 1; is_reachable(b, i) && k < t->length; k++) {
             uint32_t pair = (uint32_t)text[k - 1] << 8 | text[k];
             if ((text[k] & 0xC0) != 0x80)
                 cuts[pair >> 3] = (uint8_t)(cuts[pair >> 3] | 1u << (pair & 7));
@@ -391,52 +393,27 @@ static int write_added(struct builder *b, const struct slm_text *runtime, bool l
     return rc;
 }
 
-/* ------------------------------------------------------------------------- whole pieces --- */
+/* --------------------------------------------------------------------------------- info --- */
 
-/* Whether a token is whole is filled in later, when merging works. */
 static void write_info(struct builder *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
         uint32_t kind = token_at(b, i)->kind ? token_at(b, i)->kind : SLM_TOKEN_UNUSED;
-        uint32_t split = is_mergeable(b, i) ? b->plan.splits[i] : SLM_SPLIT_NONE;
-        uint16_t info = (uint16_t)(split | kind << SLM_INFO_KIND_SHIFT);
-        if (b->v->ignore_merges && is_mergeable(b, i))
-            info |= SLM_INFO_WHOLE;
+        uint32_t whole = is_reachable(b, i) ? SLM_INFO_WHOLE : 0;
+        uint16_t info = (uint16_t)(b->plan.splits[i] | kind << SLM_INFO_KIND_SHIFT | whole);
         slm_buf_append(&b->tables[SLM_TEXT_INFO], &info, 2);
     }
 }
 
-/* Mark the tokens that their own text is encoded to. */
-static int mark_whole(struct builder *b, const struct slm_text *runtime)
-{
-    struct slm_merger merger;
-    uint16_t *info = (uint16_t *)(void *)b->tables[SLM_TEXT_INFO].data;
-    int rc = SLM_OK;
-    slm_merger_init(&merger, runtime, b->allocator);
-    for (uint32_t i = 0; i < b->n && rc == SLM_OK; i++) {
-        slm_token token;
-        struct slm_token_sink sink = {.out = &token, .capacity = 1};
-        const struct slm_vocab_token *t = token_at(b, i);
-        if (!is_mergeable(b, i))
-            continue;
-        rc = slm_merge(&merger, b->v->pool.data + t->text, t->length, &sink);
-        if (sink.n == 1 && token == (slm_token)i)
-            info[i] |= SLM_INFO_WHOLE;
-    }
-    slm_merger_free(&merger);
-    return rc;
-}
-
 /* --------------------------------------------------------------------------------- all --- */
 
-/* Twice through lay_out(): what the runtime needs for merging and normalizing comes first. */
+/* Twice through lay_out(): what the runtime needs for normalizing comes first. */
 static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
 {
     struct slm_text runtime;
     int rc = slm_vocab_index_init(&b->index, b->v, true);
-    if (rc < 0 || (rc = slm_merge_plan(&b->plan, b->v, b->n, &b->index)) < 0)
+    if (rc < 0 || (rc = slm_merge_plan(&b->plan, b->v, b->n, &b->index, can_merge)) < 0)
         return rc;
-    b->header.tie = b->plan.tie;
     write_texts(b);
     write_info(b);
     if ((rc = write_hash(b)) < 0)
@@ -453,8 +430,6 @@ static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
         (rc = slm_text_open(&runtime, out->data, out->length, n_vocab)) < 0)
         return rc;
     if ((rc = write_added(b, &runtime, false)) < 0 || (rc = write_added(b, &runtime, true)) < 0)
-        return rc;
-    if (!b->v->ignore_merges && (rc = mark_whole(b, &runtime)) < 0)
         return rc;
     if (slm_buf_ok(&b->late) < 0)
         return SLM_ENOMEM;

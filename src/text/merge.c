@@ -148,21 +148,18 @@ static uint64_t tree_least(const struct tree *tree, size_t *at)
 
 /* ----------------------------------------------------------------------------- merging --- */
 
-/* The key of a merge that has a row of its own. */
-static uint64_t key_of_row(const struct slm_text *t, uint32_t token, uint32_t split)
+/* The row of a token, or NULL. */
+static const struct slm_text_merge *row_of(const struct slm_text *t, uint32_t token)
 {
     uint32_t low = 0, high = t->n_merges;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        const struct slm_text_merge *row = &t->merges[middle];
-        if (row->token < token || (row->token == token && row->split < split))
+        if (t->merges[middle].token < token)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low < t->n_merges && t->merges[low].token == token && t->merges[low].split == split)
-        return t->merges[low].key;
-    return NO_MERGE;
+    return low < t->n_merges && t->merges[low].token == token ? &t->merges[low] : NULL;
 }
 
 /* What merging symbol i with its right neighbour makes, looked up in the section. */
@@ -183,16 +180,16 @@ static struct slm_merge_pair find_pair(const struct slm_merger *m, const uint8_t
     if (token == SLM_TEXT_NO_TOKEN)
         return pair;
     uint32_t split = t->info[token] & SLM_INFO_SPLIT;
-    if (split != left_length && split < SLM_SPLIT_ROWS)
-        return pair;
-    pair.merged = token;
-    pair.key = ((uint64_t)(t->ranks ? t->ranks[token] : token) + 1) << 32;
-    if (split == SLM_SPLIT_ROWS)
-        pair.key = key_of_row(t, token, left_length);
-    else if (split == SLM_SPLIT_ANY && t->header->tie == SLM_TEXT_TIE_LEFT_ID)
-        pair.key |= pair.left;
-    else if (split == SLM_SPLIT_ANY && t->header->tie == SLM_TEXT_TIE_LEFT_LENGTH)
-        pair.key |= SLM_KEY_ROW - left_length;
+    uint64_t key = ((uint64_t)(t->ranks ? t->ranks[token] : token) + 1) << 32;
+    if (split == SLM_SPLIT_ROW) {
+        const struct slm_text_merge *row = row_of(t, token);
+        split = row ? row->split : 0;
+        key = row ? row->key : NO_MERGE;
+    }
+    if (split == left_length) {
+        pair.merged = token;
+        pair.key = key;
+    }
     return pair;
 }
 

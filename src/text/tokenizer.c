@@ -171,7 +171,7 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
     if (h->major != SLM_TEXT_MAJOR)
         return slm_fail(SLM_EVERSION, "tokenizer section: version %u.%u; this library reads %d.x",
                         h->major, h->minor, SLM_TEXT_MAJOR);
-    if (h->reserved != 0)
+    if (h->reserved[0] != 0 || h->reserved[1] != 0)
         return slm_fail(SLM_EVERSION,
                         "tokenizer section: it uses something newer than this library");
     if (h->length > length || h->n_tables < SLM_TEXT_N_TABLES ||
@@ -186,7 +186,7 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
     /* More tokens than the model has rows would give ids that the first evaluation refuses. */
     if (h->n_tokens == 0 || h->n_tokens > n_vocab || h->n_tokens > SLM_LIMIT_VOCAB ||
         h->block_shift > 16 || h->max_length > SLM_LIMIT_TOKEN_TEXT ||
-        h->tie > SLM_TEXT_TIE_LEFT_LENGTH || h->n_slots > 4 * SLM_LIMIT_VOCAB)
+        h->n_slots > 4 * SLM_LIMIT_VOCAB)
         return slm_fail(SLM_EFORMAT,
                         "tokenizer section: its %u tokens do not fit the model's "
                         "vocabulary of %u, or its header is damaged",

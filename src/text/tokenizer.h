@@ -15,20 +15,13 @@
 #include "text/text.h"
 
 #define SLM_TEXT_MAGIC 0x4B544D53u /* "SMTK" */
-#define SLM_TEXT_MAJOR 1
+#define SLM_TEXT_MAJOR 2
 #define SLM_TEXT_MINOR 0
 
 /* How a piece of text becomes tokens. */
 enum slm_text_model {
     SLM_TEXT_BPE_BYTES = 1, /* merging begins with bytes: GPT-2 and its children */
     SLM_TEXT_BPE_CHARS = 2  /* merging begins with characters: SentencePiece */
-};
-
-/* Two merges that make the same token have one rank; which goes first? The leftmost of equals. */
-enum slm_text_tie {
-    SLM_TEXT_TIE_POSITION = 0,   /* only the place decides: SentencePiece */
-    SLM_TEXT_TIE_LEFT_ID = 1,    /* the lower id of the left half: tokenizers made from tiktoken */
-    SLM_TEXT_TIE_LEFT_LENGTH = 2 /* the longer left half: Gemma's tokenizer.json */
 };
 
 enum slm_text_section_flags {
@@ -49,7 +42,7 @@ enum slm_text_table_kind {
     SLM_TEXT_INFO,        /* u16[n_tokens]: see SLM_INFO_ */
     SLM_TEXT_HASH,        /* u32[n_slots + SLM_HASH_REACH]: text to token, see slm_text_find() */
     SLM_TEXT_RANKS,       /* u32[n_tokens]; or empty: the rank of a token is its id */
-    SLM_TEXT_MERGES,      /* struct slm_text_merge[]: sorted by token, then split */
+    SLM_TEXT_MERGES,      /* struct slm_text_merge[]: sorted by token */
     SLM_TEXT_BYTES,       /* u32[256]: the token of a byte, or SLM_TEXT_NO_TOKEN */
     SLM_TEXT_CUTS,        /* u8[8192]: bit a * 256 + b: some token has byte a before byte b; empty:
                              not known */
@@ -83,13 +76,12 @@ struct slm_text_header {
     uint32_t n_tables; /* entries of tables[] that are present */
     uint32_t model;    /* enum slm_text_model */
     uint32_t flags;    /* enum slm_text_section_flags */
-    uint32_t tie;      /* enum slm_text_tie */
     uint32_t n_tokens;
     uint32_t n_slots;                    /* of the hash */
     uint32_t block_shift;                /* a block of OFFSETS has 1 << block_shift tokens */
     uint32_t max_length;                 /* bytes of the longest token that the hash holds */
     uint32_t bos, eos, unknown, padding; /* or SLM_TEXT_NO_TOKEN */
-    uint32_t reserved;                   /* 0 */
+    uint32_t reserved[2];                /* 0 */
     /* struct slm_text_table tables[n_tables] follow, by enum slm_text_table_kind */
 };
 
@@ -100,15 +92,13 @@ static inline const struct slm_text_table *slm_text_tables(const struct slm_text
     return (const struct slm_text_table *)(const void *)(header + 1);
 }
 
-/* SLM_TEXT_INFO: bits 0 to 7 say which merges make the token, by the length of the left half. */
+/* SLM_TEXT_INFO: bits 0 to 7 say which merge makes the token: the length of its left half. There is
+ * never more than one (convert/tokenizer_merges.c has the reason). */
 #define SLM_INFO_SPLIT 0xFFu
-#define SLM_SPLIT_NONE 0u     /* none */
-#define SLM_SPLIT_ROWS 254u   /* those in SLM_TEXT_MERGES, with ranks of their own */
-#define SLM_SPLIT_ANY 255u    /* any two tokens that make up its text */
+#define SLM_SPLIT_NONE 0u     /* none: merging begins with it, or it is not made */
+#define SLM_SPLIT_ROW 255u    /* the one in SLM_TEXT_MERGES */
 #define SLM_INFO_KIND_SHIFT 8 /* bits 8 to 10: enum slm_token_kind */
-#define SLM_INFO_WHOLE                                                                             \
-    0x800u /* a piece that is this text is this token: merging ends there too                      \
-            */
+#define SLM_INFO_WHOLE 0x800u /* a piece that is this text is this token */
 
 enum slm_token_kind {
     SLM_TOKEN_NORMAL = 1,
@@ -119,10 +109,8 @@ enum slm_token_kind {
     SLM_TOKEN_BYTE = 6 /* <0x0A> */
 };
 
-/* The order of merges, lowest first: (rank of the token + 1) << 32 | tie, where the tie is below
- * SLM_KEY_ROW. Merges that the info word can't express have a row each; a key of theirs that lies
- * between two ranks is the lower one's | SLM_KEY_ROW | a number. */
-#define SLM_KEY_ROW 0x80000000u
+/* The order of merges, lowest key first: (rank of the token + 1) << 32. A merge that this does not
+ * fit, or whose left half is too long for the info word, has a row; its key may lie between two. */
 struct slm_text_merge {
     uint32_t token;
     uint32_t split; /* bytes of the left half */

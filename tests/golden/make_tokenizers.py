@@ -57,7 +57,8 @@ FIXED = [
     b"1 12 123 1234 12345 123456789", "٣٤٥ ½ ² Ⅷ ১২৩ 𝟙𝟚".encode(), b"3.14159e-10 0xFF 1,000,000",
     b"it's IT'S don't DON'T we'll WE'LL they've I'm he'd you're 'tis ''ss", "it’s x'ſ y'ſt".encode(),
     "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇩🇪🇫🇷 ❤️ ☝🏿 😀😀😀".encode(), "e\u0301 é a\u0328\u0301 q\u0323\u0307 \u0344 \u0f73".encode(),
-    "\u1100\u1161\u11a8 가\u11a8 각 Å \u212b \u0958 ﬁ".encode(), "שלום עולם مرحبا بالعالم \u202eabc\u202c".encode(),
+    "\u1100\u1161\u11a8 가\u11a8 각 Å \u212b \u0958 ﬁ".encode(),
+    "a\u0305\u0301 a\u0323\u0305\u0302 \u1100\u0301\u1161 \u0301x c\u0327\u0301 \u09c7\u0301\u09be".encode(), "שלום עולם مرحبا بالعالم \u202eabc\u202c".encode(),
     "日本語のテキスト。中文文本，和标点！한국어 텍스트".encode(), "▁meta▁space ▁ ▁▁ x▁".encode(),
     b"def f(x, y=1):\n    return {'a': [x ** 2, y]}  # comment\n\n\nclass A: pass",
     b"https://example.com/a/b.html?q=1&r=%20x#top user@example.org", b"<html><body class=\"x\">&amp;</body></html>",
@@ -74,6 +75,8 @@ FIXED = [
 def cases():
     r = random.Random(20250101)
     out = list(FIXED)
+    # Words in which the order of merges with equal results shows.
+    out.append(" ".join("".join(r.choice("aaab") for _ in range(r.randint(4, 24))) for _ in range(60)).encode())
     for first, last in SCRIPTS:  # some words of every script
         out.append(" ".join("".join(chr(r.randint(first, last)) for _ in range(r.randint(1, 5)))
                             for _ in range(2)).encode())
@@ -229,6 +232,19 @@ def tokenizers():
     kept = [m for m in merges if m[0] in some and m[1] in some and m[0] + m[1] in some]
     odd = kept[::2] + [m for m in all_splits(some, kept, lambda x: x) if m not in kept][::3] + kept[1::2]
     yield "odd", tokenizer(some, odd, byte_level())
+    # Ties: a few tokens of two letters, made in every way, in both orders in use, and in ways of which some
+    # are missing, in order and out of order.
+    small = {t: i for i, t in enumerate(pre_tokenizers.ByteLevel.alphabet())}
+    for token in ("aa", "ba", "aaa", "ab", "aab", "aaaa", "baa", "abaa", "aaba", "aaaaa", "aabaa", "\u0120a", "\u0120aa"):
+        small[token] = len(small)
+    by_id = all_splits(small, [(t, "") for t in small if len(t) > 1], lambda x: (small[x[0]], small[x[1]]))
+    by_length = all_splits(small, [(t, "") for t in small if len(t) > 1], lambda x: -len(x[0]))
+    shuffled = list(by_id)
+    random.Random(3).shuffle(shuffled)
+    yield "ties-id", tokenizer(small, by_id, byte_level())
+    yield "ties-length", tokenizer(small, by_length, byte_level())
+    yield "ties-partial", tokenizer(small, [m for i, m in enumerate(by_id) if i % 4 != 1], byte_level())
+    yield "ties-shuffled", tokenizer(small, shuffled, byte_level())
 
     chars, merges = train(False)
     for token in [f"<0x{b:02X}>" for b in range(256)]:
@@ -257,7 +273,8 @@ def tokenizers():
                              post=template(("<|begin|>", len(chars) + 1)), **fallback)
     meta = {"type": "Metaspace", "replacement": META, "prepend_scheme": "first", "split": True}
     yield "metaspace", tokenizer(chars, merges, meta, CHAT, decoder=dict(meta, split=False), unk_token="<unk>")
-    yield "always", tokenizer(chars, merges, dict(meta, prepend_scheme="always", split=False), CHAT + (("<both>", "lrn"),),
+    always = sequence(dict(meta, prepend_scheme="always", split=False), split("[\u4e00-\u4e30é]"))
+    yield "always", tokenizer(chars, merges, always, CHAT + (("<both>", "lrn"),),
                               decoder=dict(meta, prepend_scheme="always", split=False), unk_token="<unk>", fuse_unk=True)
 
 
@@ -328,6 +345,8 @@ def main():
         write(name, lambda text: reference.encode(text).ids,
               lambda ids, skip: reference.decode(ids, skip_special_tokens=skip), reference.get_vocab_size(), whole_only)
         print(name, reference.get_vocab_size())
+    ties = [open(os.path.join(OUT, f"ties-{x}.expected"), "rb").read() for x in ("id", "length", "partial", "shuffled")]
+    assert len(set(ties)) == 4, "the orders must differ"
     tok512()
 
 

@@ -18,9 +18,9 @@ def printable(b):
 class Tokenizer:
     def __init__(self, data):
         self.data = data
-        (magic, major, _, _, n_tables, self.model, self.flags, self.tie, self.n_tokens, self.n_slots, self.shift,
-         self.max_length, self.bos, self.eos, self.unknown, self.padding, _) = struct.unpack_from("<IHH14I", data)
-        assert magic == 0x4B544D53 and major == 1
+        (magic, major, _, _, n_tables, self.model, self.flags, self.n_tokens, self.n_slots, self.shift,
+         self.max_length, self.bos, self.eos, self.unknown, self.padding, _, _) = struct.unpack_from("<IHH14I", data)
+        assert magic == 0x4B544D53 and major == 2
         tables = [struct.unpack_from("<II", data, 64 + 8 * i) for i in range(n_tables)]
         self.table = [data[o:o + n] for o, n in tables]
         self.bases = self.numbers(1, "I")
@@ -28,7 +28,7 @@ class Tokenizer:
         self.info = self.numbers(3, "H")
         self.hash = self.numbers(4, "I")
         self.ranks = self.numbers(5, "I")
-        self.rows = {(t, s): k for t, s, k in struct.iter_unpack("<IIQ", self.table[6])}
+        self.rows = {t: (s, k) for t, s, k in struct.iter_unpack("<IIQ", self.table[6])}
         self.bytes = self.numbers(7, "I")
         self.added = [self.read_added(9), self.read_added(10)]
         self.normal = list(struct.iter_unpack("<6I", self.table[12]))
@@ -224,13 +224,12 @@ class Tokenizer:
         if self.flags & 4 and (ta is None or tb is None) or len(a + b) > self.max_length:
             return None
         t = self.find(a + b)
-        split = self.info[t] & 255 if t is not None else 0
-        if split == 254:
-            return (self.rows[t, len(a)], t) if (t, len(a)) in self.rows else None
-        if split != 255 and split != len(a):
+        if t is None:
             return None
-        tie = [0, ta, (1 << 31) - len(a)][self.tie] if split == 255 else 0
-        return ((self.ranks[t] if self.ranks else t) + 1 << 32) | (tie or 0), t
+        split, key = self.info[t] & 255, (self.ranks[t] if self.ranks else t) + 1 << 32
+        if split == 255:
+            split, key = self.rows.get(t, (0, 0))
+        return (key, t) if split == len(a) else None
 
     def encode_piece(self, piece):
         whole = self.find(piece) if piece else None

@@ -351,6 +351,43 @@ static void test_long_pieces(void **state)
     free(text);
 }
 
+/* A vocabulary in which the end of a text decides about its beginning: of 2,001 characters each can
+ * merge with the next, the later the better. So no window is large enough but the whole piece. */
+static void test_far_dependence(void **state)
+{
+    enum { N = 2001 };
+    struct slm_vocab v;
+    struct tokenizer t;
+    struct slm_buf text = {0};
+    slm_token ids[N];
+    (void)state;
+    slm_vocab_init(&v, NULL);
+    v.model = SLM_TEXT_BPE_CHARS;
+    v.by_score = true;
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t c = 0x4E00 + i;
+        char utf8[3] = {(char)(0xE0 | c >> 12), (char)(0x80 | (c >> 6 & 63)),
+                        (char)(0x80 | (c & 63))};
+        slm_buf_append(&text, utf8, 3);
+        assert_int_equal(slm_vocab_set(&v, i, utf8, 3, SLM_TOKEN_NORMAL), SLM_OK);
+    }
+    for (uint32_t i = 0; i + 1 < N; i++) {
+        assert_int_equal(slm_vocab_set(&v, N + i, text.data + 3 * i, 6, SLM_TOKEN_NORMAL), SLM_OK);
+        v.tokens[N + i].score = (float)i;
+    }
+    for (uint32_t i = 0; i < v.n_tokens; i++)
+        v.tokens[i].in_model = true;
+    tokenizer_build(&t, &v, SLM_OK);
+    assert_int_equal(
+        slm_text_encode(&t.text, (char *)text.data, text.length, 0, NULL, 0, ids, N, NULL),
+        N / 2 + 1);
+    assert_int_equal(ids[0], 0); /* the odd one is left over at the start */
+    for (int i = 1; i < N / 2 + 1; i++)
+        assert_int_equal(ids[i], N + 2 * i - 1);
+    slm_buf_free(&text);
+    tokenizer_free(&t);
+}
+
 /* Twice the text, at most about twice the time. */
 static void test_linear(void **state)
 {
@@ -492,6 +529,32 @@ static void test_damaged(void **state)
     }
 }
 
+/* Every number in the tables that are read without a walk at opening, made absurd. */
+static void test_absurd_numbers(void **state)
+{
+    static const char *const NAMES[] = {"flags", "ties-partial"};
+    static const uint32_t TABLES[] = {SLM_TEXT_BASES,      SLM_TEXT_MERGES, SLM_TEXT_ADDED,
+                                      SLM_TEXT_ADDED_LATE, SLM_TEXT_NORMAL, SLM_TEXT_STOP};
+    static const uint32_t VALUES[] = {0xFFFFFFFF, 0x7FFFFFF0, 1000};
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        struct tokenizer t = tokenizer_json(NAMES[k]);
+        uint8_t *copy = exact_copy(t.section.data, t.section.length);
+        for (size_t i = 0; i < sizeof TABLES / sizeof TABLES[0]; i++) {
+            struct slm_text_table table = slm_text_tables(t.text.header)[TABLES[i]];
+            for (uint32_t at = table.offset; at + 4 <= table.offset + table.length; at += 4) {
+                for (int value = 0; value < 3; value++) {
+                    memcpy(copy + at, &VALUES[value], 4);
+                    use(copy, t.section.length, t.text.n_vocab);
+                }
+                memcpy(copy + at, t.section.data + at, 4);
+            }
+        }
+        free(copy);
+        tokenizer_free(&t);
+    }
+}
+
 static void test_versions(void **state)
 {
     struct tokenizer t = tokenizer_json("smollm");
@@ -503,7 +566,7 @@ static void test_versions(void **state)
     assert_int_equal(slm_text_open(&text, h, t.section.length, n), SLM_OK);
     h->major++;
     assert_int_equal(slm_text_open(&text, h, t.section.length, n), SLM_EVERSION);
-    assert_non_null(strstr(slm_error_message(), "this library reads 1.x"));
+    assert_non_null(strstr(slm_error_message(), "this library reads 2.x"));
     h->major--;
     h->model = 3;
     assert_int_equal(slm_text_open(&text, h, t.section.length, n), SLM_EUNSUPPORTED);
@@ -519,13 +582,14 @@ static void test_versions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_special),      cmocka_unit_test(test_opaque),
-        cmocka_unit_test(test_opaque_exact), cmocka_unit_test(test_affixes),
-        cmocka_unit_test(test_token_text),   cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_bad_bytes),    cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_long_pieces),  cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_limits),       cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_damaged),      cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_special),        cmocka_unit_test(test_opaque),
+        cmocka_unit_test(test_opaque_exact),   cmocka_unit_test(test_affixes),
+        cmocka_unit_test(test_token_text),     cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_bad_bytes),      cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_long_pieces),    cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_far_dependence), cmocka_unit_test(test_absurd_numbers),
+        cmocka_unit_test(test_limits),         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_damaged),        cmocka_unit_test(test_versions),
     };
     seed = random_start("test_tokenizer");
     return cmocka_run_group_tests_name("tokenizer", tests, NULL, NULL);
