@@ -487,6 +487,9 @@ enum slm_finish {
  * sequence holds the prompt and every token that was reported but the last, which is the next
  * call's first if you go on. Penalties see the tokens that are generated; for a prompt's to count,
  * give them to slm_sampler_accept() first.
+ * A character that a limit or an interrupt cut in two does not appear: it comes whole from a call
+ * that goes on, if all its tokens are in that call's prompt. Where the model breaks one off, and
+ * ends or writes something else, U+FFFD stands for it, as in slm_detokenize().
  * Returns an slm_finish, or an error as slm_eval(). After an error, SLM_EINTR too, the sequence is as
  * it was if the prompt was not complete, and otherwise holds the prompt and the reported tokens but
  * the last: slm_seq_length() tells which.

@@ -3,7 +3,9 @@
  *
  * Text takes two steps before it goes out: the decoder holds back the beginning of a character, the
  * stop search what may be the beginning of a stop text. Every token is reported once, with the text
- * that is free by then; what is still held at the end comes in a last piece without a token.
+ * that is free by then; what is still held at the end comes in a last piece without a token. Half a
+ * character comes out (as U+FFFD) only if the model ended there: where a limit or an interrupt cut
+ * it, who goes on gets the whole character, and who does not has lost nothing readable.
  */
 #include "gen/generate.h"
 
@@ -97,13 +99,14 @@ static int run(struct loop *loop, const slm_token *tokens, size_t n)
     return code;
 }
 
-/* The end: what the decoder and the stop search hold goes out, without a token. Returns an
- * slm_finish when that ends the answer in another way, SLM_OK, or an error. */
-static int flush(struct loop *loop)
+/* The end: what the stop search holds goes out, without a token, and what the decoder holds if the
+ * model ended there. Returns an slm_finish when that ends the answer in another way, SLM_OK, or an
+ * error. */
+static int flush(struct loop *loop, bool model_ended)
 {
     slm_piece piece = {.size = sizeof piece, .token = SLM_TOKEN_NONE};
     loop->decoded.length = 0;
-    if (loop->what->text) {
+    if (loop->what->text && model_ended) {
         int code = slm_decoder_finish(&loop->decoder, &loop->decoded);
         if (code < 0)
             return code;
@@ -126,7 +129,7 @@ static int run_and_flush(struct loop *loop, const slm_token *tokens, size_t n)
     /* After a stop text the rest is not part of the answer, and a callback that asked to stop is
      * not called again. Everything else, an interrupt too, leaves nothing behind. */
     if (code != SLM_FINISH_TEXT && code != SLM_FINISH_CALLBACK) {
-        int flushed = flush(loop);
+        int flushed = flush(loop, code == SLM_FINISH_STOP);
         if (code > 0 && flushed != SLM_OK)
             code = flushed;
     }

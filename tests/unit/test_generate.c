@@ -275,8 +275,8 @@ static int on_bytes(void *user, const slm_piece *piece)
     return 0;
 }
 
-/* Byte tokens forced to alternate: every second piece is a whole character, none is half of one;
- * an odd number ends with U+FFFD. */
+/* Byte tokens forced to alternate: every second piece is a whole character, none is half of one. An
+ * odd number ends in the middle of a character, which appears when the answer goes on. */
 static void test_whole_characters(void **state)
 {
     (void)state;
@@ -301,11 +301,43 @@ static void test_whole_characters(void **state)
         char text[32] = "";
         for (size_t i = 0; i < count / 2; i++)
             strcat(text, "\xC3\xB6");
-        strcat(text, count % 2 ? "\xEF\xBF\xBD" : "");
+        assert_string_equal(f.seen.text, text);
+        const slm_generate_options one = {.size = sizeof one, .max_tokens = 1};
+        assert_int_equal(
+            slm_generate(f.seq, sampler, &bytes[(count + 1) % 2], 1, &one, on_bytes, &f.seen),
+            SLM_FINISH_LENGTH);
+        strcat(text, count % 2 ? "\xC3\xB6" : "");
         assert_string_equal(f.seen.text, text);
         slm_sampler_free(sampler);
         end(&f);
     }
+}
+
+/* The model itself ends in the middle of a character: U+FFFD, as in slm_detokenize(). */
+static void test_character_broken_off(void **state)
+{
+    (void)state;
+    slm_token ids[8];
+    int64_t n = slm_tokenize(model, "\xC3\xB6", 2, 0, ids, 8);
+    assert_true(n >= 2 && n <= 3);
+    slm_info info = {.size = sizeof info};
+    assert_int_equal(slm_model_info(model, &info), 0);
+    const slm_token tokens[2] = {ids[n - 2], info.eos};
+    const float bias[2] = {20000, 19000};
+    const slm_sampler_options options = {.size = sizeof options,
+                                         .bias_tokens = tokens,
+                                         .bias_values = bias,
+                                         .n_bias = 2,
+                                         .frequency_penalty = 2000};
+    slm_sampler *sampler;
+    assert_int_equal(slm_sampler_new(&sampler, model, &options), 0);
+    struct fixture f;
+    begin(&f, 512);
+    assert_int_equal(slm_generate(f.seq, sampler, f.ids, f.n_ids, NULL, on_bytes, &f.seen),
+                     SLM_FINISH_STOP);
+    assert_string_equal(f.seen.text, "\xEF\xBF\xBD");
+    slm_sampler_free(sampler);
+    end(&f);
 }
 
 /* A space after the prompt is kept: prompt and answer together are the text. */
@@ -431,12 +463,19 @@ static int close_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_published_text),   cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_stop_texts),       cmocka_unit_test(test_held_back_text_is_released),
-        cmocka_unit_test(test_callback_stops),   cmocka_unit_test(test_context_full),
-        cmocka_unit_test(test_interrupt),        cmocka_unit_test(test_stop_token),
-        cmocka_unit_test(test_whole_characters), cmocka_unit_test(test_space_after_prompt),
-        cmocka_unit_test(test_bad_arguments),    cmocka_unit_test(test_sampling_arguments),
+        cmocka_unit_test(test_published_text),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_stop_texts),
+        cmocka_unit_test(test_held_back_text_is_released),
+        cmocka_unit_test(test_callback_stops),
+        cmocka_unit_test(test_context_full),
+        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_stop_token),
+        cmocka_unit_test(test_whole_characters),
+        cmocka_unit_test(test_character_broken_off),
+        cmocka_unit_test(test_space_after_prompt),
+        cmocka_unit_test(test_bad_arguments),
+        cmocka_unit_test(test_sampling_arguments),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }
