@@ -6,6 +6,32 @@
 # When the model can't be had, a tiny one that comes with the sources tells a story instead.
 set -eu
 
+usage() {
+    cat <<'TEXT'
+usage: sh examples/quickstart.sh ["a question"]
+
+Lets SmolLM2-135M-Instruct answer. The first time it installs what is missing
+(Debian or Ubuntu; as root or with sudo), builds the slm command, and downloads
+and converts the model (98 MB) into build/quickstart; then it only answers.
+TEXT
+}
+
+case ${1:-} in
+-h | --help)
+    usage
+    exit 0
+    ;;
+-*)
+    echo "quickstart: there is no option $1" >&2
+    usage >&2
+    exit 2
+    ;;
+esac
+[ $# -le 1 ] || {
+    echo "quickstart: put the question in quotes" >&2
+    usage >&2
+    exit 2
+}
 question=${1:-What is the capital of France?}
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/build/quickstart

@@ -7,6 +7,16 @@
 # says the same. --quick: only the release.
 set -eu
 
+case ${1:-} in
+'' | --quick) ;;
+*)
+    echo "usage: sh tests/run.sh [--quick]"
+    echo "Builds and tests everything, as CI does it (10 minutes); --quick: only the release."
+    [ "$1" = --help ] || [ "$1" = -h ]
+    exit
+    ;;
+esac
+
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/build/tests
 jobs=$(nproc 2>/dev/null || echo 2)
