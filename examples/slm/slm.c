@@ -3,7 +3,9 @@
  */
 #include "terminal.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cli_command *const commands[] = {
     &cli_run,      &cli_chat,   &cli_convert,    &cli_info,  &cli_verify,
@@ -61,9 +63,20 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
     return code == CLI_OK ? flushed : code;
 }
 
+/* Somebody may have closed a standard stream (>&-). Without this the next file that is opened would
+ * take its number, and get what is meant for the stream. What is opened instead goes the wrong way,
+ * so that using it fails and is reported. */
+static void occupy_standard_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            _exit(CLI_FAILED); /* there is nobody to tell */
+}
+
 int main(int argc, char **argv)
 {
     cli_uptime();
+    occupy_standard_streams();
     if (argc < 2) {
         print_overview(stderr);
         return CLI_USAGE;
