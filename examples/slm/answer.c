@@ -84,6 +84,16 @@ void cli_answer_free(struct cli_answer *a)
     free(a->top_logprobs);
 }
 
+void cli_note_unfinished(int finish, const struct cli_settings *s)
+{
+    if (!cli_is_terminal(stderr))
+        return;
+    if (finish == SLM_FINISH_LENGTH && s->n == CLI_DEFAULT_TOKENS)
+        cli_note("(the answer is cut at %d tokens; -n sets how long it may get)", (int)s->n);
+    if (finish == SLM_FINISH_CONTEXT)
+        cli_note("(the answer is cut: the context is full; -c sets how much it holds)");
+}
+
 const char *cli_finish_name(int finish)
 {
     switch (finish) {
@@ -156,7 +166,7 @@ static double per_second(uint64_t n, double seconds)
 }
 
 void cli_stats_print(const struct cli_engine *engine, const struct cli_answer *answer,
-                     size_t n_prompt)
+                     size_t n_prompt, int finish)
 {
     slm_stats stats = {.size = sizeof stats};
     slm_ctx_stats(engine->ctx, &stats);
@@ -171,6 +181,7 @@ void cli_stats_print(const struct cli_engine *engine, const struct cli_answer *a
     fprintf(stderr, "peak memory  %8.1f MB\n", (double)cli_peak_memory() / 1e6);
     fprintf(stderr, "context      %8d tokens, %d threads, %s\n", (int)stats.kv_positions,
             (int)stats.n_threads, slm_cpu_tier_name(stats.cpu));
+    fprintf(stderr, "ended by     %s\n", cli_finish_name(finish));
 }
 
 void cli_stats_json(const struct cli_engine *engine, const struct cli_answer *answer,

@@ -28,6 +28,10 @@ struct cli_answer {
 int cli_answer_piece(void *user, const slm_piece *piece);
 void cli_answer_free(struct cli_answer *answer);
 
+/* On a terminal: say that an answer stopped before its end, and which option moves that. Silent
+ * where the user set the limit. */
+void cli_note_unfinished(int finish, const struct cli_settings *settings);
+
 /* "stop", "length"... of an slm_finish; "interrupted" and "error" for negative codes. */
 const char *cli_finish_name(int finish);
 
@@ -39,10 +43,10 @@ void cli_answer_json_logprobs(const struct cli_answer *answer, const slm_model *
 int cli_tokenize_chat(const slm_model *model, const slm_message *messages, size_t n,
                       struct cli_tokens *out);
 
-/* Load time, time to the first token, speeds and peak memory: lines on stderr, or members of the
- * JSON object that is open. */
+/* Load time, time to the first token, speeds, peak memory and what ended it: lines on stderr, or
+ * members of the JSON object that is open. */
 void cli_stats_print(const struct cli_engine *engine, const struct cli_answer *answer,
-                     size_t n_prompt);
+                     size_t n_prompt, int finish);
 void cli_stats_json(const struct cli_engine *engine, const struct cli_answer *answer,
                     struct cli_json *json);
 

@@ -83,13 +83,16 @@ static int measure(struct bench *b, const struct cli_settings *s, bool prompt,
     int code = CLI_OK;
     struct cli_progress progress = {.label = prompt ? "prompt" : "answer"};
     for (size_t run = 0; run <= runs && code == CLI_OK; run++) { /* the first warms up */
+        if (run == 0)
+            cli_progress_text(&progress, "warming up");
+        else
+            cli_progress_text(&progress, "run %zu of %zu", run, runs);
         for (size_t i = 0; i < b->batch; i++)
             slm_seq_truncate(b->seqs[i], (int32_t)b->depth);
         double start = cli_clock();
         code = evaluate(b, b->depth, b->depth + n, prompt ? n : 1, 1);
         if (run > 0)
             speeds[run - 1] = (double)(n * b->batch) / (cli_clock() - start);
-        cli_progress_text(&progress, "run %zu of %zu", run, runs);
     }
     cli_progress_end(&progress);
     qsort(speeds, runs, sizeof *speeds, compare_numbers);

@@ -11,6 +11,7 @@
 #include "files.h"
 #include "terminal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@
 
 static const struct cli_option options[] = {
     {0, "system", CLI_TEXT, FIELD(system), "TEXT", "the system message", 0, 0, NULL},
-    {'n', "tokens", CLI_INT, FIELD(n), "N", "longest answer, in tokens", 0, 1e9, NULL},
+    {'n', "tokens", CLI_INT, FIELD(n), "N", CLI_TOKENS_HELP, 0, 1e9, NULL},
     {'c', "context", CLI_INT, FIELD(context), "N",
      "context in tokens (default: the model's, at most 4096)", 1, 16777216, NULL},
     {0, "stop", CLI_LIST, FIELD(stop), "TEXT", "end answers before this text. Repeatable", 0, 0,
@@ -49,6 +50,7 @@ struct chat {
     struct cli_tokens held; /* what the sequence holds */
     int32_t context;
     bool interactive; /* a person types */
+    bool leaving;     /* no more is read */
     struct read_ahead ahead;
 
     /* of the last answer, for /stats */
@@ -154,10 +156,12 @@ static int generate(struct chat *chat, const struct cli_tokens *prompt, struct c
     bool pressed;
     do { /* a Ctrl-C just after the last answer ends this call, and was not meant for it */
         cli_catch_interrupt(chat->engine.ctx);
-        finish = slm_generate(chat->seq, chat->sampler, prompt->ids + same, prompt->n - same, &how,
-                              cli_answer_piece, answer);
+        pressed = cli_interrupted(); /* since the line was read */
+        finish = pressed ? SLM_EINTR
+                         : slm_generate(chat->seq, chat->sampler, prompt->ids + same,
+                                        prompt->n - same, &how, cli_answer_piece, answer);
         cli_catch_interrupt(NULL);
-        pressed = cli_interrupted();
+        pressed |= cli_interrupted();
     } while (finish == SLM_EINTR && answer->tokens.n == before && !pressed);
 
     /* The sequence may hold less than was generated, never more. */
@@ -188,6 +192,7 @@ static int answer_turn(struct chat *chat)
         if (!cli_conversation_drop_oldest(&chat->conversation)) {
             putchar('\n');
             cli_note("(the context is full: the answer ends here)");
+            finish = 0; /* said */
             break;
         }
         note_dropped(1);
@@ -205,6 +210,8 @@ static int answer_turn(struct chat *chat)
         code = cli_fail_library(finish);
     if (finish == SLM_EINTR)
         cli_note("(stopped)");
+    if (code == CLI_OK)
+        cli_note_unfinished(finish, chat->settings);
     slm_buf_byte(&answer.text, 0);
     if (code == CLI_OK && slm_buf_ok(&answer.text) == 0 && answer.tokens.n > 0)
         code =
@@ -212,7 +219,8 @@ static int answer_turn(struct chat *chat)
     else
         cli_conversation_remove_last(&chat->conversation); /* nobody answered it */
     cli_answer_free(&answer);
-    return code;
+    /* At a keyboard Ctrl-C is for the answer, elsewhere for the program. */
+    return finish == SLM_EINTR && !chat->interactive ? CLI_INTERRUPTED : code;
 }
 
 /* ---------------------------------------------------------------------------- commands --- */
@@ -251,32 +259,46 @@ static void show_stats(const struct chat *chat)
     fprintf(stderr, "peak memory  %s\n", cli_bytes(cli_peak_memory()).text);
 }
 
-static void do_system(struct chat *chat, const char *text)
+static int do_system(struct chat *chat, const char *text)
 {
     struct cli_conversation *c = &chat->conversation;
     if (*text) {
-        if (cli_conversation_set_system(c, text) == CLI_OK)
+        int code = cli_conversation_set_system(c, text);
+        if (code == CLI_OK)
             cli_note("(the system message is set)");
-        return;
+        return code;
     }
     bool there = c->n > 0 && strcmp(c->messages[0].role, "system") == 0;
     cli_note("system message: %s", there ? c->messages[0].content : "(none)");
+    return CLI_OK;
 }
 
-static void do_file(struct chat *chat, bool save, const char *path)
+static int do_file(struct chat *chat, bool save, const char *path)
 {
-    if (!*path) {
-        cli_note("which file? %s FILE", save ? "/save" : "/load");
-    } else if (save) {
-        if (cli_conversation_save(&chat->conversation, path) == CLI_OK)
-            cli_note("(%zu messages in %s)", chat->conversation.n, path);
-    } else if (cli_conversation_load(&chat->conversation, path) == CLI_OK) {
-        cli_note("(%zu messages from %s)", chat->conversation.n, path);
-    }
+    struct cli_conversation *c = &chat->conversation;
+    if (!*path)
+        return cli_fail("which file? %s FILE", save ? "/save" : "/load");
+    int code = save ? cli_conversation_save(c, path) : cli_conversation_load(c, path);
+    if (code == CLI_OK)
+        cli_note("(%zu message%s %s %s)", c->n, cli_s(c->n), save ? "in" : "from", path);
+    return code;
 }
 
-/* A line that begins with "/". False: the user wants to leave. */
-static bool do_command(struct chat *chat, const char *line)
+static int unknown_command(const char *line, size_t n, const char *const *names, size_t n_names)
+{
+    char word[32];
+    snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), line);
+    const char *meant = cli_did_you_mean(word, names, n_names);
+    if (meant)
+        cli_fail("there is no command %s; did you mean %s?", word, meant);
+    else
+        cli_fail("there is no command %s; /help lists them", word);
+    cli_note("(begin with a blank to send it as text)");
+    return CLI_FAILED;
+}
+
+/* A line that begins with "/". */
+static int do_command(struct chat *chat, const char *line)
 {
     static const char *const names[] = {"/help", "/clear", "/system", "/save",
                                         "/load", "/stats", "/exit"};
@@ -286,36 +308,26 @@ static bool do_command(struct chat *chat, const char *line)
         which++;
     const char *rest = line + n + strspn(line + n, " \t");
     switch (which) {
-    case HELP: show_help(); break;
+    case HELP: show_help(); return CLI_OK;
     case CLEAR:
         cli_conversation_clear(&chat->conversation);
         slm_sampler_reset(chat->sampler);
         cli_note("(a new conversation)");
-        break;
-    case SYSTEM: do_system(chat, rest); break;
-    case SAVE: do_file(chat, true, rest); break;
-    case LOAD: do_file(chat, false, rest); break;
-    case STATS: show_stats(chat); break;
-    case EXIT: return false;
-    default: {
-        char word[32];
-        snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), line);
-        const char *meant = cli_did_you_mean(word, names, N_NAMES);
-        if (meant)
-            cli_note("there is no command %s; did you mean %s?", word, meant);
-        else
-            cli_note("there is no command %s; /help lists them", word);
-        cli_note("(begin with a blank to send it as text)");
+        return CLI_OK;
+    case SYSTEM: return do_system(chat, rest);
+    case SAVE: return do_file(chat, true, rest);
+    case LOAD: return do_file(chat, false, rest);
+    case STATS: show_stats(chat); return CLI_OK;
+    case EXIT: chat->leaving = true; return CLI_OK;
+    default: return unknown_command(line, n, names, N_NAMES);
     }
-    }
-    return true;
 }
 
 /* ------------------------------------------------------------------------------- input --- */
 
-enum input { INPUT_TEXT, INPUT_AGAIN, INPUT_END };
+enum input { INPUT_TEXT, INPUT_INTERRUPTED, INPUT_END, INPUT_FAILED };
 
-/* One line without its newline, appended to *text. INPUT_AGAIN: Ctrl-C. */
+/* One line without its newline, appended to *text. */
 static enum input read_line(struct chat *chat, const char *prompt, struct slm_buf *text)
 {
     struct read_ahead *ahead = &chat->ahead;
@@ -330,16 +342,26 @@ static enum input read_line(struct chat *chat, const char *prompt, struct slm_bu
         size_t n = newline ? (size_t)(newline - rest) : ahead->n - ahead->at;
         slm_buf_append(text, rest, n);
         ahead->at += n + (newline != NULL);
+        if (text->length > CLI_TEXT_LIMIT || slm_buf_ok(text) < 0) {
+            cli_fail("this message is larger than %s, the most that is read of one",
+                     cli_bytes(CLI_TEXT_LIMIT).text);
+            return INPUT_FAILED;
+        }
         if (newline)
             break;
         if (!cli_wait_for_input()) {
             text->length = start;
-            return INPUT_AGAIN;
+            return INPUT_INTERRUPTED;
         }
         ssize_t got = read(STDIN_FILENO, ahead->bytes, sizeof ahead->bytes);
-        if (got <= 0 && text->length == start)
+        if (got < 0) {
+            cli_fail("standard input can't be read: %s", strerror(errno));
+            chat->leaving = true;
+            return INPUT_FAILED;
+        }
+        if (got == 0 && text->length == start)
             return INPUT_END;
-        if (got <= 0)
+        if (got == 0)
             break;
         ahead->at = 0;
         ahead->n = (size_t)got;
@@ -353,6 +375,21 @@ static bool ends_with(const struct slm_buf *text, const char *end)
 {
     size_t n = strlen(end);
     return text->length >= n && memcmp(text->data + text->length - n, end, n) == 0;
+}
+
+/* A message is a C string; this ends it. */
+static enum input end_message(struct slm_buf *text)
+{
+    const char *nul = text->length ? memchr(text->data, '\0', text->length) : NULL;
+    size_t at = nul ? (size_t)(nul - (const char *)text->data) : 0;
+    slm_buf_byte(text, 0);
+    if (slm_buf_ok(text) == 0 && !nul)
+        return INPUT_TEXT;
+    if (nul)
+        cli_fail("byte %zu of this message is NUL, which a message can't hold", at);
+    else
+        cli_fail("out of memory");
+    return INPUT_FAILED;
 }
 
 /* What the user says, of one or many lines; ends with NUL. */
@@ -377,8 +414,7 @@ static enum input read_message(struct chat *chat, struct slm_buf *text)
         memmove(text->data, text->data + 3, end - 3);
         text->length = end - 3;
     }
-    slm_buf_byte(text, 0);
-    return slm_buf_ok(text) < 0 ? INPUT_END : got;
+    return got == INPUT_TEXT ? end_message(text) : got;
 }
 
 static bool is_blank(const char *text)
@@ -386,33 +422,36 @@ static bool is_blank(const char *text)
     return text[strspn(text, " \t\n")] == '\0';
 }
 
+/* One message or command, from reading it to the end of what it brings about. */
+static int talk_once(struct chat *chat, struct slm_buf *text)
+{
+    switch (read_message(chat, text)) {
+    case INPUT_TEXT: break;
+    case INPUT_END: chat->leaving = true; return CLI_OK;
+    case INPUT_FAILED: return CLI_FAILED;
+    case INPUT_INTERRUPTED:
+        if (chat->interactive)
+            fputs("\n(/exit or Ctrl-D leaves)\n", stderr);
+        return CLI_INTERRUPTED;
+    }
+    const char *line = (const char *)text->data;
+    if (is_blank(line))
+        return CLI_OK;
+    if (line[0] == '/')
+        return do_command(chat, line);
+    int code = cli_conversation_add(&chat->conversation, "user", line);
+    return code == CLI_OK ? answer_turn(chat) : code;
+}
+
 static int talk(struct chat *chat)
 {
     struct slm_buf text = {0};
     int code = CLI_OK;
     cli_catch_interrupt(NULL);
-    for (;;) {
-        enum input got = read_message(chat, &text);
-        if (got == INPUT_END)
-            break;
-        if (got == INPUT_AGAIN) {
-            fputs("\n(/exit or Ctrl-D leaves)\n", stderr);
-            continue;
-        }
-        const char *line = (const char *)text.data;
-        if (is_blank(line))
-            continue;
-        if (line[0] == '/') {
-            if (!do_command(chat, line))
-                break;
-            continue;
-        }
-        code = cli_conversation_add(&chat->conversation, "user", line);
-        if (code == CLI_OK)
-            code = answer_turn(chat);
+    while (!chat->leaving) {
+        code = talk_once(chat, &text);
         if (code != CLI_OK && !chat->interactive)
-            break; /* a person can go on, a script can't know */
-        code = CLI_OK;
+            chat->leaving = true; /* a person can go on, a script can't know */
     }
     if (chat->interactive)
         putchar('\n');
@@ -425,11 +464,13 @@ static int run(const struct cli_settings *s)
     struct chat chat = {.settings = s,
                         .interactive = cli_is_terminal(stdin) && cli_is_terminal(stdout)};
     uint64_t seed;
-    int code = cli_engine_model(&chat.engine, s);
+    int code = cli_check_stop("chat", s);
+    if (code == CLI_OK)
+        code = cli_engine_model(&chat.engine, s);
     if (code == CLI_OK && !chat.engine.info.has_template)
         code = cli_fail("this model has no chat template; 'slm run --raw' continues texts with it");
     if (code == CLI_OK)
-        code = cli_engine_sampler(&chat.engine, s, &chat.sampler, &seed);
+        code = cli_engine_sampler("chat", &chat.engine, s, &chat.sampler, &seed);
     if (code == CLI_OK) {
         chat.context = cli_engine_context_length(&chat.engine, s);
         const struct cli_wants wants = {.max_tokens = chat.context};
@@ -456,6 +497,11 @@ static int run(const struct cli_settings *s)
     return code;
 }
 
+static void defaults(struct cli_settings *s)
+{
+    s->n = CLI_DEFAULT_TOKENS;
+}
+
 const struct cli_command cli_chat = {
     .name = "chat",
     .usage = "MODEL [options]",
@@ -469,5 +515,6 @@ const struct cli_command cli_chat = {
     .min_arguments = 1,
     .max_arguments = 1,
     .groups = groups,
+    .defaults = defaults,
     .run = run,
 };

@@ -50,7 +50,7 @@ struct cli_settings {
     struct cli_list bias;
 
     /* run and chat */
-    int32_t n;
+    int32_t n; /* longest answer in tokens; 0: until the context is full */
     struct cli_list stop;
     int raw, ignore_stop;
     int32_t logprobs;
@@ -109,6 +109,10 @@ struct cli_command {
     void (*defaults)(struct cli_settings *settings); /* NULL: all zero */
     int (*run)(const struct cli_settings *settings);
 };
+
+/* An answer ends here unless -n says otherwise: small models tend to loop. */
+enum { CLI_DEFAULT_TOKENS = 1024 };
+#define CLI_TOKENS_HELP "longest answer, in tokens (default: 1024; 0: until the\ncontext is full)"
 
 extern const struct cli_command cli_run, cli_chat, cli_convert, cli_info, cli_verify, cli_tokenize,
     cli_logits, cli_perplexity, cli_bench;

@@ -128,11 +128,15 @@ static int take_messages(struct cli_conversation *c, const struct slm_json *doc,
         return cli_fail("%s holds no conversation: a JSON array of messages is needed", path);
     size_t i = 0;
     for (slm_json_node m = slm_json_first(doc, list); m >= 0; m = slm_json_next(doc, m), i++) {
+        size_t n;
         const char *role = known_role(slm_json_string(doc, slm_json_get(doc, m, "role"), NULL));
-        const char *content = slm_json_string(doc, slm_json_get(doc, m, "content"), NULL);
+        const char *content = slm_json_string(doc, slm_json_get(doc, m, "content"), &n);
         if (!role || !content || (i > 0 && strcmp(role, "system") == 0))
             return cli_fail("%s: message %zu needs a role (system first, user, assistant) and a "
                             "content",
+                            path, i + 1);
+        if (strlen(content) != n)
+            return cli_fail("%s: the content of message %zu has a NUL, which a message can't hold",
                             path, i + 1);
         int code = cli_conversation_add(c, role, content);
         if (code != CLI_OK)
@@ -146,7 +150,7 @@ int cli_conversation_load(struct cli_conversation *c, const char *path)
     struct slm_buf text = {0};
     struct slm_json *doc = NULL;
     struct cli_conversation loaded = {0};
-    int code = cli_read_file(path, &text);
+    int code = cli_read_file(path, CLI_TEXT_LIMIT, &text);
     if (code == CLI_OK && slm_json_parse(&doc, (const char *)text.data, text.length, NULL) < 0)
         code = cli_fail("%s: %s", path, slm_last_error());
     if (code == CLI_OK)

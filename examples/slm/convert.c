@@ -154,6 +154,9 @@ static void print_json(const struct report *r, const char *out, uint64_t length,
 static int run(const struct cli_settings *s)
 {
     const char *in = s->arguments[0];
+    if (s->output && (!*s->output || strcmp(s->output, "-") == 0))
+        return cli_usage_error("convert", "-o: a .slm file is not written in one go, so it needs a "
+                                          "name and can't be standard output");
     int kind = slm_convert_detect(in);
     if (kind < 0)
         return cli_fail("%s", slm_convert_last_error());

@@ -5,7 +5,10 @@
 
 #include "terminal.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -73,6 +76,11 @@ int cli_engine_context(struct cli_engine *engine, const struct cli_settings *set
     };
     double start = cli_clock();
     int code = slm_ctx_new(&engine->ctx, engine->model, &options);
+    int64_t bytes = code < 0 ? slm_ctx_memory(engine->model, &options) : 0;
+    if (code == SLM_ENOMEM && bytes > 0)
+        return cli_fail("there is no memory for a context of %d token%s: it takes %s",
+                        (int)options.max_tokens, cli_s((uint64_t)options.max_tokens),
+                        cli_bytes((uint64_t)bytes).text);
     if (code < 0)
         return cli_fail_library(code);
     engine->load_seconds += cli_clock() - start;
@@ -88,14 +96,20 @@ void cli_engine_close(struct cli_engine *engine)
     engine->model = NULL;
 }
 
+void cli_note_untrained(const struct cli_engine *engine, const char *what, size_t n)
+{
+    int32_t trained = engine->info.max_context;
+    if (trained > 0 && n > (size_t)trained)
+        cli_note("note: %s of %zu is more than the %d tokens that the model was trained for", what,
+                 n, (int)trained);
+}
+
 int32_t cli_engine_context_length(const struct cli_engine *engine,
                                   const struct cli_settings *settings)
 {
     int32_t trained = engine->info.max_context;
     if (settings->context > 0) {
-        if (trained > 0 && settings->context > trained)
-            cli_note("note: -c %d is more than the %d tokens that the model was trained for",
-                     (int)settings->context, (int)trained);
+        cli_note_untrained(engine, "a context", (size_t)settings->context);
         return settings->context;
     }
     return trained > 0 && trained < DEFAULT_CONTEXT ? trained : DEFAULT_CONTEXT;
@@ -111,23 +125,61 @@ bool cli_adds_bos(const struct cli_engine *engine)
 /* ---------------------------------------------------------------------------- sampling --- */
 
 /* "ID=VALUE" from --bias. */
-static int parse_bias(const char *text, slm_token *token, float *value)
+static int parse_bias(const char *command, const char *text, int32_t n_vocab, slm_token *token,
+                      float *value)
 {
     char *end;
     long long id = strtoll(text, &end, 10);
-    if (end == text || *end != '=' || id < 0 || id > INT32_MAX)
-        return cli_fail("--bias: '%s' is not ID=VALUE, as in 42=-1.5 or 42=-inf", text);
+    if (end == text || *end != '=')
+        return cli_usage_error(command, "--bias: '%s' is not ID=VALUE, as in 42=-1.5 or 42=-inf",
+                               text);
+    if (id < 0 || id >= n_vocab)
+        return cli_usage_error(command, "--bias %s: the model's token ids are 0 to %d", text,
+                               (int)n_vocab - 1);
     const char *number = end + 1;
     *value = strtof(number, &end);
-    if (end == number || *end)
-        return cli_fail("--bias: '%s' is not a number", number);
+    if (end == number || *end || isnan(*value) || *value == INFINITY)
+        return cli_usage_error(command, "--bias %s: '%s' is not a number or -inf", text, number);
     *token = (slm_token)id;
     return CLI_OK;
 }
 
-int cli_engine_sampler(const struct cli_engine *engine, const struct cli_settings *s,
-                       slm_sampler **sampler, uint64_t *seed)
+/* Without a temperature the likeliest token is taken: say so to who wants a choice among others. */
+static void note_ignored(const struct cli_settings *s)
 {
+    if (s->temperature > 0)
+        return;
+    const char *ignored = s->top_k > 0                   ? "--top-k"
+                          : s->top_p > 0 && s->top_p < 1 ? "--top-p"
+                          : s->min_p > 0                 ? "--min-p"
+                          : s->seed_given                ? "--seed"
+                                                         : NULL;
+    if (ignored)
+        cli_note("note: %s changes nothing without --temp: the likeliest token is taken each time",
+                 ignored);
+}
+
+int cli_check_stop(const char *command, const struct cli_settings *s)
+{
+    for (size_t i = 0; i < s->stop.n; i++) {
+        const char *text = s->stop.items[i];
+        size_t n = strlen(text), step;
+        if (n == 0)
+            return cli_usage_error(command, "--stop: the text is empty");
+        for (size_t at = 0; at < n; at += step) {
+            uint32_t c;
+            step = slm_utf8_decode(text + at, n - at, &c);
+            if (step == 0)
+                return cli_usage_error(command, "--stop: the text is not UTF-8 at byte %zu", at);
+        }
+    }
+    return CLI_OK;
+}
+
+int cli_engine_sampler(const char *command, const struct cli_engine *engine,
+                       const struct cli_settings *s, slm_sampler **sampler, uint64_t *seed)
+{
+    note_ignored(s);
     *seed = s->seed;
     if (!s->seed_given) {
         struct timespec now;
@@ -135,11 +187,15 @@ int cli_engine_sampler(const struct cli_engine *engine, const struct cli_setting
         *seed = (uint64_t)now.tv_sec * 1000003u ^ (uint64_t)now.tv_nsec ^ (uint64_t)getpid() << 32;
     }
     size_t n = s->bias.n;
+    if (n > (size_t)engine->info.n_vocab)
+        return cli_usage_error(command,
+                               "--bias stands there %zu times, and the model has %d tokens", n,
+                               (int)engine->info.n_vocab);
     slm_token *tokens = calloc(n + 1, sizeof *tokens);
     float *values = calloc(n + 1, sizeof *values);
     int code = tokens && values ? CLI_OK : cli_fail("out of memory");
     for (size_t i = 0; i < n && code == CLI_OK; i++)
-        code = parse_bias(s->bias.items[i], &tokens[i], &values[i]);
+        code = parse_bias(command, s->bias.items[i], engine->info.n_vocab, &tokens[i], &values[i]);
     if (code == CLI_OK) {
         slm_sampler_options options = {
             .size = sizeof options,

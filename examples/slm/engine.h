@@ -31,12 +31,16 @@ void cli_engine_close(struct cli_engine *engine);
  * when that has to be. */
 int cli_cache_resolve(const char *model, char **path);
 
-/* A sampler as the options say. *seed gets the seed that is used: without --seed one that changes
- * from run to run. */
-int cli_engine_sampler(const struct cli_engine *engine, const struct cli_settings *settings,
-                       slm_sampler **sampler, uint64_t *seed);
+/* A sampler as the command's options say. *seed gets the seed that is used: without --seed one that
+ * changes from run to run. */
+int cli_engine_sampler(const char *command, const struct cli_engine *engine,
+                       const struct cli_settings *settings, slm_sampler **sampler, uint64_t *seed);
+/* Are the texts of --stop such that an answer can end before them? */
+int cli_check_stop(const char *command, const struct cli_settings *settings);
 
 /* The tokens of -c, or what fits both the model and common sense. */
+/* A note if n tokens are more than the model was trained for. `what` are they? */
+void cli_note_untrained(const struct cli_engine *engine, const char *what, size_t n);
 int32_t cli_engine_context_length(const struct cli_engine *engine,
                                   const struct cli_settings *settings);
 

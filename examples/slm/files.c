@@ -11,28 +11,42 @@
 
 /* ------------------------------------------------------------------------------- files --- */
 
-int cli_read_file(const char *path, struct slm_buf *out)
+int cli_read_file(const char *path, size_t limit, struct slm_buf *out)
 {
     bool is_stdin = strcmp(path, "-") == 0;
+    const char *name = is_stdin ? "standard input" : path;
     FILE *file = is_stdin ? stdin : fopen(path, "rb");
     if (!file)
         return cli_fail("%s can't be opened: %s", path, strerror(errno));
     char block[65536];
     size_t n;
-    while ((n = fread(block, 1, sizeof block, file)) > 0)
+    while (slm_buf_ok(out) == 0 && out->length <= limit &&
+           (n = fread(block, 1, sizeof block, file)) > 0)
         slm_buf_append(out, block, n);
     int code = CLI_OK;
     if (ferror(file))
-        code =
-            cli_fail("%s can't be read: %s", is_stdin ? "standard input" : path, strerror(errno));
+        code = cli_fail("%s can't be read: %s", name, strerror(errno));
+    else if (slm_buf_ok(out) < 0)
+        code = cli_fail("%s is too large for the memory", name);
+    else if (out->length > limit)
+        code = cli_fail("%s is larger than %s, the most that is read of it", name,
+                        cli_bytes(limit).text);
     if (!is_stdin)
         fclose(file);
-    if (code == CLI_OK && slm_buf_ok(out) < 0)
-        code = cli_fail("%s is too large for the memory", path);
     return code;
 }
 
-int cli_read_prompt(const char *command, const struct cli_settings *settings, struct slm_buf *out)
+const char *cli_prompt_source(const struct cli_settings *settings)
+{
+    if (settings->prompt)
+        return "-p";
+    if (settings->file && strcmp(settings->file, "-") != 0)
+        return settings->file;
+    return "standard input";
+}
+
+int cli_read_prompt(const char *command, const struct cli_settings *settings, size_t limit,
+                    struct slm_buf *out)
 {
     if (settings->prompt && settings->file)
         return cli_usage_error(command, "-p and -f can't both be given");
@@ -41,10 +55,10 @@ int cli_read_prompt(const char *command, const struct cli_settings *settings, st
         return slm_buf_ok(out) < 0 ? cli_fail("out of memory") : CLI_OK;
     }
     if (settings->file)
-        return cli_read_file(settings->file, out);
+        return cli_read_file(settings->file, limit, out);
     if (cli_is_terminal(stdin))
         return cli_usage_error(command, "there is no text: give -p TEXT or -f FILE, or pipe it in");
-    return cli_read_file("-", out);
+    return cli_read_file("-", limit, out);
 }
 
 /* ------------------------------------------------------------------------------ tokens --- */
@@ -60,7 +74,31 @@ static bool is_separator(char c)
     return c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '[' || c == ']';
 }
 
-int cli_parse_ids(const char *text, size_t n, struct cli_tokens *out)
+/* Say what is wrong with the id that stands at text[start..start + length). */
+static int bad_id(const char *command, const char *source, const char *text, size_t start,
+                  size_t length, const slm_info *info)
+{
+    char id[32], wrong[160];
+    size_t n = length < sizeof id ? length : sizeof id - 1;
+    for (size_t i = 0; i < n; i++) /* it may be anything: nothing that a terminal obeys */
+        id[i] = (unsigned char)text[start + i] < ' ' ? '?' : text[start + i];
+    id[n] = '\0';
+    int64_t value;
+    if (cli_parse_int(id, &value))
+        snprintf(wrong, sizeof wrong,
+                 "%s at byte %zu is no token id of this model: they are 0 to %d", id, start,
+                 (int)info->n_vocab - 1);
+    else
+        snprintf(wrong, sizeof wrong,
+                 "'%s' at byte %zu is no token id; ids are whole numbers, "
+                 "separated by commas or blanks",
+                 id, start);
+    return command ? cli_usage_error(command, "%s: %s", source, wrong)
+                   : cli_fail("%s: %s", source, wrong);
+}
+
+int cli_parse_ids(const char *command, const char *source, const char *text, size_t n,
+                  const slm_info *info, struct cli_tokens *out)
 {
     /* Every id takes two bytes at least, with what separates it. */
     out->ids = malloc((n / 2 + 1) * sizeof *out->ids);
@@ -81,12 +119,9 @@ int cli_parse_ids(const char *text, size_t n, struct cli_tokens *out)
             i++;
         }
         int64_t id;
-        if (length >= sizeof word || !cli_parse_int(word, &id) || id < 0 || id > INT32_MAX) {
+        if (length >= sizeof word || !cli_parse_int(word, &id) || id < 0 || id >= info->n_vocab) {
             cli_tokens_free(out);
-            return cli_fail(
-                "'%.*s' at byte %zu is no token id; ids are whole numbers, separated by "
-                "commas or blanks",
-                (int)(length < 40 ? length : 40), text + start, start);
+            return bad_id(command, source, text, start, length, info);
         }
         out->ids[out->n++] = (slm_token)id;
     }

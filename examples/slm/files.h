@@ -8,11 +8,19 @@
 
 #include "base/json.h"
 
-/* Append a file ("-": standard input) to *out, which the caller frees. */
-int cli_read_file(const char *path, struct slm_buf *out);
+/* The most bytes that are read of a text for a model to answer, and of one that is only counted or
+ * measured. Files without an end (/dev/urandom) end here too. */
+#define CLI_TEXT_LIMIT ((size_t)64000000)
+#define CLI_CORPUS_LIMIT ((size_t)1000000000)
+
+/* Append a file ("-": standard input) of at most `limit` bytes to *out, which the caller frees. */
+int cli_read_file(const char *path, size_t limit, struct slm_buf *out);
 
 /* The text that a command works on: -p TEXT, -f FILE, or standard input if it is no terminal. */
-int cli_read_prompt(const char *command, const struct cli_settings *settings, struct slm_buf *out);
+int cli_read_prompt(const char *command, const struct cli_settings *settings, size_t limit,
+                    struct slm_buf *out);
+/* Where that came from, for messages: "-p", the file's name or "standard input". */
+const char *cli_prompt_source(const struct cli_settings *settings);
 
 struct cli_tokens {
     slm_token *ids; /* [n] */
@@ -20,8 +28,10 @@ struct cli_tokens {
 };
 void cli_tokens_free(struct cli_tokens *tokens);
 
-/* "1,2,3", "1 2 3" or "[1, 2, 3]". */
-int cli_parse_ids(const char *text, size_t n, struct cli_tokens *out);
+/* "1,2,3", "1 2 3" or "[1, 2, 3]". source is named when there is something wrong; with a command it
+ * is an option of that, so that this is a wrong command line; NULL for a file's ids. */
+int cli_parse_ids(const char *command, const char *source, const char *text, size_t n,
+                  const slm_info *info, struct cli_tokens *out);
 
 /* Text to ids; flags as in slm_tokenize(). */
 int cli_tokenize_text(const slm_model *model, const char *text, size_t n, unsigned flags,

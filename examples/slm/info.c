@@ -102,7 +102,7 @@ static void print_text(const struct cli_engine *engine, const struct cli_setting
     size_t n = sum_types(model, sums);
     for (size_t i = 0; i < n; i++) {
         cli_cell(&table, "%s", i == 0 ? "weights" : "");
-        cli_cell(&table, "%s: %zu tensors, %s", sums[i].type, sums[i].n,
+        cli_cell(&table, "%s: %zu tensor%s, %s", sums[i].type, sums[i].n, cli_s(sums[i].n),
                  cli_bytes(sums[i].bytes).text);
     }
     cli_table_print(&table, CLI_TABLE_PLAIN, false);

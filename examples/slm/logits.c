@@ -12,6 +12,8 @@
 
 #define FIELD(name) offsetof(struct cli_settings, name)
 
+enum { MOST_TOKENS = 1 << 24 }; /* what -c of the other commands allows, too */
+
 static const struct cli_option options[] = {
     {0, "ids", CLI_TEXT, FIELD(ids), "1,2,3", "the tokens to evaluate", 0, 0, NULL},
     {'f', "file", CLI_TEXT, FIELD(file), "FILE",
@@ -33,9 +35,9 @@ static int read_tokens(const struct cli_engine *engine, const struct cli_setting
                        struct cli_tokens *tokens)
 {
     if (s->ids)
-        return cli_parse_ids(s->ids, strlen(s->ids), tokens);
+        return cli_parse_ids("logits", "--ids", s->ids, strlen(s->ids), &engine->info, tokens);
     struct slm_buf text = {0};
-    int code = cli_read_prompt("logits", s, &text);
+    int code = cli_read_prompt("logits", s, CLI_TEXT_LIMIT, &text);
     if (code == CLI_OK)
         code = cli_tokenize_text(engine->model, (const char *)text.data, text.length,
                                  SLM_TEXT_ADD_SPECIAL, tokens);
@@ -140,9 +142,13 @@ static int run(const struct cli_settings *s)
     if (code == CLI_OK)
         code = read_tokens(&engine, s, &tokens);
     if (code == CLI_OK && tokens.n == 0)
-        code = cli_fail("there are no tokens to evaluate");
-    if (code == CLI_OK && tokens.n > INT32_MAX)
-        code = cli_fail("%zu tokens are too many", tokens.n);
+        code = cli_usage_error("logits", "%s is empty: there are no tokens to evaluate",
+                               s->ids ? "--ids" : cli_prompt_source(s));
+    if (code == CLI_OK && tokens.n > MOST_TOKENS)
+        code = cli_fail("%s has %zu tokens, and a context can hold %d",
+                        s->ids ? "--ids" : cli_prompt_source(s), tokens.n, MOST_TOKENS);
+    if (code == CLI_OK)
+        cli_note_untrained(&engine, "a text", tokens.n);
     if (code == CLI_OK)
         code = write_logits(&engine, s, &tokens);
     cli_tokens_free(&tokens);

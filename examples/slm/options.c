@@ -79,11 +79,12 @@ static int bad_value(const struct cli_command *c, const struct cli_option *o, co
 
 static int out_of_range(const struct cli_command *c, const struct cli_option *o, const char *text)
 {
+    /* %.9g writes every limit that stands in a table as people do: 16777216, 0.5. */
     if (o->most >= 1e9)
-        return cli_usage_error(c->name, "--%s: %s is not allowed, it must be %g or more", o->name,
+        return cli_usage_error(c->name, "--%s: %s is not allowed, it must be %.9g or more", o->name,
                                text, o->least);
-    return cli_usage_error(c->name, "--%s: %s is not allowed, it must be from %g to %g", o->name,
-                           text, o->least, o->most);
+    return cli_usage_error(c->name, "--%s: %s is not allowed, it must be from %.9g to %.9g",
+                           o->name, text, o->least, o->most);
 }
 
 static int set_choice(const struct cli_command *c, const struct cli_option *o, const char *text,

@@ -94,9 +94,9 @@ static void print_result(const struct cli_settings *s, const struct sums *sums, 
                          double seconds)
 {
     if (!s->json) {
-        printf("perplexity %.4f +/- %.4f  (%zu chunks of %d tokens, %zu predictions, %.1f s)\n",
-               perplexity_of(sums), standard_error(sums), n_chunks, (int)s->window, sums->n,
-               seconds);
+        printf("perplexity %.4f +/- %.4f  (%zu chunk%s of %d tokens, %zu prediction%s, %.1f s)\n",
+               perplexity_of(sums), standard_error(sums), n_chunks, cli_s(n_chunks), (int)s->window,
+               sums->n, cli_s(sums->n), seconds);
         return;
     }
     struct cli_json json = {0};
@@ -117,9 +117,10 @@ static int measure(struct cli_engine *engine, const struct cli_settings *s,
 {
     size_t window = (size_t)s->window, n_chunks = tokens->n / window;
     if (n_chunks == 0)
-        return cli_fail("the text has only %zu tokens, less than one chunk of %zu: take a longer "
+        return cli_fail("the text has only %zu token%s, less than one chunk of %zu: take a longer "
                         "one, or a smaller --ctx",
-                        tokens->n, window);
+                        tokens->n, cli_s(tokens->n), window);
+    cli_note_untrained(engine, "a chunk", window);
     if (s->n_chunks > 0 && (size_t)s->n_chunks < n_chunks)
         n_chunks = (size_t)s->n_chunks;
     /* Rows of logits for at most 64 MB at a time. */
@@ -158,7 +159,7 @@ static int run(const struct cli_settings *s)
         return cli_usage_error("perplexity", "of what? give -f FILE");
     int code = cli_engine_model(&engine, s);
     if (code == CLI_OK)
-        code = cli_read_file(s->file, &text);
+        code = cli_read_file(s->file, CLI_CORPUS_LIMIT, &text);
     if (code == CLI_OK) {
         /* With BOS in front where the model adds it, as llama.cpp has it: chunks begin there. */
         bool bos = cli_adds_bos(&engine);

@@ -16,8 +16,7 @@ static const struct cli_option options[] = {
     {'f', "file", CLI_TEXT, FIELD(file), "FILE", "read it from a file; - is standard input", 0, 0,
      NULL},
     {0, "system", CLI_TEXT, FIELD(system), "TEXT", "the system message", 0, 0, NULL},
-    {'n', "tokens", CLI_INT, FIELD(n), "N",
-     "longest answer, in tokens (default: until the context is full)", 0, 1e9, NULL},
+    {'n', "tokens", CLI_INT, FIELD(n), "N", CLI_TOKENS_HELP, 0, 1e9, NULL},
     {'c', "context", CLI_INT, FIELD(context), "N",
      "context in tokens (default: the model's, at most 4096)", 1, 16777216, NULL},
     {0, "raw", CLI_FLAG, FIELD(raw), NULL,
@@ -44,6 +43,20 @@ static const struct cli_group groups[] = {
     {NULL, NULL},
 };
 
+/* A user's message is a C string with something in it. */
+static int check_message(const struct cli_settings *s, const struct slm_buf *text)
+{
+    const char *data = (const char *)text->data;
+    const char *nul = memchr(data, '\0', text->length);
+    if (nul)
+        return cli_fail("%s: byte %zu is NUL, which a message can't hold; --raw takes any text",
+                        cli_prompt_source(s), (size_t)(nul - data));
+    if (data[strspn(data, " \t\r\n")] == '\0')
+        return cli_usage_error("run", "%s is empty: there is nothing to answer",
+                               cli_prompt_source(s));
+    return CLI_OK;
+}
+
 /* The tokens of the prompt: the chat template around it, or the text itself. */
 static int make_prompt(const struct cli_engine *engine, const struct cli_settings *s,
                        const struct slm_buf *text, struct cli_tokens *tokens)
@@ -54,12 +67,19 @@ static int make_prompt(const struct cli_engine *engine, const struct cli_setting
         raw = true;
     }
     if (raw && s->system)
-        return cli_fail("--system needs a chat template: leave it out with --raw, or with a model "
-                        "that has no template");
+        return cli_fail("--system needs a chat template, which this model does not have: leave it "
+                        "out");
+    /* Only who writes --raw -p "" can mean it: the model begins by itself, after BOS. */
+    if (raw && text->length == 0 && !(s->raw && s->prompt && cli_adds_bos(engine)))
+        return cli_usage_error("run", "%s is empty: there is nothing to continue",
+                               cli_prompt_source(s));
     if (raw)
         return cli_tokenize_text(engine->model, (const char *)text->data, text->length,
                                  SLM_TEXT_ADD_SPECIAL | SLM_TEXT_PARSE_SPECIAL, tokens);
 
+    int code = check_message(s, text);
+    if (code != CLI_OK)
+        return code;
     slm_message messages[2];
     size_t n = 0;
     if (s->system)
@@ -123,8 +143,10 @@ static int answer_prompt(struct cli_engine *engine, const struct cli_settings *s
         code = cli_fail("out of memory");
     if (s->json && (code == CLI_OK || code == CLI_INTERRUPTED))
         print_json(engine, &answer, cli_finish_name(finish), seed, prompt->n);
+    if (!s->json)
+        cli_note_unfinished(finish, s);
     if (s->stats)
-        cli_stats_print(engine, &answer, prompt->n);
+        cli_stats_print(engine, &answer, prompt->n, finish);
     cli_answer_free(&answer);
     slm_seq_free(seq);
     return code;
@@ -137,7 +159,15 @@ static int run(const struct cli_settings *s)
     struct cli_tokens prompt = {0};
     slm_sampler *sampler = NULL;
     uint64_t seed = 0;
-    int code = cli_read_prompt("run", s, &text);
+    if (s->raw && s->system)
+        return cli_usage_error("run",
+                               "--system is a message of the chat template, and --raw leaves "
+                               "that out: give one of them");
+    if (s->logprobs > 0 && !s->json)
+        cli_note("note: --logprobs changes nothing without --json");
+    int code = cli_check_stop("run", s);
+    if (code == CLI_OK)
+        code = cli_read_prompt("run", s, CLI_TEXT_LIMIT, &text);
     if (code == CLI_OK)
         code = cli_engine_model(&engine, s);
     slm_buf_byte(&text, 0); /* chat messages end with NUL */
@@ -146,13 +176,16 @@ static int run(const struct cli_settings *s)
         code = cli_fail("out of memory");
     if (code == CLI_OK)
         code = make_prompt(&engine, s, &text, &prompt);
-    if (code == CLI_OK && prompt.n == 0)
-        code = cli_fail("the text is empty: there is nothing to continue");
     if (code == CLI_OK)
-        code = cli_engine_sampler(&engine, s, &sampler, &seed);
+        code = cli_engine_sampler("run", &engine, s, &sampler, &seed);
     if (code == CLI_OK) {
         const struct cli_wants wants = {.max_tokens = cli_engine_context_length(&engine, s)};
-        code = cli_engine_context(&engine, s, &wants);
+        if (prompt.n > (size_t)wants.max_tokens)
+            code = cli_fail("the prompt has %zu tokens, and the context holds %d: shorten it, or "
+                            "give a larger -c",
+                            prompt.n, (int)wants.max_tokens);
+        else
+            code = cli_engine_context(&engine, s, &wants);
     }
     if (code == CLI_OK)
         code = answer_prompt(&engine, s, &prompt, sampler, seed);
@@ -161,6 +194,11 @@ static int run(const struct cli_settings *s)
     slm_buf_free(&text);
     cli_engine_close(&engine);
     return code;
+}
+
+static void defaults(struct cli_settings *s)
+{
+    s->n = CLI_DEFAULT_TOKENS;
 }
 
 const struct cli_command cli_run = {
@@ -179,5 +217,6 @@ const struct cli_command cli_run = {
     .min_arguments = 1,
     .max_arguments = 1,
     .groups = groups,
+    .defaults = defaults,
     .run = run,
 };

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -263,6 +264,11 @@ struct cli_text cli_count(uint64_t n)
     return scaled((double)n, units, 4);
 }
 
+const char *cli_s(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 double cli_clock(void)
 {
     struct timespec now;
@@ -292,6 +298,21 @@ static bool due(struct cli_progress *p)
     return true;
 }
 
+/* Columns of the terminal behind stderr; 80 if it does not say. */
+static int terminal_columns(void)
+{
+    struct winsize size = {0};
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+/* One line over the last one, cut where the terminal ends: a line that goes on below could not be
+ * wiped. */
+static void draw(const char *line)
+{
+    fprintf(stderr, "\r%.*s\033[K", terminal_columns() - 1, line);
+    fflush(stderr);
+}
+
 int cli_progress_step(void *progress, uint64_t done, uint64_t total)
 {
     enum { WIDTH = 30 };
@@ -300,9 +321,10 @@ int cli_progress_step(void *progress, uint64_t done, uint64_t total)
         return 0;
     double part = total ? (double)done / (double)total : 1;
     int full = (int)(part * WIDTH);
-    fprintf(stderr, "\r%s [%.*s%*s] %3.0f %%  %s\033[K", p->label, full,
-            "##############################", WIDTH - full, "", part * 100, cli_bytes(done).text);
-    fflush(stderr);
+    char line[128];
+    snprintf(line, sizeof line, "%s %3.0f %% [%.*s%*s] %s", p->label, part * 100, full,
+             "##############################", WIDTH - full, "", cli_bytes(done).text);
+    draw(line);
     return 0;
 }
 
@@ -310,13 +332,13 @@ void cli_progress_text(struct cli_progress *p, const char *format, ...)
 {
     if (!due(p))
         return;
-    fprintf(stderr, "\r%s ", p->label);
+    char line[128];
+    int n = snprintf(line, sizeof line, "%s ", p->label);
     va_list args;
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(line + n, sizeof line - (size_t)n, format, args);
     va_end(args);
-    fputs("\033[K", stderr);
-    fflush(stderr);
+    draw(line);
 }
 
 void cli_progress_end(struct cli_progress *p)

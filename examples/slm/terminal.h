@@ -48,6 +48,8 @@ struct cli_text {
     char text[32];
 };
 struct cli_text cli_bytes(uint64_t n);
+/* The plural's s: "1 token", "2 tokens". */
+const char *cli_s(uint64_t n);
 /* "134.5 M" */
 struct cli_text cli_count(uint64_t n);
 

@@ -98,10 +98,12 @@ static int encode(const struct cli_engine *engine, const struct cli_settings *s,
 }
 
 /* The text alone, nothing added: what was encoded comes back byte for byte. */
-static int decode(const struct cli_engine *engine, const struct slm_buf *text)
+static int decode(const struct cli_engine *engine, const struct cli_settings *s,
+                  const struct slm_buf *text)
 {
     struct cli_tokens tokens = {0};
-    int code = cli_parse_ids((const char *)text->data, text->length, &tokens);
+    int code = cli_parse_ids(s->prompt ? "tokenize" : NULL, cli_prompt_source(s),
+                             (const char *)text->data, text->length, &engine->info, &tokens);
     if (code != CLI_OK)
         return code;
     char *out = NULL;
@@ -135,11 +137,11 @@ static int run(const struct cli_settings *s)
                                "--decode");
     struct cli_engine engine = {0};
     struct slm_buf text = {0};
-    int code = cli_read_prompt("tokenize", s, &text);
+    int code = cli_read_prompt("tokenize", s, CLI_CORPUS_LIMIT, &text);
     if (code == CLI_OK)
         code = cli_engine_model(&engine, s);
     if (code == CLI_OK)
-        code = s->decode ? decode(&engine, &text) : encode(&engine, s, &text);
+        code = s->decode ? decode(&engine, s, &text) : encode(&engine, s, &text);
     slm_buf_free(&text);
     cli_engine_close(&engine);
     return code;

@@ -16,7 +16,7 @@ static int run(const struct cli_settings *s)
         int rc = slm_model_verify(engine.model, cli_progress_step, &progress);
         cli_progress_end(&progress);
         if (rc < 0)
-            code = cli_fail_library(rc);
+            code = cli_fail("%s: %s", s->arguments[0], slm_last_error());
         else
             printf("%s: good (%s, every checksum agrees)\n", s->arguments[0],
                    cli_bytes(engine.info.file_size).text);

@@ -2,13 +2,16 @@
 
 The environment names what is tested: SLM (the command), SLM_TEST_DATA and SLM_EXAMPLES (folders).
 """
+import fcntl
 import os
 import pathlib
+import pty
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 DATA = pathlib.Path(os.environ["SLM_TEST_DATA"])
@@ -88,6 +91,25 @@ class CliTest(unittest.TestCase):
         done = self.run_slm(*arguments, **options)
         self.assertEqual(done.code, 0, done.err)
         return done
+
+    def on_terminal(self, *arguments, columns=80, **environment):
+        """Run it with standard error on a terminal of so many columns; returns the exit code and what appeared there."""
+        try:
+            master, slave = pty.openpty()
+        except OSError as error:  # a container may have none
+            self.skipTest(str(error))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen([SLM, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=slave, env={**self.environment, **environment}, cwd=self.folder)
+        os.close(slave)
+        seen = b""
+        try:
+            while data := os.read(master, 65536):
+                seen += data
+        except OSError:  # the other side is closed
+            pass
+        os.close(master)
+        return process.wait(60), seen.decode("utf-8", "replace")
 
     def bad(self, code, words, *arguments, **options):
         """Run it; it must fail with this exit code, and say these words and nothing on standard output."""

@@ -13,8 +13,10 @@ from support import SLM, CliTest, main
 
 
 class Piped(CliTest):
-    def chat(self, text, *options, tokens="12"):
-        return self.good("chat", self.chat_model, "-n", tokens, *options, stdin=text)
+    def chat(self, text, *options, tokens="12", code=0):
+        done = self.run_slm("chat", self.chat_model, "-n", tokens, *options, stdin=text)
+        self.assertEqual(done.code, code, done.err)
+        return done
 
     def test_two_turns(self):
         done = self.chat("Tom had a dog.\nThe dog was big.\n")
@@ -51,22 +53,40 @@ class Piped(CliTest):
         self.assertEqual([m["content"] for m in saved if m["role"] == "user"], ["one \ntwo", "three\nfour"])
 
     def test_commands(self):
-        done = self.chat("/help\n/sabe x\n/nothing\n/save\n/load nowhere.json\n\n   \n/exit\nnever sent\n")
+        done = self.chat("/help\n\n   \n/exit\nnever sent\n")
         self.assertEqual(done.out, "")
         self.assertIn("/clear", done.err)
-        self.assertIn("there is no command /sabe; did you mean /save", done.err)
-        self.assertIn("there is no command /nothing; /help lists them", done.err)
-        self.assertIn("which file? /save FILE", done.err)
-        self.assertIn("nowhere.json can't be opened", done.err)
+
+    def test_error_ends_it(self):
+        """A script can't see that something went wrong: what follows is not done."""
+        for line, words in (("/sabe x", "there is no command /sabe; did you mean /save"),
+                            ("/nothing", "there is no command /nothing; /help lists them"),
+                            ("/save", "which file? /save FILE"), ("/load", "which file? /load FILE"),
+                            ("/load nowhere.json", "nowhere.json can't be opened"),
+                            ("/load .", "can't be read: Is a directory"),
+                            ("/save no/where.json", "no/where.json can't be written"),
+                            ("/save /dev/full", "/dev/full can't be written: No space left"),
+                            ("nul\0byte", "byte 3 of this message is NUL")):
+            done = self.chat(f"{line}\nTom had a dog.\n", code=1)
+            self.assertIn(words, done.err)
+            self.assertEqual(done.out, "")
+
+    def test_endless_files(self):
+        """Neither a conversation nor a message without an end takes all memory."""
+        self.assertIn("/dev/zero is larger than 64.0 MB", self.chat("/load /dev/zero\n", code=1).err)
+        self.assertIn("this message is larger than 64.0 MB", self.chat(b"x" * 65_000_000, code=1).err)
 
     def test_bad_files(self):
         for content, words in (("[1, 2", "line"), ('{"a": 1}', "holds no conversation"),
                                ('[{"role": "robot", "content": "x"}]', "message 1 needs a role"),
-                               ('[{"role": "user"}]', "message 1 needs"), ('[{"role": "user", "content": 3}]', "needs")):
+                               ('[{"role": "user"}]', "message 1 needs"), ('[{"role": "user", "content": 3}]', "needs"),
+                               ('[{"role": "user", "content": "a\\u0000b"}]', "message 1 has a NUL")):
             (self.folder / "bad.json").write_text(content)
-            self.assertIn(words, self.chat("/load bad.json\n").err)
+            self.assertIn(words, self.chat("/load bad.json\n", code=1).err)
         (self.folder / "good.json").write_text('{"messages": [{"role": "user", "content": "a"}]}')
-        self.assertIn("(1 messages from", self.chat("/load good.json\n").err)
+        done = self.chat("/load good.json\n/save again.json\n/clear\n/save empty.json\n")
+        for words in ("(1 message from good.json)", "(1 message in again.json)", "(0 messages in empty.json)"):
+            self.assertIn(words, done.err)
 
     def test_context_full(self):
         text = "".join(f"This is sentence number {i} of the story.\n" for i in range(12)) + "/stats\n/save full.json\n"
@@ -130,7 +150,7 @@ class Terminal(CliTest):
 
     def test_ctrl_c_stops_the_answer_and_not_the_program(self):
         # Nothing ends this answer but Ctrl-C: no EOS, and the context is larger than patience.
-        self.start("-c", "200000", "--bias", "2=-inf", "--bias", "1=-inf")
+        self.start("-n", "0", "-c", "200000", "--bias", "2=-inf", "--bias", "1=-inf")
         self.expect("> ")
         self.type("Tom had a dog.\n")
         self.expect("Tom had a dog.")
@@ -153,6 +173,23 @@ class Terminal(CliTest):
         self.type("/exit\n")
         self.assertEqual(self.process.wait(30), 0)
 
+    def test_mistakes_do_not_end_it(self):
+        self.start("-n", "12")
+        for line, words in (("/nothing", "there is no command /nothing"), ("/load nowhere.json", "can't be opened"),
+                            ("Tom had a dog.", "\n")):
+            self.expect("> ")
+            self.type(line + "\n")
+            self.expect(words)
+        self.expect("> ")
+        self.type("/exit\n")
+        self.assertEqual(self.process.wait(30), 0)
+
+    def test_says_what_cut_the_answer(self):
+        self.start("-c", "4096", "--bias", "2=-inf", "--bias", "1=-inf")
+        self.expect("> ")
+        self.type("Tom had a dog.\n")
+        self.expect("(the answer is cut at 1024 tokens; -n sets how long it may get)")
+
     def test_ctrl_d_leaves(self):
         self.start()
         self.expect("> ")
@@ -164,22 +201,35 @@ class Interrupted(CliTest):
     """SIGINT without a terminal."""
 
     def test_chat(self):
-        process = subprocess.Popen([SLM, "chat", str(self.chat_model), "-c", "200000", "--bias", "2=-inf", "--bias",
-                                    "1=-inf"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=self.environment)
-        process.stdin.write(b"Tom had a dog.\n")
+        """It ends the answer, whose beginning went out, and the program: nobody is there to go on."""
+        process = subprocess.Popen([SLM, "chat", str(self.chat_model), "-n", "0", "-c", "200000", "--bias", "2=-inf",
+                                    "--bias", "1=-inf"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=self.environment)
+        process.stdin.write(b"Tom had a dog.\n/stats\n")
         process.stdin.flush()
         self.assertTrue(process.stdout.read(4))
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(b"/stats\n/exit\n", timeout=60)
-        self.assertEqual(process.returncode, 0, err)
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, err)
         self.assertIn(b"(stopped)", err)
-        self.assertIn(b"2 messages", err, "what was said so far stays in the conversation")
+        self.assertNotIn(b"last answer", err)
+
+    def test_chat_that_waits(self):
+        process = subprocess.Popen([SLM, "chat", str(self.chat_model), "-n", "4"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment)
+        process.stdin.write(b"Tom had a dog.\n")
+        process.stdin.flush()
+        self.assertTrue(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        self.assertEqual(process.returncode, 130, process.stderr.read())
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
 
     def test_run(self):
         """slm run ends with 130, and what it had went out."""
-        process = subprocess.Popen([SLM, "run", str(self.chat_model), "--raw", "-p", "Once", "-c", "200000",
-                                    "--ignore-eos"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        process = subprocess.Popen([SLM, "run", str(self.chat_model), "--raw", "-p", "Once", "-n", "0", "-c",
+                                    "200000", "--ignore-eos"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env=self.environment)
         self.assertTrue(process.stdout.read(4))
         process.send_signal(signal.SIGINT)

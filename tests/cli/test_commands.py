@@ -53,6 +53,7 @@ class Help(CliTest):
         self.bad(2, "--top-p: 1.5 is not allowed, it must be from 0 to 1", *run, "--top-p", "1.5")
         self.bad(2, "--tokens: '12x' is not a whole number", *run, "-n", "12x")
         self.bad(2, "--tokens: -1 is not allowed, it must be 0 or more", *run, "-n", "-1")
+        self.bad(2, "--context: 16777217 is not allowed, it must be from 1 to 16777216", *run, "-c", "16777217")
         self.bad(2, "--threads: 0 is not allowed, it must be from 1 to 256", *run, "-t0")
         self.bad(2, "--kv: 'f8' is not one of f16, f32", *run, "--kv=f8")
         self.bad(2, "--seed: '-1' is not a whole number of 0 or more", *run, "--seed", "-1")
@@ -93,7 +94,8 @@ class Run(CliTest):
     def test_no_template(self):
         done = self.good("run", self.model, "-p", PROMPT, "-n", "3")
         self.assertIn("has no chat template", done.err)
-        self.bad(1, "--system needs a chat template", "run", self.model, "--raw", "-p", "x", "--system", "y")
+        self.bad(1, "--system needs a chat template", "run", self.model, "-p", "x", "--system", "y")
+        self.bad(2, "--system is a message of the chat template", "run", self.model, "--raw", "-p", "x", "--system", "y")
         self.bad(1, "this model has no chat template", "chat", self.model)
 
     def test_template(self):
@@ -109,6 +111,9 @@ class Run(CliTest):
         got = json.loads(done.out)
         self.assertEqual(got["text"], ", there was a little girl")
         self.assertEqual(got["finish"], "stop_text")
+        for command in ("run", "chat"):
+            self.bad(2, "--stop: the text is empty", command, self.chat_model, "--stop", "")
+            self.bad(2, "--stop: the text is not UTF-8 at byte 1", command, self.chat_model, "--stop", "a\udcff")
 
     def test_json(self):
         done = self.good("run", self.model, "--raw", "-p", PROMPT, "--kv", "f32", "-n", "20", "--json", "--logprobs",
@@ -134,15 +139,70 @@ class Run(CliTest):
 
     def test_stats(self):
         done = self.good("run", self.model, "--raw", "-p", PROMPT, "-n", "5", "--stats")
-        for word in ("load", "first token", "prompt", "answer", "peak memory", "tokens/s"):
+        for word in ("load", "first token", "prompt", "answer", "peak memory", "tokens/s", "ended by     length"):
             self.assertIn(word, done.err)
+
+    def test_default_length(self):
+        """An answer that does not end by itself ends at 1024 tokens; -n 0 lets it go on."""
+        loop = ["run", self.model, "--raw", "-p", PROMPT, "--ignore-eos", "-c", "1100", "--json"]
+        got = json.loads(self.good(*loop).out)
+        self.assertEqual((got["tokens"], got["finish"]), (1024, "length"))
+        got = json.loads(self.good(*loop, "-n", "0").out)
+        self.assertEqual((got["tokens"], got["finish"]), (1100 - got["prompt_tokens"] + 1, "context"))
+        loop = ["run", self.model, "--raw", "-p", PROMPT, "--ignore-eos"]
+        self.assertIn("(the answer is cut at 1024 tokens; -n sets", self.on_terminal(*loop, "-c", "1100")[1])
+        self.assertIn("(the answer is cut: the context is full; -c sets", self.on_terminal(*loop, "-c", "32")[1])
+        self.assertEqual(self.on_terminal(*loop, "-n", "3"), (0, ""), "who sets a limit knows it")
+
+    def test_half_a_character(self):
+        """Cut by -n it does not appear; broken off by the model, it is U+FFFD."""
+        first, eos = 0xE4 + 3, 2  # stories260K's byte tokens begin at 3; E4 begins a character of three bytes
+        run = ["run", self.model, "--raw", "-p", PROMPT, "--bias", f"{first}=20000", "--frequency-penalty", "1000"]
+        self.assertEqual(self.good(*run, "-n", "1").out, "")
+        got = json.loads(self.good(*run, "--bias", f"{eos}=19500", "--json").out)
+        self.assertEqual((got["text"], got["finish"]), ("\ufffd", "stop"))
+
+    def test_no_text(self):
+        """Nothing is no question, wherever it comes from."""
+        (self.folder / "blank.txt").write_text(" \n\t\r\n")
+        for arguments, source in ((["-p", ""], "-p"), (["-f", "blank.txt"], "blank.txt"), ([], "standard input"),
+                                  (["-f", "-"], "standard input"), (["-f", "/dev/null"], "/dev/null")):
+            self.bad(2, f"{source} is empty: there is nothing to answer", "run", self.chat_model, *arguments)
+        self.bad(2, "/dev/null is empty: there is nothing to continue", "run", self.model, "--raw", "-f", "/dev/null")
+        self.bad(2, "standard input is empty: there is nothing to continue", "run", self.model, "--raw")
+        self.bad(2, "-p is empty: there is nothing to continue", "run", self.model, "-p", "")
+        done = self.good("run", self.model, "--raw", "-p", "", "-n", "4")
+        self.assertEqual(done.out, self.good("run", self.chat_model, "--raw", "-p", "", "-n", "4").out)
+        self.assertTrue(done.out.startswith("Once"), "it begins by itself, after BOS")
+
+    def test_nul(self):
+        (self.folder / "nul.txt").write_bytes(b"before\0after")
+        self.bad(1, "nul.txt: byte 6 is NUL", "run", self.chat_model, "-f", "nul.txt")
+        done = self.good("run", self.model, "--raw", "-f", "nul.txt", "-n", "1", "--json")
+        count = self.good("tokenize", self.model, "-f", "nul.txt", "--add-special", "--count").out
+        self.assertEqual(json.loads(done.out)["prompt_tokens"], int(count), "raw text is taken whole")
+
+    def test_endless_file(self):
+        self.bad(1, "/dev/zero is larger than 64.0 MB", "run", self.model, "-f", "/dev/zero")
+        self.bad(1, "/dev/zero is larger than 64.0 MB", "logits", self.model, "-f", "/dev/zero", "-o", "x.f32")
+
+    def test_options_without_effect(self):
+        run = ["run", self.model, "--raw", "-p", PROMPT, "-n", "1"]
+        for option, value in (("--top-k", "5"), ("--top-p", "0.9"), ("--min-p", "0.1"), ("--seed", "1")):
+            self.assertIn(f"note: {option} changes nothing without --temp", self.good(*run, option, value).err)
+            self.assertEqual(self.good(*run, option, value, "--temp", "1").err, "")
+        self.assertEqual(self.good(*run, "--top-k", "0", "--top-p", "1", "--min-p", "0").err, "", "these mean: off")
+        self.assertIn("note: --logprobs changes nothing without --json", self.good(*run, "--logprobs", "2").err)
+        self.assertIn("note: --seed", self.good("chat", self.chat_model, "--seed", "1").err)
 
     def test_context(self):
         done = self.good("run", self.model, "--raw", "-p", PROMPT, "-c", "32", "--json")
         got = json.loads(done.out)
         self.assertEqual(got["finish"], "context")
         self.assertEqual(got["prompt_tokens"] + got["tokens"], 33)
-        self.bad(1, "32", "run", self.model, "--raw", "-p", PROMPT * 20, "-c", "32")
+        done = self.bad(1, "and the context holds 32: shorten it, or give a larger -c", "run", self.model, "--raw", "-p",
+                        PROMPT * 20, "-c", "32")
+        self.assertNotIn("span", done.err)
         done = self.good("run", self.model, "--raw", "-p", PROMPT, "-c", "1024", "-n", "1")
         self.assertIn("more than the 512 tokens that the model was trained for", done.err)
 
@@ -163,8 +223,13 @@ class Run(CliTest):
         self.assertNotEqual(ids("--frequency-penalty", "2", "--presence-penalty", "1"), plain)
         self.assertNotIn(plain[0], ids("--bias", f"{plain[0]}=-inf"))
         self.assertEqual(ids("--bias", "300=1000")[0], 300)
-        self.bad(1, "--bias: 'x' is not ID=VALUE", "run", self.model, "-p", "x", "--bias", "x")
-        self.bad(1, "bias_tokens[0] is 512, but token ids are 0 to 511", "run", self.model, "-p", "x", "--bias", "512=1")
+        for value, words in (("x", "--bias: 'x' is not ID=VALUE"), ("7", "--bias: '7' is not ID=VALUE"),
+                             ("512=1", "--bias 512=1: the model's token ids are 0 to 511"),
+                             ("-1=1", "--bias -1=1: the model's token ids are 0 to 511"),
+                             ("7=x", "--bias 7=x: 'x' is not a number"), ("7=", "--bias 7=: '' is not a number"),
+                             ("7=inf", "'inf' is not a number or -inf"), ("7=nan", "'nan' is not a number or -inf")):
+            self.bad(2, words, "run", self.chat_model, "-p", "x", "--bias", value)
+            self.bad(2, words, "chat", self.chat_model, "--bias", value)
 
     def test_output_is_gone(self):
         with open("/dev/full", "wb") as full:
@@ -253,10 +318,14 @@ class Tokenize(CliTest):
         self.assertEqual(self.good("tokenize", self.model, "--decode", "-p", "403 407\n").out, expected)
 
     def test_errors(self):
-        self.bad(1, "'x' at byte 2 is no token id", "tokenize", self.model, "--decode", "-p", "1,x")
-        self.bad(1, "512", "tokenize", self.model, "--decode", "-p", "1,512")
-        self.bad(1, "'-4' at byte 0 is no token id", "tokenize", self.model, "--decode", "-p-4")
-        self.bad(1, "is no token id", "tokenize", self.model, "--decode", "-p", "99999999999999999999")
+        self.bad(2, "-p: 'x' at byte 2 is no token id", "tokenize", self.model, "--decode", "-p", "1,x")
+        self.bad(2, "-p: 512 at byte 2 is no token id of this model: they are 0 to 511", "tokenize", self.model,
+                 "--decode", "-p", "1,512")
+        self.bad(2, "-p: -4 at byte 0 is no token id of this model", "tokenize", self.model, "--decode", "-p-4")
+        self.bad(2, "is no token id", "tokenize", self.model, "--decode", "-p", "99999999999999999999")
+        (self.folder / "ids.txt").write_bytes(b"1 \033[2J")
+        self.bad(1, "ids.txt: '?' at byte 2 is no token id", "tokenize", self.model, "--decode", "-f", "ids.txt")
+        self.bad(1, "standard input: 'x' at byte 0", "tokenize", self.model, "--decode", stdin="x")
         self.bad(2, "give only one of", "tokenize", self.model, "-p", "x", "--ids", "--count")
         self.bad(2, "not for --decode", "tokenize", self.model, "-p", "1", "--decode", "--add-special")
 
@@ -294,12 +363,21 @@ class Logits(CliTest):
         self.bad(2, "give -o OUT.f32", "logits", self.model, "--ids", "1")
         self.bad(2, "give one of --ids, -f and -p", "logits", self.model, "-o", "x.f32")
         self.bad(2, "give one of --ids, -f and -p", "logits", self.model, "--ids", "1", "-p", "x", "-o", "x.f32")
-        self.bad(1, "there are no tokens", "logits", self.model, "--ids", "", "-o", "x.f32")
-        self.bad(1, "512", "logits", self.model, "--ids", "1,512", "-o", "x.f32")
+        self.bad(2, "--ids is empty: there are no tokens", "logits", self.model, "--ids", "", "-o", "x.f32")
+        self.bad(2, "--ids: 'x' at byte 2", "logits", self.model, "--ids", "1,x", "-o", "x.f32")
+        self.bad(2, "--ids: 512 at byte 2 is no token id of this model", "logits", self.model, "--ids", "1,512", "-o",
+                 "x.f32")
         self.assertFalse((self.folder / "x.f32").exists(), "no half file")
         self.bad(1, "can't be written: No such file", "logits", self.model, "--ids", "1", "-o", "no/where.f32")
         self.bad(1, "/dev/full can't be written: No space left", "logits", self.model, "--ids", "1", "-o", "/dev/full")
         self.assertTrue(os.path.exists("/dev/full"))
+
+    def test_longer_than_trained(self):
+        (self.folder / "long.txt").write_text(PROMPT * 200)
+        words = "is more than the 512 tokens that the model was trained for"
+        self.assertIn(words, self.good("logits", self.model, "-f", "long.txt", "-o", "long.f32").err)
+        self.assertIn(words, self.good("perplexity", self.model, "-f", "long.txt", "--ctx", "600").err)
+        self.assertEqual(self.good("logits", self.model, "--ids", "1,2", "-o", "long.f32").err, "")
 
 
 class Perplexity(CliTest):
@@ -330,6 +408,10 @@ class Perplexity(CliTest):
     def test_errors(self):
         (self.folder / "short.txt").write_text("too short")
         self.bad(1, "less than one chunk of 512", "perplexity", self.model, "-f", "short.txt")
+        self.assertIn("(1 chunk of 5 tokens, 2 predictions", self.good("perplexity", self.model, "-f", "short.txt", "--ctx",
+                                                                       "5").out)
+        (self.folder / "shorter.txt").write_text("")
+        self.bad(1, "the text has only 1 token, less than", "perplexity", self.model, "-f", "shorter.txt")
         self.bad(2, "give -f FILE", "perplexity", self.model)
         self.bad(2, "--ctx: 2 is not allowed", "perplexity", self.model, "-f", "short.txt", "--ctx", "2")
 
@@ -360,6 +442,21 @@ class Bench(CliTest):
         self.assertTrue(lines[1].startswith("pp16,1,"))
         self.bad(2, "give only one of --md, --csv and --json", "bench", self.q8, "--csv", "--json")
 
+    def test_progress(self):
+        """On a terminal only, from the first moment, and never longer than a line, which could not be wiped."""
+        bench = ["bench", self.q8, "-p", "16", "-n", "4", "-r", "1"]
+        self.assertEqual(self.good(*bench).err, "")
+        code, seen = self.on_terminal(*bench)
+        self.assertEqual(code, 0)
+        self.assertIn("prompt warming up", seen)
+        for columns in (1, 2, 12):
+            for command in (bench, ["verify", self.model], ["convert", STORIES / "stories260K.bin", "-o", "narrow.slm"]):
+                code, seen = self.on_terminal(*command, columns=columns)
+                self.assertEqual(code, 0)
+                lines = [line.partition("\r")[2] for line in seen.split("\033[K")]
+                self.assertTrue(any(lines) or columns == 1, seen)
+                self.assertLess(max(map(len, lines)), columns, seen)
+
 
 class Info(CliTest):
     def test_json(self):
@@ -381,6 +478,7 @@ class Info(CliTest):
         for word in ("parameters", "260.0 k", "layers", "vocabulary", "attn_q", "f32"):
             self.assertIn(word, done.out)
         self.assertNotIn("\033", done.out)
+        self.assertRegex(done.out, r"q8: +\d+ tensors, |f32: +\d+ tensors, ")
 
     def test_verify(self):
         self.assertIn("good", self.good("verify", self.model).out)
@@ -391,6 +489,7 @@ class Info(CliTest):
         (self.folder / "damaged.slm").write_bytes(data)
         done = self.bad(1, "ffn_up", "verify", self.folder / "damaged.slm")
         self.assertIn("2", done.err)
+        self.assertIn("damaged.slm: ", done.err)
 
 
 class Convert(CliTest):
@@ -415,8 +514,16 @@ class Convert(CliTest):
         self.assertIn("stories260K.slm", self.good("convert", folder / "stories260K.bin").out)
         self.good("info", folder / "stories260K.slm")
 
+    def test_bundled_model(self):
+        """examples/stories260K.slm is what this command makes, as examples/README.md says."""
+        self.good("convert", STORIES / "stories260K.bin", "--type", "q8", "-o", "bundled.slm")
+        self.assertEqual((self.folder / "bundled.slm").read_bytes(), (EXAMPLES / "stories260K.slm").read_bytes())
+
     def test_errors(self):
         source = STORIES / "stories260K.bin"
+        for output in ("-", ""):
+            self.bad(2, "can't be standard output", "convert", source, "-o", output)
+            self.assertFalse((self.folder / "-").exists())
         self.bad(2, "q7", "convert", source, "-o", "bad.slm", "--type", "q7")
         self.bad(1, "nowhere.gguf", "convert", "nowhere.gguf")
         self.bad(1, "No such file", "convert", source, "-o", "no/where.slm")
