@@ -83,7 +83,9 @@ static uint64_t count_parameters(const struct slm_file *file)
 {
     uint64_t n = 0;
     for (uint32_t i = 0; i < file->n_tensors; i++)
-        if (file->tensors[i].role != SLM_ROLE_ROPE_FREQUENCIES)
+        if (file->tensors[i].role != SLM_ROLE_ROPE_FREQUENCIES &&
+            file->tensors[i].role != SLM_ROLE_ROPE_LONG_FREQUENCIES &&
+            file->tensors[i].role != SLM_ROLE_ATTN_SLOPES)
             n += (uint64_t)file->tensors[i].rows * file->tensors[i].cols;
     return n;
 }

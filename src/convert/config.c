@@ -476,10 +476,10 @@ int slm_config_finish(struct slm_config *config)
         .max_context = config->max_context,
         .norm = SLM_NORM_RMS,
         .norm_eps = (float)config->norm_eps,
-        .position = SLM_POSITION_ROPE,
         .n_ropes = 1,
-        .ffn = SLM_FFN_GATED,
+        .attention = SLM_ATTENTION_CAUSAL,
         .activation = SLM_ACT_SILU,
+        .parts = SLM_MODEL_FINAL_NORM,
         .embedding_scale = 1,
         .residual_scale = 1,
         .logit_scale = 1,
@@ -496,6 +496,7 @@ int slm_config_finish(struct slm_config *config)
             .window = config->slides[i] ? config->window : 0,
             .rope = 0,
             .attention_scale = (float)(1 / sqrt(config->head_dim)),
+            .parts = SLM_LAYER_ATTN_NORM | SLM_LAYER_FFN_NORM | SLM_LAYER_GATE,
         };
     return SLM_OK;
 }

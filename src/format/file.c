@@ -350,7 +350,10 @@ static struct tensor_name name_of(uint32_t role, uint32_t layer)
         snprintf(name.text, sizeof name.text, "%s", info->name);
     else
         snprintf(name.text, sizeof name.text, "%s of %s %u", info->name,
-                 role == SLM_ROLE_ROPE_FREQUENCIES ? "rope" : "layer", layer);
+                 role == SLM_ROLE_ROPE_FREQUENCIES || role == SLM_ROLE_ROPE_LONG_FREQUENCIES
+                     ? "rope"
+                     : "layer",
+                 layer);
     return name;
 }
 
@@ -374,8 +377,8 @@ static int check_tensor_kind(const struct slm_file *file, const struct slm_tenso
                         i, info->name, where);
     uint32_t rows, cols;
     if (!slm_role_shape(t->role, t->layer, file->traits, file->layers, file->ropes, &rows, &cols))
-        return slm_fail(SLM_EFORMAT, "tensor %u (%s): layer %u at byte %llu is not in the traits",
-                        i, info->name, t->layer, where + 4);
+        return slm_fail(SLM_EFORMAT, "tensor %u (%s) at byte %llu is not in the traits", i,
+                        name_of(t->role, t->layer).text, where);
     struct tensor_name name = name_of(t->role, t->layer);
     if (!see(seen, t->role, t->layer))
         return slm_fail(SLM_EFORMAT, "tensor %u (%s) at byte %llu is there twice", i, name.text,
@@ -427,15 +430,18 @@ static int check_tensor_place(const struct slm_file *file, const struct slm_tens
 /* see() returns true for what was never seen. */
 static int check_none_missing(const struct slm_file *file, struct seen *seen)
 {
+    uint32_t rows, cols;
     for (uint32_t role = 0; role < SLM_N_ROLES; role++) {
         const struct slm_role_info *info = slm_role_info(role);
         if (!info || !info->required)
             continue;
-        if (!info->per_layer && see(seen, role, SLM_NO_LAYER))
-            return slm_fail(SLM_EFORMAT, "tensor %s is missing", info->name);
-        for (uint32_t layer = 0; layer < slm_role_layers(role, file->traits); layer++)
-            if (see(seen, role, layer))
+        uint32_t n = info->per_layer ? slm_role_layers(role, file->traits) : 1;
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t layer = info->per_layer ? i : SLM_NO_LAYER;
+            if (slm_role_shape(role, layer, file->traits, file->layers, file->ropes, &rows, &cols) &&
+                see(seen, role, layer))
                 return slm_fail(SLM_EFORMAT, "tensor %s is missing", name_of(role, layer).text);
+        }
     }
     return SLM_OK;
 }

@@ -56,6 +56,11 @@ enum slm_role {
     SLM_ROLE_HEAD_BIAS = 3,    /* vector [n_vocab] */
     SLM_ROLE_FINAL_NORM = 4,   /* vector [dim] */
     SLM_ROLE_ROPE_FREQUENCIES = 5, /* vector [dims / 2], layer = rope index */
+    SLM_ROLE_FINAL_NORM_BIAS = 6,
+    SLM_ROLE_EMBEDDING_NORM = 7, /* vector [dim] */
+    SLM_ROLE_EMBEDDING_NORM_BIAS = 8,
+    SLM_ROLE_POSITION_EMBEDDING = 9,     /* matrix [n_positions][dim] */
+    SLM_ROLE_ROPE_LONG_FREQUENCIES = 10, /* as rope_frequencies, for SLM_ROPE_LONG */
 
     SLM_ROLE_ATTN_NORM = 16,   /* vector [dim] */
     SLM_ROLE_ATTN_Q = 17,      /* matrix [n_heads * head_dim][dim] */
@@ -66,6 +71,14 @@ enum slm_role {
     SLM_ROLE_ATTN_K_BIAS = 22,
     SLM_ROLE_ATTN_V_BIAS = 23,
     SLM_ROLE_ATTN_OUT_BIAS = 24,
+    SLM_ROLE_ATTN_NORM_BIAS = 25, /* biases of norms: as long as their weights */
+    SLM_ROLE_ATTN_POST_NORM = 26, /* vector [dim] */
+    SLM_ROLE_ATTN_POST_NORM_BIAS = 27,
+    SLM_ROLE_ATTN_Q_NORM = 28,    /* vector [n_heads * head_dim] */
+    SLM_ROLE_ATTN_Q_NORM_BIAS = 29,
+    SLM_ROLE_ATTN_K_NORM = 30,    /* vector [n_kv_heads * head_dim] */
+    SLM_ROLE_ATTN_K_NORM_BIAS = 31,
+    SLM_ROLE_ATTN_SLOPES = 32,    /* vector [n_heads] */
 
     SLM_ROLE_FFN_NORM = 48,    /* vector [dim] */
     SLM_ROLE_FFN_GATE = 49,    /* matrix [ffn_dim][dim] */
@@ -74,7 +87,10 @@ enum slm_role {
     SLM_ROLE_FFN_GATE_BIAS = 52,
     SLM_ROLE_FFN_UP_BIAS = 53,
     SLM_ROLE_FFN_DOWN_BIAS = 54,
-    SLM_N_ROLES = 55           /* one above the last: tables are indexed by role */
+    SLM_ROLE_FFN_NORM_BIAS = 55,
+    SLM_ROLE_FFN_POST_NORM = 56, /* vector [dim] */
+    SLM_ROLE_FFN_POST_NORM_BIAS = 57,
+    SLM_N_ROLES = 58           /* one above the last: tables are indexed by role */
 };
 
 /* Everything about a role that is data: one table in format/roles.c. */
@@ -83,12 +99,14 @@ struct slm_role_info {
     const char *name;        /* "attn_q" */
     bool per_layer;          /* layer counts layers (rope_frequencies: ropes) */
     bool matrix;             /* panels of a quantized or float type; else a plain f32 vector */
-    bool required;           /* for the traits of today */
+    bool required;           /* where the traits have it at all: see slm_role_shape() */
+    uint32_t bias;           /* role of the bias that goes with it; 0: there is none */
 };
 const struct slm_role_info *slm_role_info(uint32_t role); /* NULL: unknown */
 /* How many layers (or ropes) have this role; 0 when it belongs to the whole model. */
 uint32_t slm_role_layers(uint32_t role, const struct slm_traits *traits);
-/* The shape that the traits demand; false when the role does not exist there. */
+/* The shape that the traits demand; false when the role does not exist there: no such layer, or a
+ * part that the model or layer does not have. */
 bool slm_role_shape(uint32_t role, uint32_t layer, const struct slm_traits *traits,
                     const struct slm_layer_traits *layers, const struct slm_rope_traits *ropes,
                     uint32_t *rows, uint32_t *cols);

@@ -13,15 +13,20 @@ enum extent {
     ONE,
     DIM,
     VOCAB,
-    HEADS,    /* n_heads * head_dim */
-    KV_HEADS, /* n_kv_heads * head_dim */
+    POSITIONS,
+    HEADS,      /* n_heads * head_dim */
+    KV_HEADS,   /* n_kv_heads * head_dim */
+    EACH_HEAD,  /* n_heads */
     FFN,
-    ROPE_PAIRS /* dims / 2 */
+    ROPE_PAIRS, /* dims / 2 */
+    LONG_PAIRS, /* the same, where there is a second table */
+    N_EXTENTS
 };
 
 struct role {
     struct slm_role_info info;
     enum extent rows, cols;
+    uint32_t part; /* exists only with one of these bits of its model's or layer's parts; 0: always */
 };
 
 /* So that the table reads as a table. */
@@ -31,31 +36,48 @@ struct role {
 #define VECTOR false
 #define REQUIRED true
 #define OPTIONAL false
+#define QK_NORMS (SLM_LAYER_HEAD_NORMS | SLM_LAYER_WIDE_NORMS)
+
+/* A weight, and under it the bias that goes with it. */
+#define WEIGHT(role, name, of, kind, need, rows, cols, part)                                       \
+    {{SLM_ROLE_##role, name, of, kind, need, SLM_ROLE_##role##_BIAS}, rows, cols, part},           \
+    {                                                                                              \
+        {SLM_ROLE_##role##_BIAS, name "_bias", of, VECTOR, OPTIONAL, 0}, ONE,                      \
+            (kind) == MATRIX ? rows : cols, part                                                   \
+    }
+#define PLAIN(role, name, of, kind, need, rows, cols, part)                                        \
+    {                                                                                              \
+        {SLM_ROLE_##role, name, of, kind, need, 0}, rows, cols, part                               \
+    }
 
 static const struct role roles[] = {
-    {{SLM_ROLE_EMBEDDING, "embedding", MODEL, MATRIX, REQUIRED}, VOCAB, DIM},
-    {{SLM_ROLE_HEAD, "head", MODEL, MATRIX, OPTIONAL}, VOCAB, DIM},
-    {{SLM_ROLE_HEAD_BIAS, "head_bias", MODEL, VECTOR, OPTIONAL}, ONE, VOCAB},
-    {{SLM_ROLE_FINAL_NORM, "final_norm", MODEL, VECTOR, REQUIRED}, ONE, DIM},
-    {{SLM_ROLE_ROPE_FREQUENCIES, "rope_frequencies", LAYER, VECTOR, REQUIRED}, ONE, ROPE_PAIRS},
+    PLAIN(EMBEDDING, "embedding", MODEL, MATRIX, REQUIRED, VOCAB, DIM, 0),
+    WEIGHT(HEAD, "head", MODEL, MATRIX, OPTIONAL, VOCAB, DIM, 0),
+    WEIGHT(FINAL_NORM, "final_norm", MODEL, VECTOR, REQUIRED, ONE, DIM, SLM_MODEL_FINAL_NORM),
+    WEIGHT(EMBEDDING_NORM, "embedding_norm", MODEL, VECTOR, REQUIRED, ONE, DIM,
+           SLM_MODEL_EMBEDDING_NORM),
+    PLAIN(POSITION_EMBEDDING, "position_embedding", MODEL, MATRIX, REQUIRED, POSITIONS, DIM, 0),
+    PLAIN(ROPE_FREQUENCIES, "rope_frequencies", LAYER, VECTOR, REQUIRED, ONE, ROPE_PAIRS, 0),
+    PLAIN(ROPE_LONG_FREQUENCIES, "rope_long_frequencies", LAYER, VECTOR, REQUIRED, ONE, LONG_PAIRS,
+          0),
 
-    {{SLM_ROLE_ATTN_NORM, "attn_norm", LAYER, VECTOR, REQUIRED}, ONE, DIM},
-    {{SLM_ROLE_ATTN_Q, "attn_q", LAYER, MATRIX, REQUIRED}, HEADS, DIM},
-    {{SLM_ROLE_ATTN_K, "attn_k", LAYER, MATRIX, REQUIRED}, KV_HEADS, DIM},
-    {{SLM_ROLE_ATTN_V, "attn_v", LAYER, MATRIX, REQUIRED}, KV_HEADS, DIM},
-    {{SLM_ROLE_ATTN_OUT, "attn_out", LAYER, MATRIX, REQUIRED}, DIM, HEADS},
-    {{SLM_ROLE_ATTN_Q_BIAS, "attn_q_bias", LAYER, VECTOR, OPTIONAL}, ONE, HEADS},
-    {{SLM_ROLE_ATTN_K_BIAS, "attn_k_bias", LAYER, VECTOR, OPTIONAL}, ONE, KV_HEADS},
-    {{SLM_ROLE_ATTN_V_BIAS, "attn_v_bias", LAYER, VECTOR, OPTIONAL}, ONE, KV_HEADS},
-    {{SLM_ROLE_ATTN_OUT_BIAS, "attn_out_bias", LAYER, VECTOR, OPTIONAL}, ONE, DIM},
+    WEIGHT(ATTN_NORM, "attn_norm", LAYER, VECTOR, REQUIRED, ONE, DIM, SLM_LAYER_ATTN_NORM),
+    WEIGHT(ATTN_Q, "attn_q", LAYER, MATRIX, REQUIRED, HEADS, DIM, 0),
+    WEIGHT(ATTN_K, "attn_k", LAYER, MATRIX, REQUIRED, KV_HEADS, DIM, 0),
+    WEIGHT(ATTN_V, "attn_v", LAYER, MATRIX, REQUIRED, KV_HEADS, DIM, 0),
+    WEIGHT(ATTN_OUT, "attn_out", LAYER, MATRIX, REQUIRED, DIM, HEADS, 0),
+    WEIGHT(ATTN_Q_NORM, "attn_q_norm", LAYER, VECTOR, REQUIRED, ONE, HEADS, QK_NORMS),
+    WEIGHT(ATTN_K_NORM, "attn_k_norm", LAYER, VECTOR, REQUIRED, ONE, KV_HEADS, QK_NORMS),
+    PLAIN(ATTN_SLOPES, "attn_slopes", LAYER, VECTOR, REQUIRED, ONE, EACH_HEAD, SLM_LAYER_SLOPES),
+    WEIGHT(ATTN_POST_NORM, "attn_post_norm", LAYER, VECTOR, REQUIRED, ONE, DIM,
+           SLM_LAYER_ATTN_POST_NORM),
 
-    {{SLM_ROLE_FFN_NORM, "ffn_norm", LAYER, VECTOR, REQUIRED}, ONE, DIM},
-    {{SLM_ROLE_FFN_GATE, "ffn_gate", LAYER, MATRIX, REQUIRED}, FFN, DIM},
-    {{SLM_ROLE_FFN_UP, "ffn_up", LAYER, MATRIX, REQUIRED}, FFN, DIM},
-    {{SLM_ROLE_FFN_DOWN, "ffn_down", LAYER, MATRIX, REQUIRED}, DIM, FFN},
-    {{SLM_ROLE_FFN_GATE_BIAS, "ffn_gate_bias", LAYER, VECTOR, OPTIONAL}, ONE, FFN},
-    {{SLM_ROLE_FFN_UP_BIAS, "ffn_up_bias", LAYER, VECTOR, OPTIONAL}, ONE, FFN},
-    {{SLM_ROLE_FFN_DOWN_BIAS, "ffn_down_bias", LAYER, VECTOR, OPTIONAL}, ONE, DIM},
+    WEIGHT(FFN_NORM, "ffn_norm", LAYER, VECTOR, REQUIRED, ONE, DIM, SLM_LAYER_FFN_NORM),
+    WEIGHT(FFN_GATE, "ffn_gate", LAYER, MATRIX, REQUIRED, FFN, DIM, SLM_LAYER_GATE),
+    WEIGHT(FFN_UP, "ffn_up", LAYER, MATRIX, REQUIRED, FFN, DIM, 0),
+    WEIGHT(FFN_DOWN, "ffn_down", LAYER, MATRIX, REQUIRED, DIM, FFN, 0),
+    WEIGHT(FFN_POST_NORM, "ffn_post_norm", LAYER, VECTOR, REQUIRED, ONE, DIM,
+           SLM_LAYER_FFN_POST_NORM),
 };
 
 static const struct role *find(uint32_t role)
@@ -72,12 +94,17 @@ const struct slm_role_info *slm_role_info(uint32_t role)
     return r ? &r->info : NULL;
 }
 
+static bool of_rope(uint32_t role)
+{
+    return role == SLM_ROLE_ROPE_FREQUENCIES || role == SLM_ROLE_ROPE_LONG_FREQUENCIES;
+}
+
 uint32_t slm_role_layers(uint32_t role, const struct slm_traits *traits)
 {
     const struct role *r = find(role);
     if (!r || !r->info.per_layer)
         return 0;
-    return role == SLM_ROLE_ROPE_FREQUENCIES ? traits->n_ropes : traits->n_layers;
+    return of_rope(role) ? traits->n_ropes : traits->n_layers;
 }
 
 bool slm_role_shape(uint32_t role, uint32_t layer, const struct slm_traits *traits,
@@ -91,20 +118,26 @@ bool slm_role_shape(uint32_t role, uint32_t layer, const struct slm_traits *trai
         return false;
 
     /* The limits keep every product far below 2^32: 1,024 heads of 1,024 dimensions. */
-    bool rope = role == SLM_ROLE_ROPE_FREQUENCIES;
-    const struct slm_layer_traits *l = r->info.per_layer && !rope ? &layers[layer] : NULL;
-    uint32_t extents[] = {
+    const struct slm_layer_traits *l = r->info.per_layer && !of_rope(role) ? &layers[layer] : NULL;
+    const struct slm_rope_traits *rope = of_rope(role) ? &ropes[layer] : NULL;
+    if (r->part && !(r->part & (l ? l->parts : traits->parts)))
+        return false;
+    uint32_t pairs = rope ? rope->dims / 2 : 0;
+    uint32_t extents[N_EXTENTS] = {
         [ONE] = 1,
         [DIM] = traits->dim,
         [VOCAB] = traits->n_vocab,
+        [POSITIONS] = traits->n_positions,
         [HEADS] = l ? l->n_heads * l->head_dim : 0,
         [KV_HEADS] = l ? l->n_kv_heads * l->head_dim : 0,
+        [EACH_HEAD] = l ? l->n_heads : 0,
         [FFN] = l ? l->ffn_dim : 0,
-        [ROPE_PAIRS] = rope ? ropes[layer].dims / 2 : 0,
+        [ROPE_PAIRS] = pairs,
+        [LONG_PAIRS] = rope && rope->scaling == SLM_ROPE_LONG ? pairs : 0,
     };
     *rows = extents[r->rows];
     *cols = extents[r->cols];
-    return true;
+    return *rows > 0 && *cols > 0; /* no learned positions: no matrix of them */
 }
 
 bool slm_tensor_bytes(bool matrix, uint32_t type, uint32_t rows, uint32_t cols, uint64_t *bytes)

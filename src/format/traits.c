@@ -18,7 +18,9 @@
 enum rule {
     COUNT,    /* low..high; above is a limit of the library */
     CHOICE,   /* an enum of which this library knows low..high */
+    BITS,     /* a set of which this library knows `high` */
     POSITIVE, /* a float: finite and above 0 */
+    CAP,      /* a float: finite, 0 or above */
     FREE,     /* anything here; checked elsewhere, or not used */
     RESERVED  /* 0 from here to the end of the record */
 };
@@ -37,16 +39,18 @@ static const struct field traits_fields[] = {
     {"dim", offsetof(struct slm_traits, dim), COUNT, 1, SLM_LIMIT_DIM},
     {"n_vocab", offsetof(struct slm_traits, n_vocab), COUNT, 1, SLM_LIMIT_VOCAB},
     {"max_context", offsetof(struct slm_traits, max_context), COUNT, 0, SLM_LIMIT_CONTEXT},
-    {"norm", offsetof(struct slm_traits, norm), CHOICE, SLM_NORM_RMS, SLM_NORM_RMS},
+    {"norm", offsetof(struct slm_traits, norm), CHOICE, SLM_NORM_RMS, SLM_NORM_LAYER},
     {"norm_eps", offsetof(struct slm_traits, norm_eps), POSITIVE, 0, 0},
-    {"position", offsetof(struct slm_traits, position), CHOICE, SLM_POSITION_NONE,
-     SLM_POSITION_ROPE},
+    {"n_positions", offsetof(struct slm_traits, n_positions), COUNT, 0, SLM_LIMIT_CONTEXT},
     {"n_ropes", offsetof(struct slm_traits, n_ropes), COUNT, 0, SLM_LIMIT_ROPE_TABLES},
-    {"ffn", offsetof(struct slm_traits, ffn), CHOICE, SLM_FFN_GATED, SLM_FFN_GATED},
-    {"activation", offsetof(struct slm_traits, activation), CHOICE, SLM_ACT_SILU, SLM_ACT_SILU},
+    {"attention", offsetof(struct slm_traits, attention), CHOICE, SLM_ATTENTION_CAUSAL,
+     SLM_ATTENTION_CAUSAL},
+    {"activation", offsetof(struct slm_traits, activation), CHOICE, SLM_ACT_SILU, SLM_ACT_RELU},
     {"embedding_scale", offsetof(struct slm_traits, embedding_scale), POSITIVE, 0, 0},
     {"residual_scale", offsetof(struct slm_traits, residual_scale), POSITIVE, 0, 0},
     {"logit_scale", offsetof(struct slm_traits, logit_scale), POSITIVE, 0, 0},
+    {"logit_cap", offsetof(struct slm_traits, logit_cap), CAP, 0, 0},
+    {"parts", offsetof(struct slm_traits, parts), BITS, 0, SLM_MODEL_PARTS},
     {"reserved", offsetof(struct slm_traits, reserved), RESERVED, 0, 0},
 };
 
@@ -58,14 +62,16 @@ static const struct field layer_fields[] = {
     {"window", offsetof(struct slm_layer_traits, window), COUNT, 0, SLM_LIMIT_CONTEXT},
     {"rope", offsetof(struct slm_layer_traits, rope), FREE, 0, 0},
     {"attention_scale", offsetof(struct slm_layer_traits, attention_scale), POSITIVE, 0, 0},
+    {"attention_cap", offsetof(struct slm_layer_traits, attention_cap), CAP, 0, 0},
+    {"parts", offsetof(struct slm_layer_traits, parts), BITS, 0, SLM_LAYER_PARTS},
     {"reserved", offsetof(struct slm_layer_traits, reserved), RESERVED, 0, 0},
 };
 
-/* The fields of dynamic scaling are checked beside its formula, below. */
+/* The fields of a scaling are checked beside its formula, below. */
 static const struct field rope_fields[] = {
     {"dims", offsetof(struct slm_rope_traits, dims), COUNT, 2, SLM_LIMIT_HEAD_DIM},
     {"scaling", offsetof(struct slm_rope_traits, scaling), CHOICE, SLM_ROPE_TABLE,
-     SLM_ROPE_DYNAMIC},
+     SLM_ROPE_LONG},
     {"magnitude", offsetof(struct slm_rope_traits, magnitude), POSITIVE, 0, 0},
     {"base", offsetof(struct slm_rope_traits, base), FREE, 0, 0},
     {"factor", offsetof(struct slm_rope_traits, factor), FREE, 0, 0},
@@ -113,6 +119,18 @@ static int check_field(const struct record *r, const struct field *f)
                             "a newer version may",
                             r->name, f->name, value, where, SLM_VERSION_STRING);
         break;
+    case BITS:
+        if (value & ~f->high)
+            return slm_fail(SLM_EUNSUPPORTED,
+                            "%s: %s is 0x%x at byte %llu: bits 0x%x are nothing that libslm %s "
+                            "knows; a newer version may",
+                            r->name, f->name, value, where, value & ~f->high, SLM_VERSION_STRING);
+        break;
+    case CAP:
+        if (!isfinite(number) || !(number >= 0))
+            return slm_fail(SLM_EFORMAT, "%s: %s is %g at byte %llu; it must be finite, 0 or more",
+                            r->name, f->name, (double)number, where);
+        break;
     case POSITIVE:
         if (!isfinite(number) || !(number > 0))
             return slm_fail(SLM_EFORMAT, "%s: %s is %g at byte %llu; it must be finite and above 0",
@@ -150,6 +168,10 @@ static int check_layer(const struct record *r, const struct slm_traits *traits,
         return slm_fail(SLM_EFORMAT, "%s: n_kv_heads %u does not divide n_heads %u at byte %llu",
                         r->name, l->n_kv_heads, l->n_heads,
                         at(r, offsetof(struct slm_layer_traits, n_kv_heads)));
+    if ((l->parts & SLM_LAYER_HEAD_NORMS) && (l->parts & SLM_LAYER_WIDE_NORMS))
+        return slm_fail(SLM_EFORMAT, "%s: parts is 0x%x at byte %llu: queries are normalised by "
+                        "head or as a whole, not both", r->name, l->parts,
+                        at(r, offsetof(struct slm_layer_traits, parts)));
     if (l->rope == SLM_NO_ROPE)
         return SLM_OK;
     unsigned long long where = at(r, offsetof(struct slm_layer_traits, rope));
@@ -163,7 +185,7 @@ static int check_layer(const struct record *r, const struct slm_traits *traits,
     return SLM_OK;
 }
 
-/* The denominators and logarithms of dynamic scaling must exist. Without it base, factor and
+/* The denominators and logarithms of dynamic scaling must exist. Without scaling base, factor and
  * original_context are not read by anybody. */
 static int check_rope(const struct record *r)
 {
@@ -171,7 +193,14 @@ static int check_rope(const struct record *r)
     if (rope->dims % 2)
         return slm_fail(SLM_EFORMAT, "%s: dims is %u at byte %llu; it must be even", r->name,
                         rope->dims, at(r, offsetof(struct slm_rope_traits, dims)));
-    if (rope->scaling != SLM_ROPE_DYNAMIC)
+    if (rope->scaling == SLM_ROPE_TABLE)
+        return SLM_OK;
+    if (rope->original_context < 1 || rope->original_context > SLM_LIMIT_CONTEXT)
+        return slm_fail(SLM_EFORMAT, "%s: original_context is %u at byte %llu; it must be 1 to %u",
+                        r->name, rope->original_context,
+                        at(r, offsetof(struct slm_rope_traits, original_context)),
+                        SLM_LIMIT_CONTEXT);
+    if (rope->scaling == SLM_ROPE_LONG)
         return SLM_OK;
 
     /* theta = base * (factor * n / original_context - (factor - 1)) ^ (dims / (dims - 2)) */
@@ -185,11 +214,6 @@ static int check_rope(const struct record *r)
         return slm_fail(SLM_EFORMAT, "%s: factor is %g at byte %llu; it must be finite, 1 or more",
                         r->name, (double)rope->factor,
                         at(r, offsetof(struct slm_rope_traits, factor)));
-    if (rope->original_context < 1 || rope->original_context > SLM_LIMIT_CONTEXT)
-        return slm_fail(SLM_EFORMAT, "%s: original_context is %u at byte %llu; it must be 1 to %u",
-                        r->name, rope->original_context,
-                        at(r, offsetof(struct slm_rope_traits, original_context)),
-                        SLM_LIMIT_CONTEXT);
     return SLM_OK;
 }
 
@@ -220,11 +244,6 @@ int slm_traits_check(const void *section, uint64_t length, uint64_t offset)
                         "and %u ropes need %llu",
                         (unsigned long long)length, (unsigned long long)offset, traits->n_layers,
                         traits->n_ropes, (unsigned long long)section_length(traits));
-    if ((traits->position == SLM_POSITION_ROPE) != (traits->n_ropes > 0))
-        return slm_fail(SLM_EFORMAT, "traits: position is %u, but n_ropes is %u at byte %llu",
-                        traits->position, traits->n_ropes,
-                        at(&whole, offsetof(struct slm_traits, n_ropes)));
-
     /* From here on the section is known to hold all of its records. */
     const struct slm_layer_traits *layers = (const void *)(traits + 1);
     const struct slm_rope_traits *ropes = (const void *)(layers + traits->n_layers);

@@ -12,13 +12,46 @@
 
 #include <stdint.h>
 
-enum slm_norm { SLM_NORM_RMS = 1 };          /* y = w * x / sqrt(mean(x^2) + eps) */
-enum slm_position { SLM_POSITION_NONE = 0, SLM_POSITION_ROPE = 1 };
-enum slm_ffn { SLM_FFN_GATED = 1 };          /* down(act(gate(x)) * up(x)) */
-enum slm_activation { SLM_ACT_SILU = 1 };    /* x / (1 + exp(-x)) */
+enum slm_norm {
+    SLM_NORM_RMS = 1,  /* y = w * x / sqrt(mean(x^2) + eps) (+ b) */
+    SLM_NORM_LAYER = 2 /* y = w * (x - mean(x)) / sqrt(variance(x) + eps) (+ b) */
+};
+enum slm_attention_kind {
+    SLM_ATTENTION_CAUSAL = 1 /* a position sees itself and what stands before it */
+};
+enum slm_activation {
+    SLM_ACT_SILU = 1,      /* x / (1 + exp(-x)) */
+    SLM_ACT_GELU = 2,      /* x / 2 * (1 + erf(x / sqrt(2))) */
+    SLM_ACT_GELU_TANH = 3, /* x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) */
+    SLM_ACT_GELU_QUICK = 4,/* x / (1 + exp(-1.702 x)) */
+    SLM_ACT_RELU = 5,      /* max(x, 0) */
+    SLM_N_ACTIVATIONS = 6  /* one above the last: tables are indexed by it */
+};
 enum slm_rope_scaling {
-    SLM_ROPE_TABLE = 0,  /* inverse frequencies stand in the file, scaling included */
-    SLM_ROPE_DYNAMIC = 1 /* beyond original_context the base grows with the position (dynamic NTK) */
+    SLM_ROPE_TABLE = 0,   /* inverse frequencies stand in the file, scaling included */
+    SLM_ROPE_DYNAMIC = 1, /* beyond original_context the base grows with the position (dynamic NTK) */
+    SLM_ROPE_LONG = 2     /* contexts longer than original_context use a second table (longrope) */
+};
+
+/* What a model has besides embedding, layers and head: bits of slm_traits.parts. */
+enum slm_model_part {
+    SLM_MODEL_EMBEDDING_NORM = 1 << 0, /* of the sum of token and position embedding */
+    SLM_MODEL_FINAL_NORM = 1 << 1,     /* before the head */
+    SLM_MODEL_PARTS = (1 << 2) - 1     /* all that are known */
+};
+
+/* What a layer is put together from: bits of slm_layer_traits.parts. */
+enum slm_layer_part {
+    SLM_LAYER_ATTN_NORM = 1 << 0,      /* of what attention reads; else it reads x as it is */
+    SLM_LAYER_ATTN_POST_NORM = 1 << 1, /* of what attention adds to x */
+    SLM_LAYER_FFN_NORM = 1 << 2,       /* likewise for the feed-forward block */
+    SLM_LAYER_FFN_POST_NORM = 1 << 3,
+    SLM_LAYER_HEAD_NORMS = 1 << 4,     /* queries and keys are normalised before they rotate, each */
+    SLM_LAYER_WIDE_NORMS = 1 << 5,     /* head by itself, or all heads of a position as one vector */
+    SLM_LAYER_PARALLEL = 1 << 6,       /* the feed-forward block reads x from before attention */
+    SLM_LAYER_GATE = 1 << 7,           /* down(act(gate(h)) * up(h)); else down(act(up(h))) */
+    SLM_LAYER_SLOPES = 1 << 8,         /* ALiBi: a score falls by slope[head] * distance */
+    SLM_LAYER_PARTS = (1 << 9) - 1     /* all that are known */
 };
 
 /* For the whole model: 128 bytes. */
@@ -27,19 +60,21 @@ struct slm_traits {
     uint32_t dim;             /* residual width */
     uint32_t n_vocab;
     uint32_t max_context;     /* positions trained for; 0: unknown */
-    uint32_t norm;            /* enum slm_norm */
+    uint32_t norm;            /* enum slm_norm: of every norm there is */
     float norm_eps;
-    uint32_t position;        /* enum slm_position */
+    uint32_t n_positions;     /* rows of a learned position embedding: no text can be longer; 0: none */
     uint32_t n_ropes;         /* rope records that follow */
-    uint32_t ffn;             /* enum slm_ffn */
+    uint32_t attention;       /* enum slm_attention_kind */
     uint32_t activation;      /* enum slm_activation */
-    float embedding_scale;    /* multiplies the embedding; 1: none */
+    float embedding_scale;    /* multiplies the token embedding; 1: none */
     float residual_scale;     /* multiplies what each block adds; 1: none */
     float logit_scale;        /* multiplies the logits; 1: none */
-    uint32_t reserved[19];    /* 0 */
+    float logit_cap;          /* c: logits become c * tanh(logit / c); 0: none */
+    uint32_t parts;           /* enum slm_model_part */
+    uint32_t reserved[17];    /* 0 */
 };
 
-/* One a layer: 48 bytes. Layers may differ (pruned models, local and global attention). */
+/* One a layer: 96 bytes. Layers may differ (pruned models, local and global attention). */
 struct slm_layer_traits {
     uint32_t n_heads;
     uint32_t n_kv_heads;      /* divides n_heads */
@@ -48,19 +83,21 @@ struct slm_layer_traits {
     uint32_t window;          /* positions that attention looks back, itself included; 0: all */
     uint32_t rope;            /* index of a rope record; 0xFFFFFFFF: this layer has none */
     float attention_scale;    /* multiplies q.k before the softmax; usually 1/sqrt(head_dim) */
-    uint32_t reserved[5];     /* 0 */
+    float attention_cap;      /* c: scores become c * tanh(score / c); 0: none */
+    uint32_t parts;           /* enum slm_layer_part */
+    uint32_t reserved[15];    /* 0 */
 };
 
 /* One a rope variant: 48 bytes. Pairs are (i, i + dims/2) within a head ("halves"); converters
  * permute rows of families that pair neighbours. The tensor rope_frequencies with layer = index of
- * this record holds float[dims / 2]. */
+ * this record holds float[dims / 2]; with SLM_ROPE_LONG rope_long_frequencies does too. */
 struct slm_rope_traits {
     uint32_t dims;            /* leading dimensions of a head that rotate; even */
     uint32_t scaling;         /* enum slm_rope_scaling */
     float magnitude;          /* multiplies cos and sin (YaRN's attention factor); 1: none */
     float base;               /* for SLM_ROPE_DYNAMIC: theta; else not used, as the next two */
     float factor;             /* for SLM_ROPE_DYNAMIC */
-    uint32_t original_context;/* for SLM_ROPE_DYNAMIC */
+    uint32_t original_context;/* for SLM_ROPE_DYNAMIC and SLM_ROPE_LONG */
     uint32_t reserved[6];     /* 0 */
 };
 
@@ -72,7 +109,7 @@ struct slm_rope_traits {
 int slm_traits_check(const void *section, uint64_t length, uint64_t offset);
 
 _Static_assert(sizeof(struct slm_traits) == 128, "as in docs/format.md");
-_Static_assert(sizeof(struct slm_layer_traits) == 48, "as in docs/format.md");
+_Static_assert(sizeof(struct slm_layer_traits) == 96, "as in docs/format.md");
 _Static_assert(sizeof(struct slm_rope_traits) == 48, "as in docs/format.md");
 
 #endif

@@ -17,6 +17,7 @@ struct tiling {
     struct slm_fwd *f;
     const struct slm_layer_traits *traits;
     const struct slm_kv_layer *kv;
+    const float *slopes; /* [n_heads] or NULL */
     size_t group;      /* query heads of a KV head */
     size_t heads;      /* of them in a tile */
     size_t tokens;     /* rows in a tile */
@@ -47,12 +48,15 @@ static void prepare(const struct tiling *g, const struct tile *tile, struct slm_
     a->pages = rows[0].tables[g->kv->group].pages;
     a->n_rows = tile->n * tile->n_heads;
     a->scale = g->traits->attention_scale;
+    a->cap = g->traits->attention_cap;
+    a->sloped = g->slopes;
     a->scores = g->scores;
     for (size_t i = 0; i < tile->n; i++)
         for (size_t h = 0; h < tile->n_heads; h++) {
             size_t r = i * tile->n_heads + h;
             a->query[r] = f->q + (tile->row + i) * f->query_stride +
                           (tile->head + h) * g->traits->head_dim;
+            a->slope[r] = g->slopes ? g->slopes[tile->head + h] : 0;
             a->begin[r] = first_seen(g->traits, rows[i].position);
             a->end[r] = (size_t)rows[i].position + 1;
         }
@@ -131,6 +135,7 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int
         .f = f,
         .traits = t,
         .kv = &f->kv->layers[step->layer],
+        .slopes = f->model->layers[step->layer].slopes,
         .group = t->n_heads / t->n_kv_heads,
         .split = is_split(f),
         .scores = f->scores + (size_t)part * (f->score_bytes / sizeof(float)),

@@ -1,22 +1,36 @@
-/* embed.c - the first stage: each row starts as its token's embedding. */
+/*
+ * embed.c - the first stage: each row starts as its token's embedding, and that of its position
+ * where positions are learned.
+ */
 #include "fwd/fwd.h"
 
 #include <string.h>
 
+static void embed_row(struct slm_fwd *f, size_t row, float *x)
+{
+    const struct slm_model *m = f->model;
+    size_t dim = m->traits->dim;
+    slm_quant_row(m->embedding.quant, m->embedding.panels, (size_t)f->rows[row].token, dim, x);
+    if (m->traits->embedding_scale != 1.0f)
+        f->kern->scale(x, x, m->traits->embedding_scale, dim);
+    if (m->positions.panels) { /* h is free until the first norm */
+        float *h = f->h + row * f->h_stride;
+        slm_quant_row(m->positions.quant, m->positions.panels, f->rows[row].position, dim, h);
+        for (size_t i = 0; i < dim; i++)
+            x[i] += h[i];
+    }
+    if (m->embedding_norm.weight)
+        slm_norm_values(f, &m->embedding_norm, x, x, dim);
+    /* Here, once a pass: a text before may have overflowed, and 0 * infinity is NaN. */
+    memset(x + dim, 0, (f->dim_stride - dim) * sizeof *x);
+}
+
 void slm_embed(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     (void)step;
-    const struct slm_model *m = f->model;
     size_t first, last;
     slm_share(f->n_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last; i++) {
-        float *x = f->x + i * f->dim_stride;
-        slm_quant_row(m->embedding.quant, m->embedding.panels, (size_t)f->rows[i].token,
-                      m->traits->dim, x);
-        if (m->traits->embedding_scale != 1.0f)
-            f->kern->scale(x, x, m->traits->embedding_scale, m->traits->dim);
-        /* Here, once a pass: a text before may have overflowed, and 0 * infinity is NaN. */
-        memset(x + m->traits->dim, 0, (f->dim_stride - m->traits->dim) * sizeof *x);
-    }
+    for (size_t i = first; i < last; i++)
+        embed_row(f, i, f->x + i * f->dim_stride);
     slm_rope_angles(f, part, n_parts);
 }

@@ -30,7 +30,7 @@ struct slm_product {
 struct slm_step {
     slm_step_fn *run;
     uint32_t layer;
-    const float *weight;            /* of a norm: [dim] */
+    const struct slm_norm_weights *norm;    /* without a weight: rows go on as they are */
     struct slm_product products[3]; /* matrices that read the same activations */
     uint32_t n_products;
     bool add;                       /* add to y, times residual_scale */
@@ -61,6 +61,7 @@ struct slm_fwd {
 
     size_t dim_stride, query_stride, kv_stride, ffn_stride; /* floats from row to row */
     float *x;              /* [rows][dim]                  residual stream */
+    float *block;          /* [rows][dim]                  what a block adds, where that has a norm */
     float *h;              /* [rows][widest]               input of the next matrices */
     struct slm_acts acts;  /* [rows][widest]               the same, quantized */
     size_t h_stride;
@@ -69,6 +70,7 @@ struct slm_fwd {
     float *gate, *up;      /* [rows][ffn_dim] */
     float *cosine, *sine;  /* [n_ropes][rows][angle_stride] */
     size_t angle_stride;   /* most pairs that any rope rotates */
+    bool long_text;        /* ropes with two tables use the one for long texts */
 
     /* Attention: scratch of each part, and results of single spans where several threads share
      * a row's positions. */
@@ -106,7 +108,11 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps); /* steps NULL: only 
 
 /* One file a stage. */
 slm_step_fn slm_embed, slm_norm, slm_products, slm_rotate_store, slm_attention,
-    slm_attention_finish, slm_activate, slm_head_norm, slm_head;
+    slm_attention_finish, slm_activate, slm_add_normed, slm_head_norm, slm_head;
+
+/* The model's kind of norm: out[n] of x[n], which may be the same. */
+void slm_norm_values(const struct slm_fwd *f, const struct slm_norm_weights *norm, float *out, const float *x,
+                     size_t n);
 
 /* cos and sin of the angles of rows [0, n_rows), for every rope; called by slm_embed. */
 void slm_rope_angles(struct slm_fwd *f, int part, int n_parts);

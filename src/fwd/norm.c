@@ -1,12 +1,30 @@
-/* norm.c - normalise rows, and quantize them for the matrices that follow. */
+/*
+ * norm.c - normalised rows: what the matrices that follow read, and what a block adds to the
+ * residual stream where that is normalised first.
+ */
 #include "fwd/fwd.h"
+
+#include <string.h>
+
+void slm_norm_values(const struct slm_fwd *f, const struct slm_norm_weights *norm, float *out, const float *x,
+                     size_t n)
+{
+    const struct slm_traits *t = f->model->traits;
+    (t->norm == SLM_NORM_LAYER ? f->kern->layer_norm : f->kern->rms_norm)(
+        out, x, norm->weight, norm->bias, n, t->norm_eps);
+}
 
 /* Row `from` of the residual stream becomes row `to` of the next matrices' input. */
 static void norm_row(struct slm_fwd *f, const struct slm_step *step, size_t from, size_t to)
 {
-    const struct slm_traits *t = f->model->traits;
+    size_t dim = f->model->traits->dim;
     float *h = f->h + to * f->h_stride;
-    f->kern->rms_norm(h, f->x + from * f->dim_stride, step->weight, t->dim, t->norm_eps);
+    const float *x = f->x + from * f->dim_stride;
+    if (step->norm->weight)
+        slm_norm_values(f, step->norm, h, x, dim);
+    else
+        memcpy(h, x, dim * sizeof *h);
+    memset(h + dim, 0, (f->dim_stride - dim) * sizeof *h);
     if (step->quantize)
         f->kern->quantize(h, f->dim_stride, f->acts.q + to * f->dim_stride,
                           f->acts.blocks + to * (f->dim_stride / SLM_TILE_COLS));
@@ -18,6 +36,22 @@ void slm_norm(struct slm_fwd *f, const struct slm_step *step, int part, int n_pa
     slm_share(f->n_rows, part, n_parts, &first, &last);
     for (size_t i = first; i < last; i++)
         norm_row(f, step, i, i);
+}
+
+/* x += residual_scale * norm(what a block has left in f->block) */
+void slm_add_normed(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
+{
+    const struct slm_traits *t = f->model->traits;
+    size_t first, last;
+    slm_share(f->n_rows, part, n_parts, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        float *x = f->x + i * f->dim_stride, *block = f->block + i * f->dim_stride;
+        slm_norm_values(f, step->norm, block, block, t->dim);
+        if (t->residual_scale != 1.0f)
+            f->kern->scale(block, block, t->residual_scale, t->dim);
+        for (size_t c = 0; c < t->dim; c++)
+            x[c] += block[c];
+    }
 }
 
 /* Only rows whose logits are wanted go on, side by side at the front of h. */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 struct planner {
+    const struct slm_fwd *f;
     struct slm_step *steps; /* NULL: count */
     size_t n;
 };
@@ -36,49 +37,72 @@ static void add_products(struct planner *planner, struct slm_step before, struct
 {
     before.quantize = any_integer(products.products, products.n_products);
     add(planner, before);
+    products.run = slm_products;
+    products.layer = before.layer;
     add(planner, products);
+}
+
+/* A step that leaves activations, and the matrix whose result is added to the residual stream: as it
+ * is, or normalised. */
+static void add_to_stream(struct planner *planner, struct slm_step before, const struct slm_matrix *w,
+                          const struct slm_norm_weights *norm)
+{
+    const struct slm_fwd *f = planner->f;
+    bool normed = norm->weight;
+    add_products(planner, before,
+                 (struct slm_step){.products = {{w, normed ? f->block : f->x, f->dim_stride}},
+                                   .n_products = 1,
+                                   .add = !normed});
+    if (normed)
+        add(planner,
+            (struct slm_step){.run = slm_add_normed, .layer = before.layer, .norm = norm});
+}
+
+static void read_attention(struct planner *planner, uint32_t i)
+{
+    const struct slm_fwd *f = planner->f;
+    const struct slm_layer *layer = &f->model->layers[i];
+    add_products(planner, (struct slm_step){.run = slm_norm, .layer = i, .norm = &layer->attn_norm},
+                 (struct slm_step){.products = {{&layer->q, f->q, f->query_stride},
+                                                {&layer->k, f->k, f->kv_stride},
+                                                {&layer->v, f->v, f->kv_stride}},
+                                   .n_products = 3});
+}
+
+static void read_ffn(struct planner *planner, uint32_t i)
+{
+    const struct slm_fwd *f = planner->f;
+    const struct slm_layer *layer = &f->model->layers[i];
+    add_products(planner, (struct slm_step){.run = slm_norm, .layer = i, .norm = &layer->ffn_norm},
+                 (struct slm_step){.products = {{&layer->up, f->up, f->ffn_stride},
+                                                {&layer->gate, f->gate, f->ffn_stride}},
+                                   .n_products = layer->gate.panels ? 2 : 1});
 }
 
 size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
 {
-    struct planner plan = {steps, 0};
+    struct planner plan = {f, steps, 0};
     const struct slm_model *m = f->model;
 
     add(&plan, (struct slm_step){.run = slm_embed});
     for (uint32_t i = 0; i < m->traits->n_layers; i++) {
         const struct slm_layer *layer = &m->layers[i];
+        bool parallel = layer->traits->parts & SLM_LAYER_PARALLEL;
 
-        add_products(&plan, (struct slm_step){.run = slm_norm, .layer = i, .weight = layer->attn_norm},
-                     (struct slm_step){.run = slm_products,
-                                       .layer = i,
-                                       .products = {{&layer->q, f->q, f->query_stride},
-                                                    {&layer->k, f->k, f->kv_stride},
-                                                    {&layer->v, f->v, f->kv_stride}},
-                                       .n_products = 3});
+        read_attention(&plan, i);
+        if (parallel)
+            read_ffn(&plan, i); /* before anything is added to the residual stream */
         add(&plan, (struct slm_step){.run = slm_rotate_store, .layer = i});
         add(&plan, (struct slm_step){.run = slm_attention, .layer = i});
-        add_products(&plan, (struct slm_step){.run = slm_attention_finish, .layer = i},
-                     (struct slm_step){.run = slm_products,
-                                       .layer = i,
-                                       .products = {{&layer->out, f->x, f->dim_stride}},
-                                       .n_products = 1,
-                                       .add = true});
-
-        add_products(&plan, (struct slm_step){.run = slm_norm, .layer = i, .weight = layer->ffn_norm},
-                     (struct slm_step){.run = slm_products,
-                                       .layer = i,
-                                       .products = {{&layer->gate, f->gate, f->ffn_stride},
-                                                    {&layer->up, f->up, f->ffn_stride}},
-                                       .n_products = 2});
-        add_products(&plan, (struct slm_step){.run = slm_activate, .layer = i},
-                     (struct slm_step){.run = slm_products,
-                                       .layer = i,
-                                       .products = {{&layer->down, f->x, f->dim_stride}},
-                                       .n_products = 1,
-                                       .add = true});
+        add_to_stream(&plan, (struct slm_step){.run = slm_attention_finish, .layer = i},
+                      &layer->out, &layer->attn_post_norm);
+        if (!parallel)
+            read_ffn(&plan, i);
+        add_to_stream(&plan, (struct slm_step){.run = slm_activate, .layer = i}, &layer->down,
+                      &layer->ffn_post_norm);
     }
     add(&plan, (struct slm_step){.run = slm_head_norm,
-                                 .weight = m->final_norm,
+                                 .norm = &m->final_norm,
                                  .quantize = m->head.quant->integer});
     add(&plan, (struct slm_step){.run = slm_head});
     return plan.n;
@@ -111,6 +135,7 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->kv = kv;
     f->max_rows = max_rows;
 
+    bool post_norms = false;
     size_t query = 0, key = 0, ffn = 0, head = 0, heads = 0, kv_heads = SIZE_MAX;
     for (uint32_t i = 0; i < model->traits->n_layers; i++) {
         const struct slm_layer_traits *t = model->layers[i].traits;
@@ -119,6 +144,7 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
         ffn = most(ffn, t->ffn_dim);
         head = most(head, t->head_dim);
         heads = most(heads, t->n_heads);
+        post_norms |= t->parts & (SLM_LAYER_ATTN_POST_NORM | SLM_LAYER_FFN_POST_NORM);
         kv_heads = t->n_kv_heads < kv_heads ? t->n_kv_heads : kv_heads;
     }
     f->dim_stride = padded(model->traits->dim);
@@ -130,6 +156,7 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->rows = slm_arena_take(arena, max_rows, sizeof *f->rows);
     f->logit_rows = slm_arena_take(arena, max_rows, sizeof *f->logit_rows);
     f->x = take_rows(arena, max_rows, f->dim_stride);
+    f->block = take_rows(arena, post_norms ? max_rows : 0, f->dim_stride);
     f->h = take_rows(arena, max_rows, f->h_stride);
     f->acts.q = slm_arena_take(arena, max_rows, f->h_stride);
     f->acts.blocks = slm_arena_take(arena, max_rows * (f->h_stride / SLM_TILE_COLS),
@@ -140,8 +167,11 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->gate = take_rows(arena, max_rows, f->ffn_stride);
     f->up = take_rows(arena, max_rows, f->ffn_stride);
 
-    for (uint32_t i = 0; i < model->traits->n_ropes; i++)
-        f->angle_stride = most(f->angle_stride, slm_round_up(model->file.ropes[i].dims / 2, 16));
+    for (uint32_t i = 0; i < model->traits->n_ropes; i++) {
+        const struct slm_rope_traits *rope = &model->file.ropes[i];
+        f->long_text |= rope->scaling == SLM_ROPE_LONG && max_tokens > rope->original_context;
+        f->angle_stride = most(f->angle_stride, slm_round_up(rope->dims / 2, 16));
+    }
     f->cosine = take_rows(arena, model->traits->n_ropes * max_rows, f->angle_stride);
     f->sine = take_rows(arena, model->traits->n_ropes * max_rows, f->angle_stride);
 

@@ -74,4 +74,8 @@ void slm_head(struct slm_fwd *f, const struct slm_step *step, int part, int n_pa
     struct slm_product p = {&f->model->head, f->logit_rows[0]->logits,
                             f->model->head.n_panels * SLM_PANEL_ROWS};
     product(f, &p, f->n_logit_rows, f->model->traits->logit_scale, false, first, last);
+    if (f->model->traits->logit_cap > 0)
+        for (size_t i = 0; i < f->n_logit_rows; i++)
+            f->kern->soft_cap(p.y + i * p.y_stride + first * SLM_PANEL_ROWS,
+                              (last - first) * SLM_PANEL_ROWS, f->model->traits->logit_cap);
 }

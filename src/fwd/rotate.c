@@ -1,5 +1,5 @@
 /*
- * rotate.c - rotary position embedding, and keys and values into their pages.
+ * rotate.c - norms of queries and keys, rotary position embedding, and keys and values into pages.
  *
  * Angles are position * frequency, rounded to float as the models' training code does, then reduced
  * and evaluated in double: sine and cosine are right to the last bit of a float for any position,
@@ -29,7 +29,9 @@ void slm_rope_angles(struct slm_fwd *f, int part, int n_parts)
     slm_share(f->n_rows, part, n_parts, &first, &last);
     for (uint32_t r = 0; r < f->model->traits->n_ropes; r++) {
         const struct slm_rope_traits *rope = &f->model->file.ropes[r];
-        const float *frequencies = f->model->rope_frequencies[r];
+        const float *frequencies = f->long_text && f->model->rope_long_frequencies[r]
+                                       ? f->model->rope_long_frequencies[r]
+                                       : f->model->rope_frequencies[r];
         for (size_t row = first; row < last; row++) {
             uint32_t position = f->rows[row].position;
             bool dynamic = rope->scaling == SLM_ROPE_DYNAMIC && position >= rope->original_context;
@@ -45,6 +47,19 @@ void slm_rope_angles(struct slm_fwd *f, int part, int n_parts)
     }
 }
 
+/* Queries or keys of one row: each head by itself, or all as one vector. */
+static void norm_heads(const struct slm_fwd *f, const struct slm_layer_traits *t,
+                       const struct slm_norm_weights *norm, float *heads, size_t n)
+{
+    if (t->parts & SLM_LAYER_WIDE_NORMS)
+        slm_norm_values(f, norm, heads, heads, n * t->head_dim);
+    for (size_t i = 0; i < n && t->parts & SLM_LAYER_HEAD_NORMS; i++) {
+        size_t at = i * t->head_dim;
+        struct slm_norm_weights own = {norm->weight + at, norm->bias ? norm->bias + at : NULL};
+        slm_norm_values(f, &own, heads + at, heads + at, t->head_dim);
+    }
+}
+
 static void rotate(const struct slm_fwd *f, const struct slm_layer_traits *t, float *heads, size_t n,
                    size_t row)
 {
@@ -56,13 +71,16 @@ static void rotate(const struct slm_fwd *f, const struct slm_layer_traits *t, fl
 
 void slm_rotate_store(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
-    const struct slm_layer_traits *t = f->model->layers[step->layer].traits;
+    const struct slm_layer *layer = &f->model->layers[step->layer];
+    const struct slm_layer_traits *t = layer->traits;
     const struct slm_kv_layer *kv = &f->kv->layers[step->layer];
     size_t first, last;
     slm_share(f->n_rows, part, n_parts, &first, &last);
     for (size_t i = first; i < last; i++) {
         const struct slm_row *row = &f->rows[i];
         float *q = f->q + i * f->query_stride, *k = f->k + i * f->kv_stride;
+        norm_heads(f, t, &layer->q_norm, q, t->n_heads);
+        norm_heads(f, t, &layer->k_norm, k, t->n_kv_heads);
         if (t->rope != SLM_NO_ROPE) {
             rotate(f, t, q, t->n_heads, i);
             rotate(f, t, k, t->n_kv_heads, i);

@@ -73,6 +73,20 @@ INLINED void value_rows(const struct slm_attend *a, size_t from, size_t to, size
         vf_store(a->out[r + (size_t)i] + dim, acc[i]);
 }
 
+/* What may happen to scores between q.k and softmax: a soft cap; a slope over the distance. */
+INLINED vf adjust(const struct slm_attend *a, size_t r, size_t position, vf score)
+{
+    static const float lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    if (a->cap > 0)
+        score = vf_mul(vf_set(a->cap), vf_tanh(vf_div(score, vf_set(a->cap))));
+    if (a->sloped) { /* positions are whole numbers below 2^24: their difference is exact */
+        vf ahead = vf_sub(vf_add(vf_load(lanes), vf_set((float)position)),
+                          vf_set((float)(a->end[r] - 1)));
+        score = vf_fma(vf_set(a->slope[r]), ahead, score);
+    }
+    return score;
+}
+
 /* Positions [from, to) of row r's scores become weights e^(score - largest), the rest 0. */
 INLINED void softmax_row(const struct slm_attend *a, size_t r, size_t start, size_t from, size_t to)
 {
@@ -80,7 +94,7 @@ INLINED void softmax_row(const struct slm_attend *a, size_t r, size_t start, siz
     vf minus = vf_set(-INFINITY), largest = minus, total = vf_set(0), zero = vf_set(0);
     size_t first = (from - start) / 16 * 16;
     for (size_t i = first; i < to - start; i += 16) {
-        vf s = vf_load(scores + i);
+        vf s = adjust(a, r, start + i, vf_load(scores + i));
         if (start + i < from)
             s = vf_first(minus, from - start - i, s);
         if (to - start - i < 16)

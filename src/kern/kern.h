@@ -54,6 +54,16 @@ enum {
     SLM_TILE_ROWS = 12 /* query rows of one attention tile at most */
 };
 
+/* Activations, by the numbers that files have. */
+enum slm_kern_activation {
+    SLM_KERN_SILU = 1,
+    SLM_KERN_GELU = 2,
+    SLM_KERN_GELU_TANH = 3,
+    SLM_KERN_GELU_QUICK = 4,
+    SLM_KERN_RELU = 5,
+    SLM_KERN_ACTIVATIONS = 6
+};
+
 /*
  * One KV head of one page, for keys and then values:
  *     keys   [head_dim][SLM_PAGE]         lane = position
@@ -73,6 +83,9 @@ struct slm_attend {
     size_t begin[SLM_TILE_ROWS];       /* first position seen (windows) */
     size_t end[SLM_TILE_ROWS];         /* one past the last; ascending with the row */
     float scale;              /* multiplies q.k */
+    float cap;                /* then: cap * tanh(score / cap); 0: no cap */
+    float slope[SLM_TILE_ROWS];        /* then: less slope * distance; 0: nothing */
+    bool sloped;              /* whether any slope is not 0 */
     float *scores;            /* scratch [SLM_TILE_ROWS][SLM_SPAN] */
     float *largest;           /* out [n_rows] of this span; -INFINITY: nothing seen here */
     float *total;             /* out [n_rows] */
@@ -88,11 +101,18 @@ struct slm_kern {
     /* x[n] to one row of activations; n a multiple of 32. */
     void (*quantize)(const float *x, size_t n, int8_t *q, struct slm_act_block *blocks);
 
-    /* out = weight * x / sqrt(mean(x^2) + eps); x, out padded; n, weight [n] not. */
-    void (*rms_norm)(float *out, const float *x, const float *weight, size_t n, float eps);
+    /* out = weight * x / sqrt(mean(x^2) + eps) + bias: all [n], any n; bias may be NULL, out may
+     * be x. layer_norm takes the mean of x away from it first. */
+    void (*rms_norm)(float *out, const float *x, const float *weight, const float *bias, size_t n,
+                     float eps);
+    void (*layer_norm)(float *out, const float *x, const float *weight, const float *bias, size_t n,
+                       float eps);
 
-    /* gate = silu(gate) * up; n a multiple of 16. */
-    void (*silu_mul)(float *gate, const float *up, size_t n);
+    /* x = act(x) * up, or act(x) where up is NULL; n a multiple of 16. */
+    void (*activate[SLM_KERN_ACTIVATIONS])(float *x, const float *up, size_t n);
+
+    /* x = cap * tanh(x / cap); n a multiple of 16. */
+    void (*soft_cap)(float *x, size_t n, float cap);
 
     /* Rotate the pairs (i, i + half) of one head by the angles whose cos and sin are given [half]. */
     void (*rope)(float *head, const float *cosine, const float *sine, size_t half);

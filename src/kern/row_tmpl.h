@@ -23,30 +23,89 @@ static void quantize(const float *x, size_t n, int8_t *q, struct slm_act_block *
     }
 }
 
-static void rms_norm(float *out, const float *x, const float *weight, size_t n, float eps)
+INLINED vf load_up_to(const float *p, size_t n)
 {
-    vf squares = vf_set(0);
+    return n < 16 ? vf_load_n(p, n) : vf_load(p);
+}
+
+/* centre: LayerNorm, which takes the mean away first. */
+INLINED void norm_row(float *out, const float *x, const float *weight, const float *bias, size_t n,
+                      float eps, const bool centre)
+{
+    vf zero = vf_set(0), sum = zero, squares = zero;
+    if (centre)
+        for (size_t i = 0; i < n; i += 16)
+            sum = vf_add(sum, load_up_to(x + i, n - i));
+    vf mean = centre ? vf_set(vf_sum(sum) / (float)n) : zero;
     for (size_t i = 0; i < n; i += 16) {
-        vf v = vf_load(x + i);
+        vf v = load_up_to(x + i, n - i);
+        if (centre)
+            v = vf_sub(v, n - i < 16 ? vf_first(mean, n - i, zero) : mean);
         squares = vf_fma(v, v, squares);
     }
     vf inverse = vf_set(1.0f / sqrtf(vf_sum(squares) / (float)n + eps));
     for (size_t i = 0; i < n; i += 16) {
-        vf w = n - i < 16 ? vf_load_n(weight + i, n - i) : vf_load(weight + i);
-        vf_store(out + i, vf_mul(vf_mul(vf_load(x + i), inverse), w));
+        vf v = load_up_to(x + i, n - i);
+        v = vf_mul(vf_mul(centre ? vf_sub(v, mean) : v, inverse), load_up_to(weight + i, n - i));
+        if (bias)
+            v = vf_add(v, load_up_to(bias + i, n - i));
+        vf_store_n(out + i, v, n - i < 16 ? n - i : 16);
     }
-    if ((n - 1) % 32 < 16) /* the padding that the loop did not reach */
-        vf_store(out + slm_round_up(n, 16), vf_set(0));
 }
 
-static void silu_mul(float *gate, const float *up, size_t n)
+static void rms_norm(float *out, const float *x, const float *weight, const float *bias, size_t n,
+                     float eps)
+{
+    norm_row(out, x, weight, bias, n, eps, false);
+}
+
+static void layer_norm(float *out, const float *x, const float *weight, const float *bias, size_t n,
+                       float eps)
+{
+    norm_row(out, x, weight, bias, n, eps, true);
+}
+
+/* x = act(x) * up, or act(x) where there is no up. */
+#define ACTIVATION(name, body)                                                                     \
+    static void act_##name(float *x, const float *up, size_t n)                                    \
+    {                                                                                              \
+        vf one = vf_set(1), zero = vf_set(0);                                                      \
+        (void)one;                                                                                 \
+        (void)zero;                                                                                \
+        for (size_t i = 0; i < n; i += 16) {                                                       \
+            vf v = vf_load(x + i);                                                                 \
+            v = body;                                                                              \
+            vf_store(x + i, up ? vf_mul(v, vf_load(up + i)) : v);                                  \
+        }                                                                                          \
+    }
+
+/* v / (1 + e^-u) */
+INLINED vf times_logistic(vf v, vf u)
 {
     vf one = vf_set(1), zero = vf_set(0);
-    for (size_t i = 0; i < n; i += 16) {
-        vf g = vf_load(gate + i);
-        vf silu = vf_div(g, vf_add(one, vf_exp(vf_sub(zero, g))));
-        vf_store(gate + i, vf_mul(silu, vf_load(up + i)));
-    }
+    return vf_div(v, vf_add(one, vf_exp(vf_sub(zero, u))));
+}
+
+/* tanh(u) = 2 / (1 + e^-2u) - 1, so that half of x * (1 + tanh(u)) is x / (1 + e^-2u) */
+INLINED vf gelu_tanh(vf v)
+{
+    vf cube = vf_mul(vf_mul(v, v), v);
+    vf u = vf_fma(cube, vf_set(0x1.6e4e26p-5f), v); /* 0.044715 */
+    return times_logistic(v, vf_mul(u, vf_set(0x1.988454p+0f))); /* 2 * sqrt(2 / pi) */
+}
+
+ACTIVATION(silu, times_logistic(v, v))
+ACTIVATION(gelu, vf_mul(v, vf_normal(v)))
+ACTIVATION(gelu_tanh, gelu_tanh(v))
+ACTIVATION(gelu_quick, times_logistic(v, vf_mul(v, vf_set(0x1.b3b646p+0f)))) /* 1.702 */
+ACTIVATION(relu, vf_max(v, zero))
+#undef ACTIVATION
+
+static void soft_cap(float *x, size_t n, float cap)
+{
+    vf c = vf_set(cap);
+    for (size_t i = 0; i < n; i += 16)
+        vf_store(x + i, vf_mul(c, vf_tanh(vf_div(vf_load(x + i), c))));
 }
 
 static void rope(float *head, const float *cosine, const float *sine, size_t half)

@@ -74,6 +74,49 @@ static inline vf vf_exp(vf x)
     return vf_where_ge(x, vf_set(-87.0f), vf_mul(p, vi_power2(n)));
 }
 
+/*
+ * tanh x, relative error below 3e-7: an odd polynomial of degree 11 where |x| < 0.7, else
+ * 1 - 2 / (e^(2 |x|) + 1), with the sign put back. The coefficients interpolate tanh(x) / x at
+ * Chebyshev's points.
+ */
+static inline vf vf_tanh(vf x)
+{
+    vf zero = vf_set(0), one = vf_set(1), size = vf_abs(x), near = vf_min(size, vf_set(0.7f));
+    vf z = vf_mul(near, near);
+    vf p = vf_set(-0x1.6a56280p-8f);
+    p = vf_fma(p, z, vf_set(0x1.50be220p-6f));
+    p = vf_fma(p, z, vf_set(-0x1.b8450e0p-5f));
+    p = vf_fma(p, z, vf_set(0x1.1109de0p-3f));
+    p = vf_fma(p, z, vf_set(-0x1.55554c0p-2f));
+    vf small = vf_fma(vf_mul(p, z), near, near);
+    vf large = vf_sub(one, vf_div(vf_set(2), vf_add(vf_exp(vf_add(size, size)), one)));
+    vf rest = vf_where_ge(size, vf_set(0.7f), vf_sub(large, small)); /* large - small, or 0 */
+    vf both = vf_add(small, rest);
+    return vf_sub(vf_where_ge(x, zero, both), vf_where_ge(vf_sub(zero, x), zero, both));
+}
+
+/*
+ * The share of a normal distribution below x, error below 4e-7 relative: where x < 0 it is
+ * e^(-x^2/2) * t * p(t) with t = 1 / (1 + |x| / 4), p of degree 8; above, 1 - that of -x.
+ */
+static inline vf vf_normal(vf x)
+{
+    vf zero = vf_set(0), one = vf_set(1), size = vf_abs(x);
+    vf t = vf_div(one, vf_fma(size, vf_set(0.25f), one));
+    vf p = vf_set(0x1.e335560p-6f);
+    p = vf_fma(p, t, vf_set(-0x1.5e7d520p-3f));
+    p = vf_fma(p, t, vf_set(0x1.560a960p-2f));
+    p = vf_fma(p, t, vf_set(-0x1.fe69ca0p-3f));
+    p = vf_fma(p, t, vf_set(0x1.dadfa60p-3f));
+    p = vf_fma(p, t, vf_set(0x1.4821260p-6f));
+    p = vf_fma(p, t, vf_set(0x1.b6953a0p-4f));
+    p = vf_fma(p, t, vf_set(0x1.9196dc0p-4f));
+    p = vf_fma(p, t, vf_set(0x1.98e2da0p-4f));
+    vf e = vf_exp(vf_mul(vf_mul(x, x), vf_set(-0.5f)));
+    vf below = vf_mul(e, vf_mul(t, p));
+    return vf_add(vf_where_ge(x, zero, vf_sub(one, vf_add(below, below))), below);
+}
+
 #ifndef VM_DOTS
 
 /* dot[tokens] += 8 columns: `first` holds columns 0 to 3, `second` 4 to 7, of x[token * stride]. */

@@ -13,19 +13,24 @@
 
 static const float *vector(const struct slm_file *file, uint32_t role, uint32_t layer)
 {
-    const struct slm_tensor_entry *entry = slm_file_tensor(file, role, layer);
+    const struct slm_tensor_entry *entry = role ? slm_file_tensor(file, role, layer) : NULL;
     return entry ? (const float *)(const void *)(file->data + entry->offset) : NULL;
 }
 
-static struct slm_matrix matrix(const struct slm_file *file, uint32_t role, uint32_t bias,
-                                uint32_t layer)
+static struct slm_norm_weights norm(const struct slm_file *file, uint32_t role, uint32_t layer)
+{
+    return (struct slm_norm_weights){vector(file, role, layer),
+                             vector(file, slm_role_info(role)->bias, layer)};
+}
+
+static struct slm_matrix matrix(const struct slm_file *file, uint32_t role, uint32_t layer)
 {
     const struct slm_tensor_entry *entry = slm_file_tensor(file, role, layer);
     if (!entry)
         return (struct slm_matrix){0};
     return (struct slm_matrix){
         .panels = file->data + entry->offset,
-        .bias = bias ? vector(file, bias, layer) : NULL,
+        .bias = vector(file, slm_role_info(role)->bias, layer),
         .quant = slm_quant(entry->type),
         .rows = entry->rows,
         .cols = entry->cols,
@@ -37,28 +42,37 @@ static struct slm_matrix matrix(const struct slm_file *file, uint32_t role, uint
 static void find_weights(struct slm_model *model)
 {
     const struct slm_file *file = &model->file;
-    model->embedding = matrix(file, SLM_ROLE_EMBEDDING, 0, SLM_NO_LAYER);
-    model->head = matrix(file, SLM_ROLE_HEAD, SLM_ROLE_HEAD_BIAS, SLM_NO_LAYER);
+    model->embedding = matrix(file, SLM_ROLE_EMBEDDING, SLM_NO_LAYER);
+    model->positions = matrix(file, SLM_ROLE_POSITION_EMBEDDING, SLM_NO_LAYER);
+    model->embedding_norm = norm(file, SLM_ROLE_EMBEDDING_NORM, SLM_NO_LAYER);
+    model->head = matrix(file, SLM_ROLE_HEAD, SLM_NO_LAYER);
     if (!model->head.panels) { /* tied */
         model->head = model->embedding;
         model->head.bias = vector(file, SLM_ROLE_HEAD_BIAS, SLM_NO_LAYER);
     }
-    model->final_norm = vector(file, SLM_ROLE_FINAL_NORM, SLM_NO_LAYER);
-    for (uint32_t i = 0; i < file->traits->n_ropes; i++)
+    model->final_norm = norm(file, SLM_ROLE_FINAL_NORM, SLM_NO_LAYER);
+    for (uint32_t i = 0; i < file->traits->n_ropes; i++) {
         model->rope_frequencies[i] = vector(file, SLM_ROLE_ROPE_FREQUENCIES, i);
+        model->rope_long_frequencies[i] = vector(file, SLM_ROLE_ROPE_LONG_FREQUENCIES, i);
+    }
 
     for (uint32_t i = 0; i < file->traits->n_layers; i++) {
         struct slm_layer *layer = &model->layers[i];
         layer->traits = &file->layers[i];
-        layer->attn_norm = vector(file, SLM_ROLE_ATTN_NORM, i);
-        layer->q = matrix(file, SLM_ROLE_ATTN_Q, SLM_ROLE_ATTN_Q_BIAS, i);
-        layer->k = matrix(file, SLM_ROLE_ATTN_K, SLM_ROLE_ATTN_K_BIAS, i);
-        layer->v = matrix(file, SLM_ROLE_ATTN_V, SLM_ROLE_ATTN_V_BIAS, i);
-        layer->out = matrix(file, SLM_ROLE_ATTN_OUT, SLM_ROLE_ATTN_OUT_BIAS, i);
-        layer->ffn_norm = vector(file, SLM_ROLE_FFN_NORM, i);
-        layer->gate = matrix(file, SLM_ROLE_FFN_GATE, SLM_ROLE_FFN_GATE_BIAS, i);
-        layer->up = matrix(file, SLM_ROLE_FFN_UP, SLM_ROLE_FFN_UP_BIAS, i);
-        layer->down = matrix(file, SLM_ROLE_FFN_DOWN, SLM_ROLE_FFN_DOWN_BIAS, i);
+        layer->attn_norm = norm(file, SLM_ROLE_ATTN_NORM, i);
+        layer->q = matrix(file, SLM_ROLE_ATTN_Q, i);
+        layer->k = matrix(file, SLM_ROLE_ATTN_K, i);
+        layer->v = matrix(file, SLM_ROLE_ATTN_V, i);
+        layer->q_norm = norm(file, SLM_ROLE_ATTN_Q_NORM, i);
+        layer->k_norm = norm(file, SLM_ROLE_ATTN_K_NORM, i);
+        layer->slopes = vector(file, SLM_ROLE_ATTN_SLOPES, i);
+        layer->out = matrix(file, SLM_ROLE_ATTN_OUT, i);
+        layer->attn_post_norm = norm(file, SLM_ROLE_ATTN_POST_NORM, i);
+        layer->ffn_norm = norm(file, SLM_ROLE_FFN_NORM, i);
+        layer->gate = matrix(file, SLM_ROLE_FFN_GATE, i);
+        layer->up = matrix(file, SLM_ROLE_FFN_UP, i);
+        layer->down = matrix(file, SLM_ROLE_FFN_DOWN, i);
+        layer->ffn_post_norm = norm(file, SLM_ROLE_FFN_POST_NORM, i);
     }
 }
 

@@ -25,14 +25,23 @@ struct slm_matrix {
     size_t n_panels, n_tiles;
 };
 
+/* weight NULL: nothing is normalised. */
+struct slm_norm_weights {
+    const float *weight;
+    const float *bias;  /* as long, or NULL */
+};
+
 struct slm_layer {
     const struct slm_layer_traits *traits;
-    const float *attn_norm;  /* [dim] */
+    struct slm_norm_weights attn_norm, attn_post_norm; /* [dim] */
+    struct slm_norm_weights q_norm;  /* [n_heads * head_dim] */
+    struct slm_norm_weights k_norm;  /* [n_kv_heads * head_dim] */
+    const float *slopes;     /* [n_heads] or NULL */
     struct slm_matrix q;     /* [n_heads * head_dim][dim] */
     struct slm_matrix k, v;  /* [n_kv_heads * head_dim][dim] */
     struct slm_matrix out;   /* [dim][n_heads * head_dim] */
-    const float *ffn_norm;   /* [dim] */
-    struct slm_matrix gate, up; /* [ffn_dim][dim] */
+    struct slm_norm_weights ffn_norm, ffn_post_norm; /* [dim] */
+    struct slm_matrix gate, up; /* [ffn_dim][dim]; gate NULL: there is none */
     struct slm_matrix down;  /* [dim][ffn_dim] */
 };
 
@@ -52,8 +61,10 @@ struct slm_model {
     struct slm_template *chat;      /* NULL: no template */
 
     struct slm_matrix embedding, head; /* [n_vocab][dim]; tied: the same panels */
-    const float *final_norm;        /* [dim] */
-    const float *rope_frequencies[SLM_LIMIT_ROPE_TABLES]; /* [dims / 2] */
+    struct slm_matrix positions;    /* [n_positions][dim]; panels NULL: none are learned */
+    struct slm_norm_weights embedding_norm, final_norm; /* [dim] */
+    const float *rope_frequencies[SLM_LIMIT_ROPE_TABLES];      /* [dims / 2] */
+    const float *rope_long_frequencies[SLM_LIMIT_ROPE_TABLES]; /* [dims / 2], or NULL */
     size_t bytes;                   /* of this struct with its layers */
     struct slm_layer layers[];      /* [n_layers]; behind them their traits and the ropes' */
 };

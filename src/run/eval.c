@@ -25,6 +25,11 @@ static int check_span(struct slm_ctx *ctx, const slm_span *span, size_t index)
                         "tokens, and the context holds %zu; shorten the text or make the context with "
                         "a larger max_tokens", index, seq->length, (size_t)seq->length + span->n,
                         ctx->max_tokens);
+    uint32_t most = ctx->model->traits->n_positions;
+    if (most && (uint64_t)seq->length + span->n > most)
+        return slm_fail(SLM_ELIMIT, "span %zu would take its sequence from %d to %zu tokens, and the "
+                        "model has learned %u positions: no text can be longer", index, seq->length,
+                        (size_t)seq->length + span->n, most);
     for (size_t i = 0; i < span->n; i++)
         if (span->tokens[i] < 0 || (uint32_t)span->tokens[i] >= ctx->model->traits->n_vocab)
             return slm_fail(SLM_EINVAL, "span %zu, token %zu: %d is out of range; ids go from 0 to %u",

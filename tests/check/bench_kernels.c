@@ -48,12 +48,12 @@ static void do_quantize(struct bench *b)
 
 static void do_rms_norm(struct bench *b)
 {
-    b->kern->rms_norm(b->y, b->x, b->small, COLS, 1e-5f);
+    b->kern->rms_norm(b->y, b->x, b->small, NULL, COLS, 1e-5f);
 }
 
-static void do_silu_mul(struct bench *b)
+static void do_silu(struct bench *b)
 {
-    b->kern->silu_mul(b->y, b->x, COLS);
+    b->kern->activate[SLM_KERN_SILU](b->y, b->x, COLS);
 }
 
 static void do_rope(struct bench *b)
@@ -186,7 +186,7 @@ void bench_kernels(unsigned tiers, uint64_t seed)
     }
     line(&b, tiers, "quantize", "G elements/s", do_quantize, COLS);
     line(&b, tiers, "rms_norm", "G elements/s", do_rms_norm, COLS);
-    line(&b, tiers, "silu_mul", "G elements/s", do_silu_mul, COLS);
+    line(&b, tiers, "silu", "G elements/s", do_silu, COLS);
     line(&b, tiers, "rope", "G elements/s", do_rope, COLS);
     line(&b, tiers, "exp", "G elements/s", do_exp, COLS);
     for (uint32_t kv = SLM_KV_F16; kv <= SLM_KV_F32; kv++) {

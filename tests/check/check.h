@@ -41,7 +41,9 @@ void check_gemm_blas(void **state); /* skipped where OpenBLAS was not found */
 void check_quantize(void **state);
 void check_quantize_special(void **state);
 void check_rms_norm(void **state);
-void check_silu_mul(void **state);
+void check_layer_norm(void **state);
+void check_activations(void **state);
+void check_soft_cap(void **state);
 void check_rope(void **state);
 void check_scale(void **state);
 void check_exp(void **state);

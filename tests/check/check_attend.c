@@ -92,7 +92,7 @@ struct queries {
     size_t n;
     struct guarded query[SLM_TILE_ROWS]; /* each ends at a forbidden page */
     size_t begin[SLM_TILE_ROWS], end[SLM_TILE_ROWS];
-    float scale;
+    float scale, cap, slope[SLM_TILE_ROWS]; /* cap and slopes 0: none */
 };
 
 /* Ends ascend as those of a prompt's rows do; several heads of one position have the same. */
@@ -102,8 +102,11 @@ static struct queries make_queries(struct random *r, const struct context *c, si
     size_t heads = random_between(r, 1, 4), positions = (n + heads - 1) / heads;
     size_t last = random_between(r, positions < c->length ? positions : c->length, c->length);
     size_t window = random_between(r, 0, 2) ? 0 : random_between(r, 1, c->length);
+    q.cap = random_between(r, 0, 2) ? 0 : 1.5f;
+    bool sloped = random_between(r, 0, 2) == 0;
     for (size_t i = 0; i < n; i++) {
         size_t back = positions - 1 - i / heads;
+        q.slope[i] = sloped ? random_unit(r) * 0.1f : 0;
         q.end[i] = last > back ? last - back : 1;
         q.begin[i] = window && q.end[i] > window ? q.end[i] - window : 0;
         q.query[i] = guarded_input(c->head_dim * sizeof(float));
@@ -146,6 +149,8 @@ static struct result run(const struct slm_kern *kern, const struct context *c,
         .pages = c->pages,
         .n_rows = n,
         .scale = q->scale,
+        .cap = q->cap,
+        .sloped = q->slope[0] != 0,
         .scores = result.scores.data,
         .largest = result.largest.data,
         .total = result.total.data,
@@ -154,6 +159,7 @@ static struct result run(const struct slm_kern *kern, const struct context *c,
         a.query[i] = q->query[first + i].data;
         a.begin[i] = q->begin[first + i];
         a.end[i] = q->end[first + i];
+        a.slope[i] = q->slope[first + i];
         a.out[i] = (float *)result.out.data + i * c->stride;
     }
     kern->attend(&a, span);
@@ -173,6 +179,14 @@ static void free_result(struct result *result)
 }
 
 /* One row of one span in double precision. */
+/* Score of a position after soft cap and slope. */
+static double adjusted(const struct queries *q, size_t row, size_t p, double score)
+{
+    if (q->cap > 0)
+        score = (double)q->cap * tanh(score / (double)q->cap);
+    return score - (double)q->slope[row] * (double)(q->end[row] - 1 - p);
+}
+
 static void span_oracle(const struct context *c, const struct queries *q, size_t row, size_t span,
                         const struct result *result)
 {
@@ -196,9 +210,10 @@ static void span_oracle(const struct context *c, const struct queries *q, size_t
             dot += (double)query[d] * (double)c->keys[p * c->head_dim + d];
             magnitude += fabs((double)query[d] * (double)c->keys[p * c->head_dim + d]);
         }
-        score[p - from] = dot * (double)q->scale;
+        score[p - from] = adjusted(q, row, p, dot * (double)q->scale);
         top = fmax(top, score[p - from]);
-        error = fmax(error, magnitude * (double)q->scale * (double)(c->head_dim + 2) * 0x1p-24);
+        error = fmax(error, magnitude * (double)q->scale * (double)(c->head_dim + 2) * 0x1p-24 +
+                                (fabs(score[p - from]) + (double)q->cap * 4) * 0x1p-23);
     }
     assert_true(fabs((double)largest - top) <= error);
     /* An error e of a score is a factor 1 + e of its weight; two of them meet in a difference. */
@@ -304,7 +319,7 @@ void check_attention(void **state)
             double dot = 0;
             for (size_t d = 0; d < c.head_dim; d++)
                 dot += (double)query[d] * (double)c.keys[p * c.head_dim + d];
-            weight[p] = dot * (double)q.scale;
+            weight[p] = adjusted(&q, 0, p, dot * (double)q.scale);
             top = fmax(top, weight[p]);
         }
         for (size_t p = q.begin[0]; p < q.end[0]; p++)

@@ -135,93 +135,170 @@ void check_quantize_special(void **state)
     }
 }
 
-/* ------------------------------------------------------------------- rms_norm --- */
+/* ----------------------------------------------------------------------- norms --- */
 
-static void norm_oracle(const float *out, const float *x, const float *weight, size_t n, float eps)
+static void norm_oracle(const float *out, const float *x, const float *weight, const float *bias,
+                        size_t n, float eps, bool centre)
 {
-    double squares = 0;
-    for (size_t i = 0; i < n; i++)
-        squares += (double)x[i] * (double)x[i];
+    double squares = 0, mean = 0, largest = 0;
+    for (size_t i = 0; i < n && centre; i++)
+        mean += (double)x[i] / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+        largest = fmax(largest, fabs((double)x[i]));
+    }
     double inverse = 1 / sqrt(squares / (double)n + (double)eps);
     for (size_t i = 0; i < n; i++) {
-        double expected = (double)x[i] * inverse * (double)weight[i];
-        /* A sum of n / 16 terms a lane, a tree, five operations, two products. */
-        double tolerance = fabs(expected) * (double)(n / 16 + 16) * 0x1p-24 + 0x1p-140;
-        assert_true(fabs((double)out[i] - expected) <= tolerance);
+        double scaled = ((double)x[i] - mean) * inverse * (double)weight[i];
+        double expected = scaled + (bias ? (double)bias[i] : 0);
+        /* A sum of n / 16 terms a lane, a tree, five operations, two products. The mean is off by
+         * some roundings of the largest element. */
+        double tolerance = (fabs(scaled) + fabs(expected)) * (double)(n / 16 + 16) * 0x1p-24;
+        if (centre)
+            tolerance += largest * inverse * fabs((double)weight[i]) * (double)(n / 16 + 8) * 0x1p-24;
+        assert_true(fabs((double)out[i] - expected) <= tolerance + 0x1p-140);
     }
-    for (size_t i = n; i < slm_round_up(n, 32); i++)
-        assert_true(slm_bits_of(out[i]) == 0);
 }
 
-void check_rms_norm(void **state)
+static void check_norms(const struct check *check, bool centre)
 {
-    const struct check *check = *state;
     struct random r = check_random(check);
     const size_t sizes[] = {1, 15, 16, 17, 31, 32, 33, 48, 49, 64, 576, 960, 1536, 4096};
     for (size_t i = 0; i < 300; i++) {
         size_t n = i < sizeof sizes / sizeof *sizes ? sizes[i] : random_between(&r, 1, 300);
-        size_t padded = slm_round_up(n, 32);
-        struct guarded x = guarded_input(padded * sizeof(float));
+        struct guarded x = guarded_input(n * sizeof(float));
         struct guarded weight = guarded_input(n * sizeof(float));
+        struct guarded bias = guarded_input(n * sizeof(float));
         float magnitude = i % 5 == 4 ? 0x1p-70f : i % 5 == 3 ? 1e15f : 3.0f;
-        for (size_t j = 0; j < padded; j++)
-            ((float *)x.data)[j] = j < n ? random_normal(&r) * magnitude : 0;
+        for (size_t j = 0; j < n; j++) {
+            ((float *)x.data)[j] = random_normal(&r) * magnitude;
+            ((float *)weight.data)[j] = random_normal(&r);
+            ((float *)bias.data)[j] = random_normal(&r);
+        }
         if (i % 7 == 6)
             memset(x.data, 0, x.size);
-        for (size_t j = 0; j < n; j++)
-            ((float *)weight.data)[j] = random_normal(&r);
         guarded_seal(&x);
         guarded_seal(&weight);
+        guarded_seal(&bias);
         float eps = i & 1 ? 1e-5f : 1e-6f;
-        struct guarded expected = guarded_output(padded * sizeof(float));
-        struct guarded out = guarded_output(padded * sizeof(float));
-        check->c->rms_norm(expected.data, x.data, weight.data, n, eps);
-        check->kern->rms_norm(out.data, x.data, weight.data, n, eps);
+        const float *b = i & 2 ? bias.data : NULL;
+        struct guarded expected = guarded_output(n * sizeof(float));
+        struct guarded out = guarded_output(n * sizeof(float));
+        const struct slm_kern *tables[] = {check->c, check->kern};
+        float *outs[] = {expected.data, out.data};
+        for (int k = 0; k < 2; k++) {
+            const float *in = x.data;
+            if (i & 4) /* in place */
+                in = memcpy(outs[k], x.data, n * sizeof(float));
+            (centre ? tables[k]->layer_norm : tables[k]->rms_norm)(outs[k], in, weight.data, b, n, eps);
+        }
         same(&out, &expected, check, n);
-        norm_oracle(out.data, x.data, weight.data, n, eps);
+        norm_oracle(out.data, x.data, weight.data, b, n, eps, centre);
         guarded_free(&x);
         guarded_free(&weight);
+        guarded_free(&bias);
         guarded_free(&expected);
         guarded_free(&out);
     }
 }
 
-/* ------------------------------------------------------------------- silu_mul --- */
+void check_rms_norm(void **state)
+{
+    check_norms(*state, false);
+}
 
-void check_silu_mul(void **state)
+void check_layer_norm(void **state)
+{
+    check_norms(*state, true);
+}
+
+/* ----------------------------------------------------------------- activations --- */
+
+static double activation_oracle(enum slm_kern_activation kind, double x)
+{
+    double u = sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
+    switch (kind) {
+    case SLM_KERN_SILU: return x / (1 + exp(-x));
+    case SLM_KERN_GELU: return x / 2 * erfc(-x / sqrt(2));
+    case SLM_KERN_GELU_TANH: return x / (1 + exp(-2 * u));
+    case SLM_KERN_GELU_QUICK: return x / (1 + exp(-1.702 * x));
+    case SLM_KERN_RELU: return fmax(x, 0);
+    default: return NAN;
+    }
+}
+
+static void check_activation(const struct check *check, struct random *r,
+                             enum slm_kern_activation kind, size_t i)
+{
+    size_t n = 16 * random_between(r, 1, 40);
+    struct guarded up = guarded_input(n * sizeof(float));
+    struct guarded expected = guarded_output(n * sizeof(float));
+    struct guarded out = guarded_output(n * sizeof(float));
+    float *before = malloc(n * sizeof *before);
+    for (size_t j = 0; j < n; j++) {
+        ((float *)up.data)[j] = random_normal(r);
+        before[j] =
+            i % 3 == 0 ? random_finite(r) * 0x1p-8f : random_unit(r) * (i % 3 == 1 ? 5 : 100);
+    }
+    guarded_seal(&up);
+    const float *other = i & 1 ? up.data : NULL;
+    memcpy(expected.data, before, n * sizeof *before);
+    memcpy(out.data, before, n * sizeof *before);
+    check->c->activate[kind](expected.data, other, n);
+    check->kern->activate[kind](out.data, other, n);
+    same(&out, &expected, check, n);
+    for (size_t j = 0; j < n; j++) {
+        double x = before[j], u = other ? (double)other[j] : 1, y = ((float *)out.data)[j];
+        double truth = activation_oracle(kind, x) * u;
+        /* A few roundings and the exponential's error, which grows with its argument; where e^-x
+         * exceeds e^88, or falls below e^-87, it is held: nearly nothing is left of x. */
+        double argument = kind == SLM_KERN_GELU ? x * x / 2 : fmin(fabs(x * x * x), 200) + fabs(x);
+        double tolerance = fabs(truth) * (1e-6 + 1.2e-7 * fmin(argument, 100)) + 2e-37 * fabs(x * u);
+        if (!(fabs(y - truth) <= tolerance + 0x1p-140) && fabs(x) < 1e12)
+            fail_msg("activation %d of %a times %a is %a, not %a", (int)kind, x, u, y, truth);
+    }
+    free(before);
+    guarded_free(&up);
+    guarded_free(&expected);
+    guarded_free(&out);
+}
+
+void check_activations(void **state)
+{
+    const struct check *check = *state;
+    struct random r = check_random(check);
+    for (int kind = SLM_KERN_SILU; kind < SLM_KERN_ACTIVATIONS; kind++)
+        for (size_t i = 0; i < 120; i++)
+            check_activation(check, &r, (enum slm_kern_activation)kind, i);
+}
+
+void check_soft_cap(void **state)
 {
     const struct check *check = *state;
     struct random r = check_random(check);
     for (size_t i = 0; i < 200; i++) {
         size_t n = 16 * random_between(&r, 1, 40);
-        struct guarded up = guarded_input(n * sizeof(float));
+        float cap = i % 3 == 0 ? 30 : i % 3 == 1 ? 0.5f : 1;
         struct guarded expected = guarded_output(n * sizeof(float));
-        struct guarded gate = guarded_output(n * sizeof(float));
+        struct guarded out = guarded_output(n * sizeof(float));
         float *before = malloc(n * sizeof *before);
-        for (size_t j = 0; j < n; j++) {
-            ((float *)up.data)[j] = random_normal(&r);
-            before[j] =
-                i % 3 == 0 ? random_finite(&r) * 0x1p-8f : random_unit(&r) * (i % 3 == 1 ? 5 : 100);
-        }
-        guarded_seal(&up);
+        for (size_t j = 0; j < n; j++)
+            before[j] = i % 4 == 0 ? random_finite(&r) : random_normal(&r) * cap;
         memcpy(expected.data, before, n * sizeof *before);
-        memcpy(gate.data, before, n * sizeof *before);
-        check->c->silu_mul(expected.data, up.data, n);
-        check->kern->silu_mul(gate.data, up.data, n);
-        same(&gate, &expected, check, n);
+        memcpy(out.data, before, n * sizeof *before);
+        check->c->soft_cap(expected.data, n, cap);
+        check->kern->soft_cap(out.data, n, cap);
+        same(&out, &expected, check, n);
         for (size_t j = 0; j < n; j++) {
-            double x = before[j], u = ((float *)up.data)[j], y = ((float *)gate.data)[j];
-            double silu = x / (1 + exp(-x));
-            /* Four roundings, and the exponential's error; below -88 e^-x is held at e^88. */
-            bool held = x < -88;
-            double tolerance = held ? 1e-38 * fabs(x * u) : 1e-6 * fabs(silu * u);
-            if (!(fabs(y - (held ? 0 : silu * u)) <= tolerance + 0x1p-140))
-                fail_msg("silu(%a) * %a is %a, not %a", x, u, y, silu * u);
+            double truth = (double)cap * tanh((double)before[j] / (double)cap);
+            double y = ((float *)out.data)[j];
+            if (!(fabs(y - truth) <= 4e-7 * fabs(truth) + 0x1p-140))
+                fail_msg("%g * tanh(%a / %g) is %a, not %a", (double)cap, (double)before[j],
+                         (double)cap, y, truth);
         }
         free(before);
-        guarded_free(&up);
         guarded_free(&expected);
-        guarded_free(&gate);
+        guarded_free(&out);
     }
 }
 

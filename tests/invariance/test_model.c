@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { LENGTH = 560, MAX_TESTS = 128 };
+enum { LENGTH = 560, MAX_TESTS = 256 };
 
 struct subject {
     const struct tiny_model *tiny;

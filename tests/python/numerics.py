@@ -15,7 +15,7 @@ import ctypes
 import math
 import struct
 
-from slm_reader import NONE, File
+from slm_reader import NONE, PARALLEL, WIDE_NORMS, File
 
 _float = ctypes.c_float
 
@@ -67,6 +67,49 @@ def E(x):
 E_COEFFICIENTS = [float.fromhex(a) for a in
                   ("0x1.6c16c2p-10", "0x1.111112p-7", "0x1.555556p-5", "0x1.555556p-3", "0x1p-1",
                    "0x1p+0", "0x1p+0")]
+
+
+def where_ge(x, t, y):
+    return y if x >= t else 0.0
+
+
+def tanh(x):
+    size, near = abs(x), min(abs(x), f32(0.7))
+    z = f32(near * near)
+    p = float.fromhex("-0x1.6a5628p-8")
+    for a in ("0x1.50be22p-6", "-0x1.b8450ep-5", "0x1.1109dep-3", "-0x1.55554cp-2"):
+        p = fma(p, z, float.fromhex(a))
+    small = fma(f32(p * z), near, near)
+    large = f32(1 - f32(2 / f32(E(f32(size + size)) + 1)))
+    both = f32(small + where_ge(size, f32(0.7), f32(large - small)))
+    return f32(where_ge(x, 0.0, both) - where_ge(0.0 - x, 0.0, both))
+
+
+def normal(x):
+    t = f32(1 / fma(abs(x), 0.25, 1.0))
+    p = float.fromhex("0x1.e33556p-6")
+    for a in ("-0x1.5e7d52p-3", "0x1.560a96p-2", "-0x1.fe69cap-3", "0x1.dadfa6p-3", "0x1.482126p-6",
+              "0x1.b6953ap-4", "0x1.9196dcp-4", "0x1.98e2dap-4"):
+        p = fma(p, t, float.fromhex(a))
+    below = f32(E(f32(f32(x * x) * -0.5)) * f32(t * p))
+    return f32(where_ge(x, 0.0, f32(1 - f32(below + below))) + below)
+
+
+def logistic(v, u):
+    return f32(v / f32(1 + E(0.0 - u)))
+
+
+def gelu_tanh(v):
+    u = fma(f32(f32(v * v) * v), f32(0.044715), v)
+    return logistic(v, f32(u * float.fromhex("0x1.988454p+0")))
+
+
+ACTIVATIONS = {1: lambda v: logistic(v, v), 2: lambda v: f32(v * normal(v)), 3: gelu_tanh,
+               4: lambda v: logistic(v, f32(v * f32(1.702))), 5: lambda v: max(v, 0.0)}
+
+
+def capped(x, cap):
+    return f32(cap * tanh(f32(x / cap))) if cap > 0 else x
 
 
 def poly(c, x):
@@ -200,28 +243,60 @@ class Model:
 
         self.embedding = tensors["embedding", None]
         self.head = matrix("head") or Matrix(file, self.embedding, vector("head_bias"))
-        self.final_norm = vector("final_norm")
+        def norm(name, layer=None):
+            weight = vector(name, layer)
+            return weight and (weight, vector(name + "_bias", layer))
+
+        self.positions = tensors.get(("position_embedding", None))
+        self.embedding_norm = norm("embedding_norm")
+        self.final_norm = norm("final_norm")
         self.frequencies = [vector("rope_frequencies", i) for i in range(len(file.ropes))]
+        self.long = [vector("rope_long_frequencies", i) for i in range(len(file.ropes))]
         self.layers = []
         for i, traits in enumerate(file.layers):
             layer = {name: matrix(name, i) for name in
                      ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down")}
-            layer.update(attn_norm=vector("attn_norm", i), ffn_norm=vector("ffn_norm", i))
+            layer.update((name, norm(name, i)) for name in
+                         ("attn_norm", "attn_post_norm", "attn_q_norm", "attn_k_norm", "ffn_norm",
+                          "ffn_post_norm"))
+            layer["attn_slopes"] = vector("attn_slopes", i)
             self.layers.append((traits, layer))
 
-    def norm(self, x, weight):
+    def norm(self, x, norm):
+        if not norm:
+            return x
+        weight, bias = norm
+        mean = 0.0
+        if self.file.traits["norm"] == 2:
+            lanes = [0.0] * 16
+            for i, v in enumerate(x):
+                lanes[i % 16] = f32(lanes[i % 16] + v)
+            mean = f32(tree(lanes) / len(x))
+            x = [f32(v - mean) for v in x]
         lanes = [0.0] * 16
         for i, v in enumerate(x):
             lanes[i % 16] = fma(v, v, lanes[i % 16])
-        mean = f32(f32(tree(lanes) / len(x)) + self.file.traits["norm_eps"])
-        r = f32(1 / f32(math.sqrt(mean)))
-        return [f32(f32(v * r) * w) for v, w in zip(x, weight)]
+        square = f32(f32(tree(lanes) / len(x)) + self.file.traits["norm_eps"])
+        r = f32(1 / f32(math.sqrt(square)))
+        y = [f32(f32(v * r) * w) for v, w in zip(x, weight)]
+        return [f32(v + b) for v, b in zip(y, bias)] if bias else y
+
+    def norm_heads(self, traits, heads, norm):
+        if not norm:
+            return heads
+        size = len(heads) if traits["parts"] & WIDE_NORMS else traits["head_dim"]
+        out = []
+        for at in range(0, len(heads), size):
+            out += self.norm(heads[at:at + size],
+                             tuple(v and v[at:at + size] for v in norm))
+        return out
 
     def angles(self, number, position):
         """[(sine, cosine)] of each pair."""
         rope = self.file.ropes[number]
         result = []
-        for i, frequency in enumerate(self.frequencies[number]):
+        long = rope["scaling"] == 2 and self.max_tokens > rope["original_context"]
+        for i, frequency in enumerate((self.long if long else self.frequencies)[number]):
             if rope["scaling"] == 1 and position >= rope["original_context"]:
                 dims, factor = rope["dims"], rope["factor"]
                 stretch = factor * (position + 1) / rope["original_context"] - f32(factor - 1)
@@ -242,13 +317,14 @@ class Model:
                 heads[head + i + len(angles)] = fma(a, s, f32(b * c))
 
     @staticmethod
-    def span(query, keys, values, dims, scale, visible):
+    def span(query, keys, values, dims, traits, slope, position, visible):
         scores = []
         for p in visible:
             acc, key = 0.0, keys[p]
             for d in dims:
                 acc = fma(key[d], query[d - dims[0]], acc)
-            scores.append(f32(acc * scale))
+            score = capped(f32(acc * traits["attention_scale"]), traits["attention_cap"])
+            scores.append(fma(slope, float(p - position), score) if slope else score)
         largest = max(scores)
         weights = [E(f32(s - largest)) for s in scores]
         lanes = [0.0] * 16
@@ -262,7 +338,7 @@ class Model:
             out.append(acc)
         return largest, tree(lanes), out
 
-    def attention(self, traits, q, keys, values, position):
+    def attention(self, traits, slopes, q, keys, values, position):
         first = max(0, position + 1 - traits["window"]) if traits["window"] else 0
         dim, result = traits["head_dim"], []
         for head in range(traits["n_heads"]):
@@ -271,7 +347,8 @@ class Model:
             for s in range(first // 256, position // 256 + 1):
                 visible = range(max(first, 256 * s), min(position + 1, 256 * s + 256))
                 m, t, o = self.span(q[head * dim:(head + 1) * dim], keys, values,
-                                    range(kv, kv + dim), traits["attention_scale"], visible)
+                                    range(kv, kv + dim), traits, slopes[head] if slopes else 0.0,
+                                    position, visible)
                 top = max(M, m)
                 before, added = E(M - top), E(f32(m - top))
                 O = [fma(b, added, f32(a * before)) for a, b in zip(O, o)]
@@ -281,8 +358,37 @@ class Model:
             result += [f32(v * inverse) for v in O]
         return result
 
-    def logits(self, tokens, half=True):
-        traits, file = self.file.traits, self.file
+    def ffn(self, layer, x):
+        """What the feed-forward block adds to x."""
+        act = ACTIVATIONS[self.file.traits["activation"]]
+        h = self.norm(x, layer["ffn_norm"])
+        m = up = layer["ffn_up"].times(h, 1.0)
+        if layer["ffn_gate"]:
+            m = [f32(act(g) * u) for g, u in zip(layer["ffn_gate"].times(h, 1.0), up)]
+        else:
+            m = [act(u) for u in up]
+        return self.added(layer["ffn_down"], m, layer["ffn_post_norm"])
+
+    def added(self, matrix, input_, norm):
+        scale = self.file.traits["residual_scale"]
+        if not norm:
+            return matrix.times(input_, scale)
+        y = self.norm(matrix.times(input_, 1.0), norm)
+        return [f32(v * scale) for v in y] if scale != 1 else y
+
+    def embed(self, token, position):
+        x = self.file.row(self.embedding, token)
+        scale = self.file.traits["embedding_scale"]
+        if scale != 1:
+            x = [f32(v * scale) for v in x]
+        if self.positions:
+            x = [f32(a + b) for a, b in zip(x, self.file.row(self.positions, position))]
+        return self.norm(x, self.embedding_norm)
+
+    def logits(self, tokens, half=True, max_tokens=0):
+        """max_tokens: of the context; 0: as many as the text has."""
+        traits = self.file.traits
+        self.max_tokens = max_tokens or len(tokens)
 
         def store(row):
             return [f16(max(min(v, 65504.0), -65504.0)) for v in row] if half else row
@@ -290,25 +396,22 @@ class Model:
         cache = [([], []) for _ in self.layers]
         result = []
         for position, token in enumerate(tokens):
-            x = file.row(self.embedding, token)
-            if traits["embedding_scale"] != 1:
-                x = [f32(v * traits["embedding_scale"]) for v in x]
+            x = self.embed(token, position)
             for (t, layer), (keys, values) in zip(self.layers, cache):
                 h = self.norm(x, layer["attn_norm"])
                 q, k, v = (layer["attn_" + n].times(h, 1.0) for n in "qkv")
+                q = self.norm_heads(t, q, layer["attn_q_norm"])
+                k = self.norm_heads(t, k, layer["attn_k_norm"])
                 self.rotate(t, q, position)
                 self.rotate(t, k, position)
                 keys.append(store(k))
                 values.append(store(v))
-                a = self.attention(t, q, keys, values, position)
-                x = self.add(x, layer["attn_out"], a)
-                h = self.norm(x, layer["ffn_norm"])
-                gate, up = layer["ffn_gate"].times(h, 1.0), layer["ffn_up"].times(h, 1.0)
-                m = [f32(f32(g / f32(1 + E(0.0 - g))) * u) for g, u in zip(gate, up)]
-                x = self.add(x, layer["ffn_down"], m)
-            result.append(self.head.times(self.norm(x, self.final_norm), traits["logit_scale"]))
+                a = self.attention(t, layer["attn_slopes"], q, keys, values, position)
+                early = self.ffn(layer, x) if t["parts"] & PARALLEL else None
+                a = self.added(layer["attn_out"], a, layer["attn_post_norm"])
+                x = [f32(a + b) for a, b in zip(x, a)]
+                m = early or self.ffn(layer, x)
+                x = [f32(a + b) for a, b in zip(x, m)]
+            row = self.head.times(self.norm(x, self.final_norm), traits["logit_scale"])
+            result.append([capped(v, traits["logit_cap"]) for v in row])
         return result
-
-    def add(self, x, matrix, input_):
-        y = matrix.times(input_, self.file.traits["residual_scale"])
-        return [f32(a + b) for a, b in zip(x, y)]

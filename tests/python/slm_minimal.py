@@ -10,13 +10,18 @@ import os
 import struct
 import sys
 
-from slm_reader import (DATA, METADATA, NONE, ROLES, TEMPLATE, TENSORS, TRAITS, TYPES, length_of,
+from slm_reader import (ATTN_NORM, DATA, FFN_NORM, FINAL_NORM, GATE, METADATA, NONE, ROLES, TEMPLATE, TENSORS, TRAITS, TYPES, length_of,
                         shape_of, up64, xxh64)
 
 
+PARTS = ATTN_NORM | FFN_NORM | GATE
+
+
 def traits(rope, dim):
-    model = struct.pack("<4IIfIIIIfff76s", 1, dim, 1, 8, 1, 1e-5, rope, rope, 1, 1, 1, 1, 1, b"")
-    layer = struct.pack("<6If20s", 1, 1, 2 if rope else 1, 1, 0, 0 if rope else NONE, 1, b"")
+    model = struct.pack("<4IIfIIIIffffI68s", 1, dim, 1, 8, 1, 1e-5, 0, rope, 1, 1, 1, 1, 1, 0,
+                        FINAL_NORM, b"")
+    layer = struct.pack("<6IffI60s", 1, 1, 2 if rope else 1, 1, 0, 0 if rope else NONE, 1, 0, PARTS,
+                        b"")
     ropes = struct.pack("<2I3fI24s", 2, 0, 1, 0, 0, 0, b"") if rope else b""
     return model + layer + ropes
 
@@ -31,8 +36,10 @@ def metadata(pairs):
 
 def make(type_number, rope=False, biases=False, dim=1, sections=()):
     """The bytes of a model of one layer whose widths are 1 (or dim)."""
-    layer = {"n_heads": 1, "n_kv_heads": 1, "head_dim": 2 if rope else 1, "ffn_dim": 1}
-    shapes = ({"dim": dim, "n_vocab": 1}, [layer], [{"dims": 2}] if rope else [])
+    layer = {"n_heads": 1, "n_kv_heads": 1, "head_dim": 2 if rope else 1, "ffn_dim": 1,
+             "parts": PARTS}
+    shapes = ({"dim": dim, "n_vocab": 1, "n_positions": 0, "parts": FINAL_NORM}, [layer],
+              [{"dims": 2, "scaling": 0}] if rope else [])
     first = [(TRAITS, traits(rope, dim)), *sections]
 
     # Header and directory; then each section at the next multiple of 64.
@@ -44,7 +51,7 @@ def make(type_number, rope=False, biases=False, dim=1, sections=()):
         at = start + len(body)
 
     data, entries = b"", b""
-    for role, (name, owner, matrix, needed, _, _) in ROLES.items():
+    for role, (name, owner, matrix, needed, _, _, _) in ROLES.items():
         index = NONE if owner == "model" else 0
         shape = shape_of(role, index, *shapes) if owner != "rope" or rope else None
         if shape is None or not (needed or biases):

@@ -23,36 +23,60 @@ NEEDED_SECTIONS = (TRAITS, TENSORS, DATA)
 TYPES = {0: ("f32", 2048), 1: ("f16", 1024), 2: ("bf16", 1024),
          8: ("q8", 544), 16: ("q4", 288), 17: ("q4a", 320)}
 
-# number: (name, belongs to, is a matrix, is needed, rows, cols); see shape_of()
+# Bits of parts, of the model and of a layer.
+EMBEDDING_NORM, FINAL_NORM = 1, 2
+(ATTN_NORM, ATTN_POST_NORM, FFN_NORM, FFN_POST_NORM, HEAD_NORMS, WIDE_NORMS, PARALLEL, GATE,
+ SLOPES) = (1 << i for i in range(9))
+QK_NORMS = HEAD_NORMS | WIDE_NORMS
+
+# number: (name, belongs to, is a matrix, is needed, rows, cols, parts); see shape_of(). It exists
+# where its model or layer has one of these parts; 0: everywhere.
 ROLES = {
-    1: ("embedding", "model", True, True, "V", "D"),
-    2: ("head", "model", True, False, "V", "D"),
-    3: ("head_bias", "model", False, False, 1, "V"),
-    4: ("final_norm", "model", False, True, 1, "D"),
-    5: ("rope_frequencies", "rope", False, True, 1, "R"),
-    16: ("attn_norm", "layer", False, True, 1, "D"),
-    17: ("attn_q", "layer", True, True, "H", "D"),
-    18: ("attn_k", "layer", True, True, "K", "D"),
-    19: ("attn_v", "layer", True, True, "K", "D"),
-    20: ("attn_out", "layer", True, True, "D", "H"),
-    21: ("attn_q_bias", "layer", False, False, 1, "H"),
-    22: ("attn_k_bias", "layer", False, False, 1, "K"),
-    23: ("attn_v_bias", "layer", False, False, 1, "K"),
-    24: ("attn_out_bias", "layer", False, False, 1, "D"),
-    48: ("ffn_norm", "layer", False, True, 1, "D"),
-    49: ("ffn_gate", "layer", True, True, "F", "D"),
-    50: ("ffn_up", "layer", True, True, "F", "D"),
-    51: ("ffn_down", "layer", True, True, "D", "F"),
-    52: ("ffn_gate_bias", "layer", False, False, 1, "F"),
-    53: ("ffn_up_bias", "layer", False, False, 1, "F"),
-    54: ("ffn_down_bias", "layer", False, False, 1, "D"),
+    1: ("embedding", "model", True, True, "V", "D", 0),
+    2: ("head", "model", True, False, "V", "D", 0),
+    3: ("head_bias", "model", False, False, 1, "V", 0),
+    4: ("final_norm", "model", False, True, 1, "D", FINAL_NORM),
+    5: ("rope_frequencies", "rope", False, True, 1, "R", 0),
+    6: ("final_norm_bias", "model", False, False, 1, "D", FINAL_NORM),
+    7: ("embedding_norm", "model", False, True, 1, "D", EMBEDDING_NORM),
+    8: ("embedding_norm_bias", "model", False, False, 1, "D", EMBEDDING_NORM),
+    9: ("position_embedding", "model", True, True, "P", "D", 0),
+    10: ("rope_long_frequencies", "rope", False, True, 1, "L", 0),
+    16: ("attn_norm", "layer", False, True, 1, "D", ATTN_NORM),
+    17: ("attn_q", "layer", True, True, "H", "D", 0),
+    18: ("attn_k", "layer", True, True, "K", "D", 0),
+    19: ("attn_v", "layer", True, True, "K", "D", 0),
+    20: ("attn_out", "layer", True, True, "D", "H", 0),
+    21: ("attn_q_bias", "layer", False, False, 1, "H", 0),
+    22: ("attn_k_bias", "layer", False, False, 1, "K", 0),
+    23: ("attn_v_bias", "layer", False, False, 1, "K", 0),
+    24: ("attn_out_bias", "layer", False, False, 1, "D", 0),
+    25: ("attn_norm_bias", "layer", False, False, 1, "D", ATTN_NORM),
+    26: ("attn_post_norm", "layer", False, True, 1, "D", ATTN_POST_NORM),
+    27: ("attn_post_norm_bias", "layer", False, False, 1, "D", ATTN_POST_NORM),
+    28: ("attn_q_norm", "layer", False, True, 1, "H", QK_NORMS),
+    29: ("attn_q_norm_bias", "layer", False, False, 1, "H", QK_NORMS),
+    30: ("attn_k_norm", "layer", False, True, 1, "K", QK_NORMS),
+    31: ("attn_k_norm_bias", "layer", False, False, 1, "K", QK_NORMS),
+    32: ("attn_slopes", "layer", False, True, 1, "N", SLOPES),
+    48: ("ffn_norm", "layer", False, True, 1, "D", FFN_NORM),
+    49: ("ffn_gate", "layer", True, True, "F", "D", GATE),
+    50: ("ffn_up", "layer", True, True, "F", "D", 0),
+    51: ("ffn_down", "layer", True, True, "D", "F", 0),
+    52: ("ffn_gate_bias", "layer", False, False, 1, "F", GATE),
+    53: ("ffn_up_bias", "layer", False, False, 1, "F", 0),
+    54: ("ffn_down_bias", "layer", False, False, 1, "D", 0),
+    55: ("ffn_norm_bias", "layer", False, False, 1, "D", FFN_NORM),
+    56: ("ffn_post_norm", "layer", False, True, 1, "D", FFN_POST_NORM),
+    57: ("ffn_post_norm_bias", "layer", False, False, 1, "D", FFN_POST_NORM),
 }
 
-MODEL_FIELDS = ("<4IIfIIIIfff76s", ("n_layers", "dim", "n_vocab", "max_context", "norm", "norm_eps",
-                                    "position", "n_ropes", "ffn", "activation", "embedding_scale",
-                                    "residual_scale", "logit_scale", "reserved"))
-LAYER_FIELDS = ("<6If20s", ("n_heads", "n_kv_heads", "head_dim", "ffn_dim", "window", "rope",
-                            "attention_scale", "reserved"))
+MODEL_FIELDS = ("<4IIfIIIIffffI68s", ("n_layers", "dim", "n_vocab", "max_context", "norm", "norm_eps",
+                                      "n_positions", "n_ropes", "attention", "activation",
+                                      "embedding_scale", "residual_scale", "logit_scale",
+                                      "logit_cap", "parts", "reserved"))
+LAYER_FIELDS = ("<6IffI60s", ("n_heads", "n_kv_heads", "head_dim", "ffn_dim", "window", "rope",
+                              "attention_scale", "attention_cap", "parts", "reserved"))
 ROPE_FIELDS = ("<2I3fI24s", ("dims", "scaling", "magnitude", "base", "factor", "original_context",
                              "reserved"))
 
@@ -128,8 +152,9 @@ def up64(n):
 
 def shape_of(role, layer, traits, layers, ropes):
     """(rows, cols) that the traits ask for, or None where there is no such tensor."""
-    name, owner, _, _, rows, cols = ROLES[role]
-    extents = {1: 1, "D": traits["dim"], "V": traits["n_vocab"]}
+    name, owner, _, _, rows, cols, parts = ROLES[role]
+    extents = {1: 1, "D": traits["dim"], "V": traits["n_vocab"], "P": traits["n_positions"]}
+    has = traits["parts"]
     if owner == "model":
         if layer != NONE:
             return None
@@ -137,12 +162,16 @@ def shape_of(role, layer, traits, layers, ropes):
         if layer >= len(ropes):
             return None
         extents["R"] = ropes[layer]["dims"] // 2
+        extents["L"] = extents["R"] if ropes[layer]["scaling"] == 2 else 0
     else:
         if layer >= len(layers):
             return None
         l = layers[layer]
+        has = l["parts"]
         extents.update(H=l["n_heads"] * l["head_dim"], K=l["n_kv_heads"] * l["head_dim"],
-                       F=l["ffn_dim"])
+                       F=l["ffn_dim"], N=l["n_heads"])
+    if parts and not parts & has or not (extents[rows] and extents[cols]):
+        return None
     return extents[rows], extents[cols]
 
 
@@ -206,9 +235,9 @@ class File:
             return r
 
         t = self.traits = record(MODEL_FIELDS, 0)
-        need(len(section) == 128 + 48 * t["n_layers"] + 48 * t["n_ropes"], "length of the traits")
-        self.layers = [record(LAYER_FIELDS, 128 + 48 * i) for i in range(t["n_layers"])]
-        first_rope = 128 + 48 * t["n_layers"]
+        need(len(section) == 128 + 96 * t["n_layers"] + 48 * t["n_ropes"], "length of the traits")
+        self.layers = [record(LAYER_FIELDS, 128 + 96 * i) for i in range(t["n_layers"])]
+        first_rope = 128 + 96 * t["n_layers"]
         self.ropes = [record(ROPE_FIELDS, first_rope + 48 * i) for i in range(t["n_ropes"])]
         for layer in self.layers:
             need(layer["n_kv_heads"] and layer["n_heads"] % layer["n_kv_heads"] == 0, "heads")
@@ -225,7 +254,7 @@ class File:
             what = f"tensor {at // 64}"
             need(zero == zero1 == zero2 == 0, what + ": reserved")
             need(role in ROLES and type_number in TYPES, what + ": role or type")
-            name, _, matrix, _, _, _ = ROLES[role]
+            name, _, matrix, _, _, _, _ = ROLES[role]
             need(matrix or type_number == 0, what + ": a vector is f32")
             need((role, layer) not in seen, what + ": twice")
             seen.add((role, layer))
@@ -238,10 +267,11 @@ class File:
                                        TYPES[type_number][0], rows, cols, offset, length, stored,
                                        matrix))
         need(place == data_offset + data_length, "data ends elsewhere")
-        for role, (name, owner, _, needed, _, _) in ROLES.items():
+        for role, (name, owner, _, needed, _, _, _) in ROLES.items():
             count = {"layer": len(self.layers), "rope": len(self.ropes)}.get(owner)
-            wanted = [NONE] if owner == "model" else range(count)
-            need(not needed or all((role, i) in seen for i in wanted), f"{name} is missing")
+            for i in [NONE] if owner == "model" else range(count):
+                exists = shape_of(role, i, self.traits, self.layers, self.ropes)
+                need(not (needed and exists) or (role, i) in seen, f"{name} is missing")
 
     def _read_texts(self):
         self.template, self.metadata = None, {}

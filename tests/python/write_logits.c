@@ -64,6 +64,6 @@ int main(int argc, char **argv)
     }
     int rc = write_model(argv[1], &longest, 290);
     for (const struct tiny_model *m = tiny_models; m->name && rc == 0; m++) /* past position 100 */
-        rc = write_model(argv[1], m, m->ropes[0].scaling == SLM_ROPE_DYNAMIC ? 106 : 20);
+        rc = write_model(argv[1], m, m->ropes[0].scaling != SLM_ROPE_TABLE ? 106 : 20);
     return rc;
 }

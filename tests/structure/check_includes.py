@@ -50,7 +50,9 @@ def complaints(root):
             match = re.match(r'\s*#\s*include\s+"([^"/]+)/', line)
             if match and match[1] != "base":
                 yield f"{path.relative_to(root)}:{number}: examples include <slm/...> and base/ only"
-    families = re.compile(r"llama|mistral|qwen|gemma|phi[^a-z]|smollm|gpt2|gpt_neox|bloom|falcon", re.I)
+    families = re.compile(r"llama|mistral|qwen|gemma|\bphi\b|smollm|gpt.?2|gpt.?neox|gpt.?j|pythia|bloom|falcon|"
+                          r"\bmpt\b|\bopt\b|starcoder|stablelm|olmo|granite|cohere|command.?r|exaone|openelm",
+                          re.I)
     for folder in ("fwd", "kern", "run", "model", "kv"):
         for path in sorted((src / folder).rglob("*.[ch]")):
             for number, line in enumerate(path.read_text().splitlines(), 1):

@@ -85,6 +85,66 @@ const struct tiny_model tiny_models[] = {
      .types = {SLM_TYPE_Q8, SLM_TYPE_F32},
      .n_types = 2,
      .untied = true},
+    {.name = "parallel", /* LayerNorm, biases everywhere, no gate, half a head rotates */
+     .dim = 50,
+     .n_vocab = 70,
+     .n_layers = 2,
+     .layers = {{.n_heads = 3, .n_kv_heads = 3, .head_dim = 20, .ffn_dim = 90,
+                 .parts = SLM_LAYER_ATTN_NORM | SLM_LAYER_FFN_NORM | SLM_LAYER_PARALLEL},
+                {.n_heads = 3, .n_kv_heads = 1, .head_dim = 20, .ffn_dim = 90,
+                 .parts = TINY_PARTS | SLM_LAYER_PARALLEL}},
+     .n_ropes = 1,
+     .ropes = {TABLE_ROPE(5)},
+     .norm = SLM_NORM_LAYER,
+     .activation = SLM_ACT_GELU,
+     .untied = true,
+     .biases = true},
+    {.name = "slopes", /* ALiBi and learned positions, a norm of the embedding, odd activations */
+     .dim = 44,
+     .n_vocab = 61,
+     .n_layers = 2,
+     .layers = {{.n_heads = 6, .n_kv_heads = 2, .head_dim = 9, .ffn_dim = 70, .window = 70,
+                 .rope = SLM_NO_ROPE, .parts = SLM_LAYER_ATTN_NORM | SLM_LAYER_SLOPES},
+                {.n_heads = 2, .n_kv_heads = 2, .head_dim = 22, .ffn_dim = 50,
+                 .rope = SLM_NO_ROPE, .parts = TINY_PARTS | SLM_LAYER_SLOPES}},
+     .norm = SLM_NORM_LAYER,
+     .activation = SLM_ACT_GELU_QUICK,
+     .n_positions = 600,
+     .parts = SLM_MODEL_EMBEDDING_NORM,
+     .types = {SLM_TYPE_Q8, SLM_TYPE_F32, SLM_TYPE_Q4A},
+     .n_types = 3,
+     .biases = true},
+    {.name = "capped", /* soft caps, norms before and after blocks and of each head, scales */
+     .dim = 40,
+     .n_vocab = 83,
+     .n_layers = 2,
+     .layers = {{.n_heads = 4, .n_kv_heads = 2, .head_dim = 18, .ffn_dim = 66, .window = 33,
+                 .attention_cap = 2, .parts = TINY_PARTS | SLM_LAYER_ATTN_POST_NORM |
+                                              SLM_LAYER_FFN_POST_NORM | SLM_LAYER_HEAD_NORMS},
+                {.n_heads = 4, .n_kv_heads = 1, .head_dim = 18, .ffn_dim = 66, .rope = 1,
+                 .attention_cap = 3, .parts = TINY_PARTS | SLM_LAYER_ATTN_POST_NORM |
+                                              SLM_LAYER_FFN_POST_NORM | SLM_LAYER_HEAD_NORMS}},
+     .n_ropes = 2,
+     .ropes = {TABLE_ROPE(9), TABLE_ROPE(4)},
+     .scales = {6, 0.5f, 2},
+     .activation = SLM_ACT_GELU_TANH,
+     .logit_cap = 1.5f,
+     .types = {SLM_TYPE_Q8, SLM_TYPE_Q4},
+     .n_types = 2},
+    {.name = "posted", /* norms of what is added only; queries and keys as one vector; ReLU */
+     .dim = 36,
+     .n_vocab = 52,
+     .n_layers = 2,
+     .layers = {{.n_heads = 3, .n_kv_heads = 3, .head_dim = 12, .ffn_dim = 40,
+                 .parts = SLM_LAYER_ATTN_POST_NORM | SLM_LAYER_FFN_POST_NORM |
+                          SLM_LAYER_WIDE_NORMS | SLM_LAYER_GATE},
+                {.n_heads = 6, .n_kv_heads = 2, .head_dim = 6, .ffn_dim = 33,
+                 .parts = SLM_LAYER_ATTN_POST_NORM | SLM_LAYER_FFN_NORM | SLM_LAYER_WIDE_NORMS}},
+     .n_ropes = 1,
+     .ropes = {{.dims = 6, .scaling = SLM_ROPE_LONG, .magnitude = 1.1f, .original_context = 64}},
+     .activation = SLM_ACT_RELU,
+     .types = {SLM_TYPE_BF16, SLM_TYPE_Q8},
+     .n_types = 2},
     {.name = NULL},
 };
 
@@ -118,6 +178,8 @@ static size_t make_records(const struct tiny_model *m, struct records *records,
         layers[i] = m->layers[i];
         if (layers[i].attention_scale == 0)
             layers[i].attention_scale = 1 / sqrtf((float)layers[i].head_dim);
+        if (layers[i].parts == 0)
+            layers[i].parts = TINY_PARTS;
     }
     for (uint32_t i = 0; i < m->n_ropes; i++) {
         ropes[i] = m->ropes[i];
@@ -128,12 +190,14 @@ static size_t make_records(const struct tiny_model *m, struct records *records,
                    .dim = m->dim,
                    .n_vocab = m->n_vocab,
                    .max_context = 1024,
-                   .norm = SLM_NORM_RMS,
+                   .norm = m->norm ? m->norm : SLM_NORM_RMS,
                    .norm_eps = 1e-5f,
-                   .position = m->n_ropes ? SLM_POSITION_ROPE : SLM_POSITION_NONE,
+                   .n_positions = m->n_positions,
                    .n_ropes = m->n_ropes,
-                   .ffn = SLM_FFN_GATED,
-                   .activation = SLM_ACT_SILU,
+                   .attention = SLM_ATTENTION_CAUSAL,
+                   .activation = m->activation ? m->activation : SLM_ACT_SILU,
+                   .logit_cap = m->logit_cap,
+                   .parts = m->parts | SLM_MODEL_FINAL_NORM,
                    .embedding_scale = or_one(m->scales[0]),
                    .residual_scale = or_one(m->scales[1]),
                    .logit_scale = or_one(m->scales[2])},
@@ -150,12 +214,15 @@ static void make_values(struct random *r, uint32_t role, uint32_t cols, uint32_t
                         float *values)
 {
     float spread = role == SLM_ROLE_EMBEDDING ? 1 : matrix ? 1 / sqrtf((float)cols) : 0.1f;
-    bool norm =
-        role == SLM_ROLE_ATTN_NORM || role == SLM_ROLE_FFN_NORM || role == SLM_ROLE_FINAL_NORM;
+    bool norm = !matrix && slm_role_info(role)->bias; /* no other vector has one */
     for (uint32_t i = 0; i < 32; i++) {
         float x = random_normal(r) * spread + (norm ? 1 : 0);
         if (role == SLM_ROLE_ROPE_FREQUENCIES)
             x = (float)pow(10000, -(double)(col + i) / cols);
+        if (role == SLM_ROLE_ROPE_LONG_FREQUENCIES)
+            x = (float)pow(30000, -(double)(col + i) / cols);
+        if (role == SLM_ROLE_ATTN_SLOPES)
+            x = (float)pow(2, -1 - (double)(col + i));
         values[i] = col + i < cols ? x : 0;
     }
 }
@@ -218,7 +285,7 @@ static int write_all(struct slm_writer *w, const struct tiny_model *m)
             uint32_t layer = slm_role_info(role)->per_layer ? i : SLM_NO_LAYER;
             uint32_t rows, cols, type = SLM_TYPE_F32;
             if (!slm_role_shape(role, layer, &records.traits, layers, ropes, &rows, &cols))
-                return SLM_EINVAL;
+                continue; /* a part that this layer does not have */
             if (slm_role_info(role)->matrix)
                 type = m->n_types ? m->types[n_matrices++ % m->n_types] : all[n_matrices++ % 6];
             rc = write_tensor(w, &r, role, layer, type, rows, cols);

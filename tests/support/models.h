@@ -1,5 +1,5 @@
 /*
- * models.h - tiny random LLaMAs in .slm files, each with something that goes wrong easily.
+ * models.h - tiny random transformers in .slm files, each with something that goes wrong easily.
  *
  * A model is described by the library's own trait records; weights come from a generator that
  * gives the same numbers on every machine, with the spread that keeps activations near 1.
@@ -12,14 +12,21 @@
 
 #include <stdbool.h>
 
+/* What most models of today have. */
+#define TINY_PARTS (SLM_LAYER_ATTN_NORM | SLM_LAYER_FFN_NORM | SLM_LAYER_GATE)
+
 enum { TINY_MAX_LAYERS = 4, TINY_MAX_ROPES = 2, TINY_MAX_TYPES = 8 };
 
 struct tiny_model {
     const char *name;
     uint32_t dim, n_vocab, n_layers, n_ropes;
-    struct slm_layer_traits layers[TINY_MAX_LAYERS]; /* attention_scale 0: 1 / sqrt(head_dim) */
+    /* attention_scale 0: 1 / sqrt(head_dim); parts 0: TINY_PARTS */
+    struct slm_layer_traits layers[TINY_MAX_LAYERS];
     struct slm_rope_traits ropes[TINY_MAX_ROPES];    /* magnitude 0: 1 */
     float scales[3];                                 /* embedding, residual, logit; 0: 1 */
+    uint32_t norm, activation;                       /* 0: RMS, SiLU */
+    uint32_t n_positions, parts;                     /* parts: besides the final norm */
+    float logit_cap;
     uint32_t types[TINY_MAX_TYPES];                  /* of the matrices in turn */
     uint32_t n_types;                                /* 0: all six */
     bool untied, biases;

@@ -89,8 +89,7 @@ static void reads_numbers(void **state)
     assert_int_equal(config.traits.max_context, 128);
     assert_true(config.traits.norm_eps == 1e-5f);
     assert_int_equal(config.traits.norm, SLM_NORM_RMS);
-    assert_int_equal(config.traits.position, SLM_POSITION_ROPE);
-    assert_int_equal(config.traits.ffn, SLM_FFN_GATED);
+    assert_int_equal(config.traits.attention, SLM_ATTENTION_CAUSAL);
     assert_int_equal(config.traits.activation, SLM_ACT_SILU);
     assert_true(config.traits.embedding_scale == 1 && config.traits.residual_scale == 1 &&
                 config.traits.logit_scale == 1);

@@ -186,12 +186,12 @@ static void the_front_is_as_documented(void **state)
     memcpy(front, tiny.data, sizeof front);
     memset(front + 24, 0, 8);
     assert_true(slm_load_u64(tiny.data + 24) == slm_hash64(front, sizeof front));
-    /* The first section: traits, at 512, 128 + 2 * 48 + 2 * 48 bytes. */
+    /* The first section: traits, at 512, 128 + 2 * 96 + 2 * 48 bytes. */
     assert_int_equal(slm_load_u32(tiny.data + 64), 1);
     assert_int_equal(slm_load_u32(tiny.data + 68), 0);
     assert_true(slm_load_u64(tiny.data + 72) == 512);
-    assert_true(slm_load_u64(tiny.data + 80) == 320);
-    assert_true(slm_load_u64(tiny.data + 88) == slm_hash64(tiny.data + 512, 320));
+    assert_true(slm_load_u64(tiny.data + 80) == 416);
+    assert_true(slm_load_u64(tiny.data + 88) == slm_hash64(tiny.data + 512, 416));
     assert_int_equal(slm_load_u32(tiny.data + 512 + 4), 40); /* dim */
 }
 
@@ -418,8 +418,8 @@ static void hostile_traits(void **state)
     const uint32_t nan = f32(NAN), inf = f32(INFINITY);
     const struct patch patches[] = {
         {"no layers", MODEL(n_layers), 0, SLM_EFORMAT, "n_layers is 0 at byte 512"},
-        {"one layer less", MODEL(n_layers), 1, SLM_EFORMAT, "1 layers and 2 ropes need 272"},
-        {"one layer more", MODEL(n_layers), 3, SLM_EFORMAT, "3 layers and 2 ropes need 368"},
+        {"one layer less", MODEL(n_layers), 1, SLM_EFORMAT, "1 layers and 2 ropes need 320"},
+        {"one layer more", MODEL(n_layers), 3, SLM_EFORMAT, "3 layers and 2 ropes need 512"},
         {"layers", MODEL(n_layers), 0xFFFFFFFF, SLM_ELIMIT, "the limit is 1024"},
         {"dim 0", MODEL(dim), 0, SLM_EFORMAT, "dim is 0 at byte 516"},
         {"dim", MODEL(dim), 65537, SLM_ELIMIT, "dim is 65537"},
@@ -429,24 +429,30 @@ static void hostile_traits(void **state)
         {"other vocab", MODEL(n_vocab), 38, SLM_EFORMAT, "the traits ask for 38 x 40"},
         {"context", MODEL(max_context), SLM_LIMIT_CONTEXT + 1, SLM_ELIMIT, "max_context"},
         {"norm 0", MODEL(norm), 0, SLM_EUNSUPPORTED, "norm is 0"},
-        {"norm", MODEL(norm), 2, SLM_EUNSUPPORTED, "norm is 2"},
+        {"norm", MODEL(norm), 3, SLM_EUNSUPPORTED, "norm is 3"},
         {"eps 0", MODEL(norm_eps), 0, SLM_EFORMAT, "norm_eps is 0 at byte 532"},
         {"eps -0", MODEL(norm_eps), 0x80000000, SLM_EFORMAT, "norm_eps"},
         {"eps < 0", MODEL(norm_eps), f32(-1e-5f), SLM_EFORMAT, "norm_eps is -1e-05"},
         {"eps NaN", MODEL(norm_eps), nan, SLM_EFORMAT, "norm_eps is nan"},
         {"eps inf", MODEL(norm_eps), inf, SLM_EFORMAT, "norm_eps is inf"},
-        {"position", MODEL(position), 2, SLM_EUNSUPPORTED, "position is 2"},
-        {"ropes, no rope", MODEL(position), 0, SLM_EFORMAT, "position is 0, but n_ropes is 2"},
+        {"positions", MODEL(n_positions), SLM_LIMIT_CONTEXT + 1, SLM_ELIMIT, "n_positions"},
+        {"learned", MODEL(n_positions), 9, SLM_EFORMAT, "position_embedding is missing"},
         {"one rope less", MODEL(n_ropes), 1, SLM_EFORMAT, "2 layers and 1 ropes"},
         {"ropes", MODEL(n_ropes), 17, SLM_ELIMIT, "n_ropes is 17"},
-        {"ffn", MODEL(ffn), 2, SLM_EUNSUPPORTED, "ffn is 2"},
+        {"attention", MODEL(attention), 3, SLM_EUNSUPPORTED, "attention is 3"},
         {"activation", MODEL(activation), 99, SLM_EUNSUPPORTED, "activation is 99"},
         {"embedding", MODEL(embedding_scale), nan, SLM_EFORMAT, "embedding_scale is nan"},
         {"embedding 0", MODEL(embedding_scale), 0, SLM_EFORMAT, "embedding_scale is 0"},
         {"residual", MODEL(residual_scale), inf, SLM_EFORMAT, "residual_scale is inf"},
         {"logits", MODEL(logit_scale), f32(-INFINITY), SLM_EFORMAT, "logit_scale is -inf"},
-        {"reserved", MODEL(reserved[0]), 1, SLM_EVERSION, "reserved byte 564 is set"},
-        {"reserved", MODEL(reserved[18]), 1u << 31, SLM_EVERSION, "reserved byte 639"},
+        {"cap", MODEL(logit_cap), f32(-1), SLM_EFORMAT, "logit_cap is -1"},
+        {"cap NaN", MODEL(logit_cap), nan, SLM_EFORMAT, "logit_cap is nan"},
+        {"a cap", MODEL(logit_cap), f32(30), SLM_OK, ""},
+        {"parts", MODEL(parts), 6, SLM_EUNSUPPORTED, "parts is 0x6 at byte 568: bits 0x4"},
+        {"no final norm", MODEL(parts), 0, SLM_EFORMAT, "(final_norm) at byte"},
+        {"embedding norm", MODEL(parts), 3, SLM_EFORMAT, "embedding_norm is missing"},
+        {"reserved", MODEL(reserved[0]), 1, SLM_EVERSION, "reserved byte 572 is set"},
+        {"reserved", MODEL(reserved[16]), 1u << 31, SLM_EVERSION, "reserved byte 639"},
         {"heads 0", LAYER(n_heads), 0, SLM_EFORMAT, "layer 1: n_heads is 0"},
         {"heads", LAYER(n_heads), 1025, SLM_ELIMIT, "layer 1: n_heads is 1025"},
         {"kv 0", LAYER(n_kv_heads), 0, SLM_EFORMAT, "n_kv_heads is 0"},
@@ -464,15 +470,25 @@ static void hostile_traits(void **state)
         {"no rope", LAYER(rope), SLM_NO_ROPE, SLM_OK, ""},
         {"scale 0", LAYER(attention_scale), 0, SLM_EFORMAT, "attention_scale is 0"},
         {"scale NaN", LAYER(attention_scale), nan, SLM_EFORMAT, "attention_scale is nan"},
-        {"reserved", LAYER(reserved[4]), 1u << 8, SLM_EVERSION, "layer 1: the reserved byte"},
+        {"cap", LAYER(attention_cap), inf, SLM_EFORMAT, "layer 1: attention_cap is inf"},
+        {"parts", LAYER(parts), 1u << 31, SLM_EUNSUPPORTED, "bits 0x80000000"},
+        {"both norms", LAYER(parts), 0xB5, SLM_EFORMAT, "by head or as a whole, not both"},
+        {"no norms", LAYER(parts), 0x95, SLM_EFORMAT, "attn_q_norm of layer 1 is missing"},
+        {"no slopes", LAYER(parts), 0x185, SLM_EFORMAT, "attn_slopes of layer 1 is missing"},
+        {"gate", LAYER(parts), 0x05, SLM_EFORMAT, "(ffn_gate of layer 1)"},
+        {"norm", LAYER(parts), 0x84, SLM_EFORMAT, "(attn_norm of layer 1)"},
+        {"post norm", LAYER(parts), 0x87, SLM_EFORMAT, "attn_post_norm of layer 1 is missing"},
+        {"parallel", LAYER(parts), 0xC5, SLM_OK, ""},
+        {"reserved", LAYER(reserved[14]), 1u << 8, SLM_EVERSION, "layer 1: the reserved byte"},
         {"dims 0", ROPE(0, dims), 0, SLM_EFORMAT, "rope 0: dims is 0"},
         {"dims odd", ROPE(0, dims), 9, SLM_EFORMAT, "rope 0: dims is 9"},
         {"dims > head", ROPE(0, dims), 12, SLM_EFORMAT, "rotates 12 dimensions"},
         {"dims", ROPE(0, dims), 1026, SLM_ELIMIT, "dims is 1026"},
         {"other dims", ROPE(0, dims), 8, SLM_EFORMAT, "the traits ask for 1 x 4"},
         {"dynamic 2", ROPE(1, dims), 2, SLM_EFORMAT, "dims of 4 or more"},
-        {"scaling", ROPE(0, scaling), 2, SLM_EUNSUPPORTED, "scaling is 2"},
-        {"dynamic", ROPE(0, scaling), 1, SLM_EFORMAT, "base is 0"},
+        {"scaling", ROPE(0, scaling), 3, SLM_EUNSUPPORTED, "scaling is 3"},
+        {"long", ROPE(1, scaling), 2, SLM_EFORMAT, "rope_long_frequencies of rope 1 is missing"},
+        {"dynamic", ROPE(0, scaling), 1, SLM_EFORMAT, "original_context is 0"},
         {"magnitude", ROPE(1, magnitude), nan, SLM_EFORMAT, "rope 1: magnitude is nan"},
         {"base 1", ROPE(1, base), f32(1), SLM_EFORMAT, "base is 1 "},
         {"base", ROPE(1, base), inf, SLM_EFORMAT, "base is inf"},
@@ -539,9 +555,9 @@ static void hostile_section_lengths(void **state)
         int64_t change;
         const char *words;
     } cases[] = {
-        {SLM_SECTION_TRAITS, -48, "2 layers and 2 ropes need 320"},
+        {SLM_SECTION_TRAITS, -48, "2 layers and 2 ropes need 416"},
         {SLM_SECTION_TRAITS, -300, "its first record alone needs 128"},
-        {SLM_SECTION_TRAITS, -1, "need 320"},
+        {SLM_SECTION_TRAITS, -1, "need 416"},
         {SLM_SECTION_TENSORS, -1, "no multiple of 64"},
         {SLM_SECTION_TENSORS, -64, "its last tensor ends at"},
         {SLM_SECTION_DATA, -1, "must be a multiple of 64"},
@@ -624,7 +640,7 @@ static void hostile_tensors(void **state)
         {"missing in a layer", SLM_ROLE_FFN_NORM, 1, ROLE, SLM_ROLE_FFN_DOWN_BIAS, SLM_EFORMAT,
          "tensor ffn_norm of layer 1 is missing"},
         {"no rope table", SLM_ROLE_ROPE_FREQUENCIES, 1, ROLE, SLM_ROLE_FFN_GATE, SLM_EFORMAT, ""},
-        {"layer 2", SLM_ROLE_ATTN_Q, 0, LAYER_, 2, SLM_EFORMAT, "layer 2 at byte"},
+        {"layer 2", SLM_ROLE_ATTN_Q, 0, LAYER_, 2, SLM_EFORMAT, "layer 2) at byte"},
         {"layer", SLM_ROLE_ATTN_Q, 0, LAYER_, 0x7FFFFFFF, SLM_EFORMAT, "is not in the traits"},
         {"no layer", SLM_ROLE_ATTN_Q, 0, LAYER_, SLM_NO_LAYER, SLM_EFORMAT, "is not in the traits"},
         {"layer 0", SLM_ROLE_EMBEDDING, SLM_NO_LAYER, LAYER_, 0, SLM_EFORMAT, "is not in the"},
@@ -733,6 +749,12 @@ static void roles_have_names_and_shapes(void **state)
     (void)state;
     struct tiny_traits t = tiny_traits();
     uint32_t rows, cols, n = 0;
+    t.model.parts = SLM_MODEL_PARTS; /* everything that there can be */
+    t.model.n_positions = 5;
+    for (int i = 0; i < 2; i++) {
+        t.layers[i].parts = SLM_LAYER_PARTS;
+        t.ropes[i].scaling = SLM_ROPE_LONG;
+    }
     for (uint32_t role = 0; role < SLM_N_ROLES; role++) {
         const struct slm_role_info *info = slm_role_info(role);
         if (!info)
@@ -752,7 +774,7 @@ static void roles_have_names_and_shapes(void **state)
             slm_role_shape(role, SLM_NO_LAYER, &t.model, t.layers, t.ropes, &rows, &cols),
             !info->per_layer);
     }
-    assert_int_equal(n, 21);
+    assert_int_equal(n, 37);
     assert_null(slm_role_info(SLM_N_ROLES));
     assert_null(slm_role_info(~0u));
 
@@ -763,6 +785,13 @@ static void roles_have_names_and_shapes(void **state)
         {SLM_ROLE_FINAL_NORM, SLM_NO_LAYER, 1, 40},
         {SLM_ROLE_ROPE_FREQUENCIES, 0, 1, 5},
         {SLM_ROLE_ROPE_FREQUENCIES, 1, 1, 4},
+        {SLM_ROLE_ROPE_LONG_FREQUENCIES, 1, 1, 4},
+        {SLM_ROLE_POSITION_EMBEDDING, SLM_NO_LAYER, 5, 40},
+        {SLM_ROLE_EMBEDDING_NORM_BIAS, SLM_NO_LAYER, 1, 40},
+        {SLM_ROLE_ATTN_NORM_BIAS, 1, 1, 40},
+        {SLM_ROLE_ATTN_Q_NORM, 1, 1, 36},
+        {SLM_ROLE_ATTN_K_NORM_BIAS, 0, 1, 20},
+        {SLM_ROLE_ATTN_SLOPES, 1, 1, 3},
         {SLM_ROLE_ATTN_Q, 1, 36, 40},
         {SLM_ROLE_ATTN_K, 0, 20, 40},
         {SLM_ROLE_ATTN_V, 1, 12, 40},

@@ -127,10 +127,11 @@ static void large_tensors_pass_the_buffer(void **state)
     struct tiny_traits traits = tiny_traits();
     traits.model.n_layers = 1;
     traits.model.n_ropes = 0;
-    traits.model.position = SLM_POSITION_NONE;
     traits.model.dim = COLS;
     traits.model.n_vocab = ROWS;
-    traits.layers[0] = (struct slm_layer_traits){1, 1, 1, 1, 0, SLM_NO_ROPE, 1, {0}};
+    traits.layers[0] = (struct slm_layer_traits){
+        1, 1, 1, 1, 0, SLM_NO_ROPE, 1, 0,
+        SLM_LAYER_ATTN_NORM | SLM_LAYER_FFN_NORM | SLM_LAYER_GATE, {0}};
     size_t bytes = (size_t)ROWS * COLS * 4;
     uint32_t *weights = malloc(bytes);
     assert_non_null(weights);
@@ -142,7 +143,7 @@ static void large_tensors_pass_the_buffer(void **state)
                                      SLM_ROLE_FINAL_NORM};
     struct slm_writer *w;
     assert_int_equal(slm_writer_new(&w, target), SLM_OK);
-    assert_int_equal(slm_writer_section(w, SLM_SECTION_TRAITS, &traits, 128 + 48), SLM_OK);
+    assert_int_equal(slm_writer_section(w, SLM_SECTION_TRAITS, &traits, 128 + 96), SLM_OK);
     assert_int_equal(
         slm_writer_tensor(w, SLM_ROLE_EMBEDDING, SLM_NO_LAYER, SLM_TYPE_F32, ROWS, COLS), SLM_OK);
     size_t done = 0;
