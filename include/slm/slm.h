@@ -76,13 +76,17 @@ SLM_API const char *slm_version_string(void); /* "0.1.0"; static */
 enum slm_cpu {
     SLM_CPU_C = 1 << 0,         /* plain C: any CPU, the reference */
     SLM_CPU_AVX2 = 1 << 1,      /* AVX2 + FMA + F16C */
-    SLM_CPU_AVX512 = 1 << 2     /* AVX-512 F, BW, DQ, VL and VNNI */
+    SLM_CPU_AVXVNNI = 1 << 2,   /* AVX2's and AVX-VNNI */
+    SLM_CPU_AVX512 = 1 << 3,    /* AVX-512 F, BW, DQ, VL and VNNI */
+    SLM_CPU_NEON = 1 << 4,      /* any 64-bit ARM */
+    SLM_CPU_NEON_DOT = 1 << 5,  /* NEON's and dot products (FEAT_DotProd) */
+    SLM_CPU_NEON_I8MM = 1 << 6  /* these and 8-bit matrix products (FEAT_I8MM) */
 };
 
 /* The tiers that this machine can run, as a set of SLM_CPU_ bits. Never 0. */
 SLM_API unsigned slm_cpu_tiers(void);
 
-/* "c", "avx2", "avx512" for a single SLM_CPU_ bit, NULL for anything else; static. */
+/* "c", "avx2", "neon-dot"... for one SLM_CPU_ bit that this build holds; else NULL. Static. */
 SLM_API const char *slm_cpu_tier_name(unsigned tier);
 
 /* -------------------------------------------------------------------------- 2 errors --- */

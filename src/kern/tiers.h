@@ -13,6 +13,12 @@
     tier(C, c, "c")                                                                                \
     tier(AVX2, avx2, "avx2")                                                                       \
     tier(AVX512, avx512, "avx512")
+#elif defined(__aarch64__)
+#define SLM_TIERS(tier)                                                                            \
+    tier(C, c, "c")                                                                                \
+    tier(NEON, neon, "neon")                                                                       \
+    tier(NEON_DOT, neon_dot, "neon-dot")                                                           \
+    tier(NEON_I8MM, neon_i8mm, "neon-i8mm")
 #else
 #define SLM_TIERS(tier) tier(C, c, "c")
 #endif
