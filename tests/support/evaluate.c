@@ -81,7 +81,7 @@ float *text_logits(slm_model *model, const struct way *way, const slm_token *tok
 {
     size_t n_vocab = vocab_of(model), chunk = way->chunk ? way->chunk : n;
     float *out = malloc(n * n_vocab * sizeof *out);
-    slm_ctx *ctx = make_context(model, way, n, 1);
+    slm_ctx *ctx = make_context(model, way, way->room ? way->room : n, 1);
     slm_seq *seq = NULL;
     must(slm_seq_new(&seq, ctx));
     for (size_t i = 0, part; i < n; i += part) {

@@ -18,6 +18,7 @@ struct way {
     int32_t max_batch;
     size_t first; /* tokens of the first slm_eval(); 0: as the others */
     size_t chunk; /* tokens of every other; 0: all */
+    size_t room; /* tokens that the context of text_logits() holds; 0: just the text */
 };
 
 /* rc must be 0. */
