@@ -123,15 +123,19 @@ static void remove_old(const char *folder, const char *prefix, const char *keep)
 
 static int convert_into_cache(const char *source, const char *path)
 {
+    cli_catch_interrupt(NULL); /* a half file would stay for ever: nobody looks into a cache */
     cli_note("converting %s once, into %s", source, path);
     struct cli_progress progress = {.label = "converting"};
     const slm_convert_options options = {
         .size = sizeof options,
-        .progress = cli_progress_step,
+        .progress = cli_progress_or_stop,
         .progress_user = &progress,
     };
     int code = slm_convert(source, path, &options);
+    cli_release_interrupt();
     cli_progress_end(&progress);
+    if (code == SLM_EINTR)
+        return CLI_INTERRUPTED;
     return code < 0 ? cli_fail("%s", slm_convert_last_error()) : CLI_OK;
 }
 

@@ -35,6 +35,8 @@ static const struct cli_group groups[] = {
     {NULL, NULL},
 };
 
+#define BLANK " \t\n"
+
 /* What was read of stdin and is not used yet. */
 struct read_ahead {
     char bytes[4096];
@@ -189,12 +191,8 @@ static int answer_turn(struct chat *chat)
         if (finish != SLM_FINISH_CONTEXT)
             break;
         /* Full in the middle of the answer: go on behind a shorter conversation. */
-        if (!cli_conversation_drop_oldest(&chat->conversation)) {
-            putchar('\n');
-            cli_note("(the context is full: the answer ends here)");
-            finish = 0; /* said */
+        if (!cli_conversation_drop_oldest(&chat->conversation))
             break;
-        }
         note_dropped(1);
         code = make_prompt(chat, &answer.tokens, &prompt);
     }
@@ -210,7 +208,9 @@ static int answer_turn(struct chat *chat)
         code = cli_fail_library(finish);
     if (finish == SLM_EINTR)
         cli_note("(stopped)");
-    if (code == CLI_OK)
+    if (finish == SLM_FINISH_CONTEXT)
+        cli_note("(the context is full: the answer ends here)");
+    else if (code == CLI_OK)
         cli_note_unfinished(finish, chat->settings);
     slm_buf_byte(&answer.text, 0);
     if (code == CLI_OK && slm_buf_ok(&answer.text) == 0 && answer.tokens.n > 0)
@@ -303,10 +303,10 @@ static int do_command(struct chat *chat, const char *line)
     static const char *const names[] = {"/help", "/clear", "/system", "/save",
                                         "/load", "/stats", "/exit"};
     enum { HELP, CLEAR, SYSTEM, SAVE, LOAD, STATS, EXIT, N_NAMES };
-    size_t n = strcspn(line, " \t\n"), which = 0;
+    size_t n = strcspn(line, BLANK), which = 0;
     while (which < N_NAMES && (strlen(names[which]) != n || memcmp(names[which], line, n) != 0))
         which++;
-    const char *rest = line + n + strspn(line + n, " \t");
+    const char *rest = line + n + strspn(line + n, BLANK);
     switch (which) {
     case HELP: show_help(); return CLI_OK;
     case CLEAR:
@@ -419,7 +419,7 @@ static enum input read_message(struct chat *chat, struct slm_buf *text)
 
 static bool is_blank(const char *text)
 {
-    return text[strspn(text, " \t\n")] == '\0';
+    return text[strspn(text, BLANK)] == '\0';
 }
 
 /* One message or command, from reading it to the end of what it brings about. */
@@ -437,8 +437,11 @@ static int talk_once(struct chat *chat, struct slm_buf *text)
     const char *line = (const char *)text->data;
     if (is_blank(line))
         return CLI_OK;
-    if (line[0] == '/')
+    if (line[0] == '/') {
+        while (strchr(BLANK, text->data[text->length - 2])) /* before the NUL; '/' is no blank */
+            text->data[--text->length - 1] = '\0';
         return do_command(chat, line);
+    }
     int code = cli_conversation_add(&chat->conversation, "user", line);
     return code == CLI_OK ? answer_turn(chat) : code;
 }

@@ -68,7 +68,7 @@ struct cli_settings {
 
 enum cli_option_kind {
     CLI_FLAG,  /* int: 1 when given */
-    CLI_TEXT,  /* const char * */
+    CLI_TEXT,  /* const char *, of `least` bytes or more */
     CLI_LIST,  /* struct cli_list */
     CLI_INT,   /* int32_t, least to most */
     CLI_FLOAT, /* float, least to most */

@@ -1,12 +1,12 @@
 /*
  * convert.c - slm convert: other formats to .slm.
  */
+#include "engine.h"
 #include "files.h"
 #include "terminal.h"
 
 #include <slm/convert.h>
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,7 +14,7 @@
 #define FIELD(name) offsetof(struct cli_settings, name)
 
 static const struct cli_option options[] = {
-    {'o', "output", CLI_TEXT, FIELD(output), "OUT", "the new file (default: IN with .slm)", 0, 0,
+    {'o', "output", CLI_TEXT, FIELD(output), "OUT", "the new file (default: IN with .slm)", 1, 0,
      NULL},
     {0, "type", CLI_TEXT, FIELD(type), "T",
      "keep (default), q4, q4a, q8, f16, bf16 or f32: type of the\nmatrices", 0, 0, NULL},
@@ -23,7 +23,7 @@ static const struct cli_option options[] = {
     {0, "tokenizer", CLI_TEXT, FIELD(tokenizer), "FILE",
      "tokenizer.json, tokenizer.model or llama2.c's tokenizer.bin\n(default: what comes with the "
      "weights)",
-     0, 0, NULL},
+     1, 0, NULL},
     {0, "json", CLI_FLAG, FIELD(json), NULL, "print a JSON object", 0, 0, NULL},
     {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
 };
@@ -65,20 +65,6 @@ static void on_tensor(void *user, const slm_convert_tensor *tensor)
     k->source_bytes += tensor->source_bytes;
     k->bytes += tensor->bytes;
     k->worst = tensor->error > k->worst ? tensor->error : k->worst;
-}
-
-static volatile sig_atomic_t stop;
-static void on_interrupt(int number)
-{
-    (void)number;
-    stop = 1;
-}
-
-/* Ctrl-C ends the conversion in the library, which then leaves no half file behind. */
-static int on_progress(void *user, uint64_t done, uint64_t total)
-{
-    cli_progress_step(&((struct report *)user)->progress, done, total);
-    return stop;
 }
 
 static void on_log(void *user, int level, const char *text)
@@ -154,7 +140,7 @@ static void print_json(const struct report *r, const char *out, uint64_t length,
 static int run(const struct cli_settings *s)
 {
     const char *in = s->arguments[0];
-    if (s->output && (!*s->output || strcmp(s->output, "-") == 0))
+    if (s->output && strcmp(s->output, "-") == 0)
         return cli_usage_error("convert", "-o: a .slm file is not written in one go, so it needs a "
                                           "name and can't be standard output");
     int kind = slm_convert_detect(in);
@@ -171,17 +157,16 @@ static int run(const struct cli_settings *s)
         .type = s->type,
         .head_type = s->head_type,
         .tokenizer = s->tokenizer,
-        .progress = on_progress,
-        .progress_user = &report,
+        .progress = cli_progress_or_stop,
+        .progress_user = &report.progress,
         .report = on_tensor,
         .report_user = &report,
         .log = on_log,
         .log_user = &report,
     };
-    struct sigaction action = {.sa_handler = on_interrupt};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
+    cli_catch_interrupt(NULL); /* the library ends it, and leaves no half file behind */
     int rc = slm_convert(in, out, &how);
+    cli_release_interrupt();
     cli_progress_end(&report.progress);
 
     int code = CLI_OK;

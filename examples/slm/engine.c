@@ -257,6 +257,12 @@ bool cli_interrupted(void)
     return seen;
 }
 
+int cli_progress_or_stop(void *progress, uint64_t done, uint64_t total)
+{
+    cli_progress_step(progress, done, total);
+    return cli_interrupted();
+}
+
 bool cli_wait_for_input(void)
 {
     /* The signal is held back but for the wait itself. A signal that came between a look at the

@@ -51,6 +51,8 @@ void cli_catch_interrupt(slm_ctx *ctx);
 void cli_release_interrupt(void);
 /* Was Ctrl-C pressed since the last call? */
 bool cli_interrupted(void);
+/* An slm_progress_fn: draws the struct cli_progress, and ends the work when Ctrl-C was pressed. */
+int cli_progress_or_stop(void *progress, uint64_t done, uint64_t total);
 /* Wait until standard input has bytes, or ends. False: Ctrl-C came first, or while nobody waited. */
 bool cli_wait_for_input(void);
 

@@ -81,7 +81,7 @@ static int bad_id(const char *command, const char *source, const char *text, siz
     char id[32], wrong[160];
     size_t n = length < sizeof id ? length : sizeof id - 1;
     for (size_t i = 0; i < n; i++) /* it may be anything: nothing that a terminal obeys */
-        id[i] = (unsigned char)text[start + i] < ' ' ? '?' : text[start + i];
+        id[i] = text[start + i] >= ' ' && text[start + i] <= '~' ? text[start + i] : '?';
     id[n] = '\0';
     int64_t value;
     if (cli_parse_int(id, &value))

@@ -17,9 +17,9 @@ enum { MOST_TOKENS = 1 << 24 }; /* what -c of the other commands allows, too */
 static const struct cli_option options[] = {
     {0, "ids", CLI_TEXT, FIELD(ids), "1,2,3", "the tokens to evaluate", 0, 0, NULL},
     {'f', "file", CLI_TEXT, FIELD(file), "FILE",
-     "or the text to evaluate, with BOS if the model wants it", 0, 0, NULL},
+     "or the text to evaluate, with BOS if the model wants it", 1, 0, NULL},
     {'p', "prompt", CLI_TEXT, FIELD(prompt), "TEXT", "the same, from the command line", 0, 0, NULL},
-    {'o', "output", CLI_TEXT, FIELD(output), "OUT.f32", "where to; - is standard output", 0, 0,
+    {'o', "output", CLI_TEXT, FIELD(output), "OUT.f32", "where to; - is standard output", 1, 0,
      NULL},
     {0, "all", CLI_FLAG, FIELD(all), NULL, "a row for every position, not only the last", 0, 0,
      NULL},
@@ -121,7 +121,9 @@ static int write_logits(struct cli_engine *engine, const struct cli_settings *s,
     FILE *out = to_stdout ? stdout : fopen(s->output, "wb");
     if (!out)
         return cli_fail("%s can't be written: %s", s->output, strerror(errno));
+    cli_catch_interrupt(engine->ctx); /* so that Ctrl-C leaves no half file either */
     code = evaluate(engine, s, tokens, chunk, out);
+    cli_release_interrupt();
     if (!to_stdout && fclose(out) != 0 && code == CLI_OK)
         code = cli_fail("%s can't be written: %s", s->output, strerror(errno));
     struct stat st;

@@ -120,7 +120,11 @@ static int set_value(const struct cli_command *c, const struct cli_option *o, co
     char *end;
     switch (o->kind) {
     case CLI_FLAG: *(int *)field = 1; return CLI_OK;
-    case CLI_TEXT: *(const char **)field = text; return CLI_OK;
+    case CLI_TEXT:
+        if ((double)strlen(text) < o->least)
+            return cli_usage_error(c->name, "--%s: the value is empty", o->name);
+        *(const char **)field = text;
+        return CLI_OK;
     case CLI_LIST: return append(field, text);
     case CLI_CHOICE: return set_choice(c, o, text, field);
     case CLI_INT:
@@ -231,6 +235,8 @@ int cli_options_parse(const struct cli_command *c, int argc, char **argv,
             code = parse_option(c, argc, argv, &i, settings);
         } else if (settings->n_arguments == c->max_arguments) {
             code = cli_usage_error(c->name, "unexpected argument '%s'", word);
+        } else if (!*word) {
+            code = cli_usage_error(c->name, "an argument is empty: slm %s %s", c->name, c->usage);
         } else {
             settings->arguments[settings->n_arguments++] = word;
         }

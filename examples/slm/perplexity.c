@@ -16,7 +16,7 @@
 #define FIELD(name) offsetof(struct cli_settings, name)
 
 static const struct cli_option options[] = {
-    {'f', "file", CLI_TEXT, FIELD(file), "FILE", "the text; - is standard input", 0, 0, NULL},
+    {'f', "file", CLI_TEXT, FIELD(file), "FILE", "the text; - is standard input", 1, 0, NULL},
     {'c', "ctx", CLI_INT, FIELD(window), "N", "tokens of a chunk (default: 512)", 4, 16777216,
      NULL},
     {0, "chunks", CLI_INT, FIELD(n_chunks), "N", "stop after N chunks (default: all)", 1, 1e9,

@@ -13,7 +13,7 @@
 
 static const struct cli_option options[] = {
     {'p', "prompt", CLI_TEXT, FIELD(prompt), "TEXT", "the text to answer", 0, 0, NULL},
-    {'f', "file", CLI_TEXT, FIELD(file), "FILE", "read it from a file; - is standard input", 0, 0,
+    {'f', "file", CLI_TEXT, FIELD(file), "FILE", "read it from a file; - is standard input", 1, 0,
      NULL},
     {0, "system", CLI_TEXT, FIELD(system), "TEXT", "the system message", 0, 0, NULL},
     {'n', "tokens", CLI_INT, FIELD(n), "N", CLI_TOKENS_HELP, 0, 1e9, NULL},

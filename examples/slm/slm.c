@@ -4,6 +4,7 @@
 #include "terminal.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -77,6 +78,7 @@ int main(int argc, char **argv)
 {
     cli_uptime();
     occupy_standard_streams();
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond the limit is an error like any other */
     if (argc < 2) {
         print_overview(stderr);
         return CLI_USAGE;

@@ -13,7 +13,7 @@
 static const struct cli_option options[] = {
     {'p', "prompt", CLI_TEXT, FIELD(prompt), "TEXT", "the text, or with --decode the ids", 0, 0,
      NULL},
-    {'f', "file", CLI_TEXT, FIELD(file), "FILE", "read it from a file; - is standard input", 0, 0,
+    {'f', "file", CLI_TEXT, FIELD(file), "FILE", "read it from a file; - is standard input", 1, 0,
      NULL},
     {0, "ids", CLI_FLAG, FIELD(print_ids), NULL, "print the ids alone: 1,2,3", 0, 0, NULL},
     {0, "count", CLI_FLAG, FIELD(count), NULL, "print only how many there are", 0, 0, NULL},

@@ -27,7 +27,7 @@ class Piped(CliTest):
 
     def test_reuse_changes_nothing(self):
         """A conversation that is loaded, and computed anew, goes on as the one that was kept."""
-        self.chat("Tom had a dog.\nThe dog was big.\n/save saved.json\n")
+        self.chat("Tom had a dog.\nThe dog was big.\n/save saved.json \t\n")
         saved = json.loads((self.folder / "saved.json").read_text())
         self.assertEqual([m["role"] for m in saved], ["user", "assistant"] * 2)
         (self.folder / "part.json").write_text(json.dumps(saved[:2]))
@@ -225,6 +225,19 @@ class Interrupted(CliTest):
         self.assertEqual(process.returncode, 130, process.stderr.read())
         for pipe in (process.stdin, process.stdout, process.stderr):
             pipe.close()
+
+    def test_logits(self):
+        """No half file stays."""
+        out = self.folder / "half.f32"
+        (self.folder / "long.txt").write_text("Once upon a time. " * 20_000)  # minutes
+        process = subprocess.Popen([SLM, "logits", str(self.model), "-f", "long.txt", "--all", "--chunk", "16", "-o",
+                                    str(out)], stderr=subprocess.PIPE, env=self.environment, cwd=self.folder)
+        while process.poll() is None and not (out.exists() and out.stat().st_size > 0):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertFalse(out.exists())
 
     def test_run(self):
         """slm run ends with 130, and what it had went out."""

@@ -3,8 +3,12 @@ import array
 import json
 import math
 import os
+import resource
+import signal
+import struct
+import subprocess
 
-from support import EXAMPLES, IDS, STORIES, TEXT, CliTest, main
+from support import EXAMPLES, IDS, SLM, STORIES, TEXT, CliTest, main
 
 COMMANDS = ["run", "chat", "convert", "info", "verify", "tokenize", "logits", "perplexity", "bench"]
 PROMPT = "Once upon a time"
@@ -61,6 +65,9 @@ class Help(CliTest):
         self.bad(2, "--tokens needs a value: --tokens N", *run, "-n")
         self.bad(2, "unexpected argument 'more'", *run, "more")
         self.bad(2, "an argument is missing: slm run MODEL", "run")
+        self.bad(2, "an argument is empty: slm info MODEL", "info", "")
+        self.bad(2, "--file: the value is empty", "run", self.model, "-f", "")
+        self.bad(2, "--output: the value is empty", "logits", self.model, "--ids", "1", "-o", "")
         self.bad(2, "--cpu: this machine has no tier 'z80'; it has c", *run, "--cpu", "z80")
 
     def test_option_spellings(self):
@@ -277,6 +284,23 @@ class Cache(CliTest):
         self.assertIn("converting", self.good(*arguments).err)
         self.assertEqual(len(list(cache.iterdir())), 1)
         self.assertTrue(next(cache.iterdir()).name.startswith("source-"))
+
+    def test_interrupted(self):
+        """Ctrl-C leaves no half file in the cache, where nobody would find it."""
+        dim, hidden, layers, heads, vocab, context = 1024, 2816, 12, 8, 512, 256  # 620 MB of nothing: a sparse file
+        n = (vocab * dim + layers * (4 * dim * dim + 3 * dim * hidden + 2 * dim) + dim + context * (dim // heads))
+        with open(self.folder / "large.bin", "wb") as file:
+            file.write(struct.pack("<7i", dim, hidden, layers, heads, heads, vocab, context))
+            file.truncate(28 + 4 * n)
+        (self.folder / "tok512.bin").write_bytes((STORIES / "tok512.bin").read_bytes())
+        cache = self.folder / "interrupted"
+        process = subprocess.Popen([SLM, "info", "large.bin"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env={**self.environment, "XDG_CACHE_HOME": str(cache)}, cwd=self.folder)
+        self.assertIn(b"converting large.bin once", process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertEqual([p for p in cache.rglob("*") if p.is_file()], [])
 
     def test_no_place(self):
         source = STORIES / "stories260K.bin"
@@ -521,12 +545,16 @@ class Convert(CliTest):
 
     def test_errors(self):
         source = STORIES / "stories260K.bin"
-        for output in ("-", ""):
-            self.bad(2, "can't be standard output", "convert", source, "-o", output)
-            self.assertFalse((self.folder / "-").exists())
+        self.bad(2, "--output: the value is empty", "convert", source, "-o", "")
+        self.bad(2, "can't be standard output", "convert", source, "-o", "-")
+        self.assertFalse((self.folder / "-").exists())
         self.bad(2, "q7", "convert", source, "-o", "bad.slm", "--type", "q7")
         self.bad(1, "nowhere.gguf", "convert", "nowhere.gguf")
         self.bad(1, "No such file", "convert", source, "-o", "no/where.slm")
+        done = subprocess.run([SLM, "convert", source, "-o", "bad.slm"], capture_output=True, cwd=self.folder,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"bad.slm: could not be written: File too large", done.stderr)
         (self.folder / "cut.bin").write_bytes(source.read_bytes()[:500_000])
         self.bad(1, "cut.bin", "convert", "cut.bin", "-o", "bad.slm")
         self.assertFalse([p for p in self.folder.iterdir() if p.name.startswith("bad")], "nothing stays behind")
