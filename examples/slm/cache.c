@@ -4,7 +4,8 @@
  *
  * The name there tells what it was made from: NAME-PATH-STATE.slm, where PATH is a hash of the
  * absolute path and STATE one of the sizes and times of the source's files and of this version. So
- * a changed source is converted anew, and what was made from its old state is removed.
+ * a changed source is converted anew, and what was made from its old state is removed. What does
+ * not open is made anew, too.
  */
 #include "engine.h"
 #include "terminal.h"
@@ -158,6 +159,15 @@ static int fail_unknown(const char *model)
     return cli_fail("%s is no .slm file and can't be converted: %s", model, text);
 }
 
+static bool opens(const char *path)
+{
+    slm_model *model;
+    if (slm_model_open(&model, path, NULL) < 0)
+        return false;
+    slm_model_unref(model);
+    return true;
+}
+
 int cli_cache_resolve(const char *model, char **path)
 {
     struct stat st;
@@ -184,8 +194,9 @@ int cli_cache_resolve(const char *model, char **path)
         *path = NULL;
         return cli_fail("out of memory");
     }
-    if (access(*path, R_OK) == 0)
+    if (opens(*path))
         return CLI_OK;
+    unlink(*path); /* damaged, or made by another build of this version */
     code = convert_into_cache(model, *path);
     if (code == CLI_OK) {
         remove_old(folder, prefix, name);

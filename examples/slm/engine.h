@@ -53,7 +53,8 @@ void cli_release_interrupt(void);
 bool cli_interrupted(void);
 /* An slm_progress_fn: draws the struct cli_progress, and ends the work when Ctrl-C was pressed. */
 int cli_progress_or_stop(void *progress, uint64_t done, uint64_t total);
-/* Wait until standard input has bytes, or ends. False: Ctrl-C came first, or while nobody waited. */
+/* Wait until standard input has bytes, or ends. False: Ctrl-C came first, or while nobody waited.
+ */
 bool cli_wait_for_input(void);
 
 /* Does the model begin every text with BOS? */

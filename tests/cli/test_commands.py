@@ -279,6 +279,11 @@ class Cache(CliTest):
         second = self.good(*arguments)
         self.assertEqual(second.err, "")
         self.assertEqual(second.out, first.out)
+        # A damaged one is made anew.
+        for damage in (b"", b"\0" * 5000, next(cache.iterdir()).read_bytes()[:5000]):
+            next(cache.iterdir()).write_bytes(damage)
+            self.assertEqual(self.good(*arguments).out, first.out)
+            self.assertEqual(self.good(*arguments).err, "")
         # A changed source is converted anew, and the old one goes.
         os.utime(source, ns=(1, 1))
         self.assertIn("converting", self.good(*arguments).err)
