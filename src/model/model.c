@@ -2,77 +2,93 @@
  * model.c - from a validated directory to weights by role.
  *
  * slm_file_parse() has checked that every tensor that the traits demand is there in its shape, so
- * this only follows pointers. It touches the directory and the vocabulary's header, no weights:
+ * this only notes where they lie. It touches the directory and the vocabulary's header, no weights:
  * that is why opening takes milliseconds whatever the size.
  */
 #include "model/model.h"
 
 #include "base/limits.h"
 
+#include <stddef.h>
 #include <string.h>
 
-static const float *vector(const struct slm_file *file, uint32_t role, uint32_t layer)
+/* Where the model keeps a role: in itself, in each of its layers, or in an array by rope. */
+struct place {
+    enum { NOWHERE, IN_MODEL, IN_LAYER, BY_ROPE } owner;
+    size_t offset;
+};
+
+#define MODEL(role, member) [SLM_ROLE_##role] = {IN_MODEL, offsetof(struct slm_model, member)}
+#define LAYER(role, member) [SLM_ROLE_##role] = {IN_LAYER, offsetof(struct slm_layer, member)}
+#define ROPE(role, member) [SLM_ROLE_##role] = {BY_ROPE, offsetof(struct slm_model, member)}
+/* A matrix or a norm, and the bias that stands in it. */
+#define MATRIX(of, role, member) of(role, member), of(role##_BIAS, member.bias)
+#define NORM(of, role, member) of(role, member.weight), of(role##_BIAS, member.bias)
+
+static const struct place places[SLM_N_ROLES] = {
+    MODEL(EMBEDDING, embedding),
+    MODEL(POSITION_EMBEDDING, positions),
+    NORM(MODEL, EMBEDDING_NORM, embedding_norm),
+    MATRIX(MODEL, HEAD, head),
+    NORM(MODEL, FINAL_NORM, final_norm),
+    ROPE(ROPE_FREQUENCIES, rope_frequencies),
+    ROPE(ROPE_LONG_FREQUENCIES, rope_long_frequencies),
+
+    NORM(LAYER, ATTN_NORM, attn_norm),
+    MATRIX(LAYER, ATTN_Q, q),
+    MATRIX(LAYER, ATTN_K, k),
+    MATRIX(LAYER, ATTN_V, v),
+    NORM(LAYER, ATTN_Q_NORM, q_norm),
+    NORM(LAYER, ATTN_K_NORM, k_norm),
+    LAYER(ATTN_SLOPES, slopes),
+    MATRIX(LAYER, ATTN_OUT, out),
+    NORM(LAYER, ATTN_POST_NORM, attn_post_norm),
+
+    NORM(LAYER, FFN_NORM, ffn_norm),
+    MATRIX(LAYER, FFN_GATE, gate),
+    MATRIX(LAYER, FFN_UP, up),
+    MATRIX(LAYER, FFN_DOWN, down),
+    NORM(LAYER, FFN_POST_NORM, ffn_post_norm),
+};
+
+/* Everything but the bias, which may have come first: tensors stand in any order. */
+static void set_matrix(struct slm_matrix *m, const struct slm_tensor_entry *entry, const uint8_t *data)
 {
-    const struct slm_tensor_entry *entry = role ? slm_file_tensor(file, role, layer) : NULL;
-    return entry ? (const float *)(const void *)(file->data + entry->offset) : NULL;
+    m->panels = data;
+    m->quant = slm_quant(entry->type);
+    m->rows = entry->rows;
+    m->cols = entry->cols;
+    m->n_panels = (m->rows + SLM_PANEL_ROWS - 1) / SLM_PANEL_ROWS;
+    m->n_tiles = (m->cols + SLM_TILE_COLS - 1) / SLM_TILE_COLS;
 }
 
-static struct slm_norm_weights norm(const struct slm_file *file, uint32_t role, uint32_t layer)
+static void set_weight(struct slm_model *model, const struct slm_tensor_entry *entry)
 {
-    return (struct slm_norm_weights){vector(file, role, layer),
-                             vector(file, slm_role_info(role)->bias, layer)};
+    const uint8_t *data = model->file.data + entry->offset;
+    const struct place *place = &places[entry->role];
+    char *owner = place->owner == IN_LAYER ? (char *)&model->layers[entry->layer] : (char *)model;
+    void *member = owner + place->offset;
+    if (place->owner == NOWHERE)
+        return;
+    if (slm_role_info(entry->role)->matrix)
+        set_matrix(member, entry, data);
+    else
+        ((const float **)member)[place->owner == BY_ROPE ? entry->layer : 0] =
+            (const float *)(const void *)data;
 }
 
-static struct slm_matrix matrix(const struct slm_file *file, uint32_t role, uint32_t layer)
-{
-    const struct slm_tensor_entry *entry = slm_file_tensor(file, role, layer);
-    if (!entry)
-        return (struct slm_matrix){0};
-    return (struct slm_matrix){
-        .panels = file->data + entry->offset,
-        .bias = vector(file, slm_role_info(role)->bias, layer),
-        .quant = slm_quant(entry->type),
-        .rows = entry->rows,
-        .cols = entry->cols,
-        .n_panels = (entry->rows + SLM_PANEL_ROWS - 1) / SLM_PANEL_ROWS,
-        .n_tiles = (entry->cols + SLM_TILE_COLS - 1) / SLM_TILE_COLS,
-    };
-}
-
+/* One walk over the directory, whatever its length and order. */
 static void find_weights(struct slm_model *model)
 {
     const struct slm_file *file = &model->file;
-    model->embedding = matrix(file, SLM_ROLE_EMBEDDING, SLM_NO_LAYER);
-    model->positions = matrix(file, SLM_ROLE_POSITION_EMBEDDING, SLM_NO_LAYER);
-    model->embedding_norm = norm(file, SLM_ROLE_EMBEDDING_NORM, SLM_NO_LAYER);
-    model->head = matrix(file, SLM_ROLE_HEAD, SLM_NO_LAYER);
+    for (uint32_t i = 0; i < file->traits->n_layers; i++)
+        model->layers[i].traits = &file->layers[i];
+    for (uint32_t i = 0; i < file->n_tensors; i++)
+        set_weight(model, &file->tensors[i]);
     if (!model->head.panels) { /* tied */
+        const float *bias = model->head.bias;
         model->head = model->embedding;
-        model->head.bias = vector(file, SLM_ROLE_HEAD_BIAS, SLM_NO_LAYER);
-    }
-    model->final_norm = norm(file, SLM_ROLE_FINAL_NORM, SLM_NO_LAYER);
-    for (uint32_t i = 0; i < file->traits->n_ropes; i++) {
-        model->rope_frequencies[i] = vector(file, SLM_ROLE_ROPE_FREQUENCIES, i);
-        model->rope_long_frequencies[i] = vector(file, SLM_ROLE_ROPE_LONG_FREQUENCIES, i);
-    }
-
-    for (uint32_t i = 0; i < file->traits->n_layers; i++) {
-        struct slm_layer *layer = &model->layers[i];
-        layer->traits = &file->layers[i];
-        layer->attn_norm = norm(file, SLM_ROLE_ATTN_NORM, i);
-        layer->q = matrix(file, SLM_ROLE_ATTN_Q, i);
-        layer->k = matrix(file, SLM_ROLE_ATTN_K, i);
-        layer->v = matrix(file, SLM_ROLE_ATTN_V, i);
-        layer->q_norm = norm(file, SLM_ROLE_ATTN_Q_NORM, i);
-        layer->k_norm = norm(file, SLM_ROLE_ATTN_K_NORM, i);
-        layer->slopes = vector(file, SLM_ROLE_ATTN_SLOPES, i);
-        layer->out = matrix(file, SLM_ROLE_ATTN_OUT, i);
-        layer->attn_post_norm = norm(file, SLM_ROLE_ATTN_POST_NORM, i);
-        layer->ffn_norm = norm(file, SLM_ROLE_FFN_NORM, i);
-        layer->gate = matrix(file, SLM_ROLE_FFN_GATE, i);
-        layer->up = matrix(file, SLM_ROLE_FFN_UP, i);
-        layer->down = matrix(file, SLM_ROLE_FFN_DOWN, i);
-        layer->ffn_post_norm = norm(file, SLM_ROLE_FFN_POST_NORM, i);
+        model->head.bias = bias;
     }
 }
 

@@ -267,29 +267,48 @@ static bool is_wanted(const struct tiny_model *m, uint32_t role)
     return info->required || (m->biases && !info->matrix);
 }
 
-static int write_all(struct slm_writer *w, const struct tiny_model *m)
+struct tensor {
+    uint32_t role, layer, type, rows, cols;
+};
+
+/* What the model has, role by role; returns how many. */
+static size_t list_tensors(const struct tiny_model *m, const struct slm_traits *traits,
+                           const struct slm_layer_traits *layers, const struct slm_rope_traits *ropes,
+                           struct tensor *tensors)
 {
     static const uint32_t all[] = {SLM_TYPE_F32, SLM_TYPE_F16, SLM_TYPE_BF16,
                                    SLM_TYPE_Q8,  SLM_TYPE_Q4,  SLM_TYPE_Q4A};
-    struct random r = random_stream(m->seed, 0x7E1A);
+    size_t n = 0, n_matrices = 0;
+    for (uint32_t role = 0; role < SLM_N_ROLES; role++) {
+        if (!is_wanted(m, role))
+            continue;
+        const struct slm_role_info *info = slm_role_info(role);
+        for (uint32_t i = 0; i < (info->per_layer ? slm_role_layers(role, traits) : 1); i++) {
+            uint32_t type = SLM_TYPE_F32, layer = info->per_layer ? i : SLM_NO_LAYER, rows, cols;
+            if (!slm_role_shape(role, layer, traits, layers, ropes, &rows, &cols))
+                continue; /* a part that this layer does not have */
+            if (info->matrix)
+                type = m->n_types ? m->types[n_matrices++ % m->n_types] : all[n_matrices++ % 6];
+            tensors[n++] = (struct tensor){role, layer, type, rows, cols};
+        }
+    }
+    return n;
+}
+
+static int write_all(struct slm_writer *w, const struct tiny_model *m)
+{
     struct slm_layer_traits layers[TINY_MAX_LAYERS];
     struct slm_rope_traits ropes[TINY_MAX_ROPES];
     struct records records;
-    size_t length = make_records(m, &records, layers, ropes), n_matrices = 0;
+    struct tensor tensors[SLM_N_ROLES * TINY_MAX_LAYERS];
+    size_t length = make_records(m, &records, layers, ropes);
+    size_t n = list_tensors(m, &records.traits, layers, ropes, tensors);
     int rc = slm_writer_section(w, SLM_SECTION_TRAITS, &records, length);
-    for (uint32_t role = 0; !rc && role < SLM_N_ROLES; role++) {
-        if (!is_wanted(m, role))
-            continue;
-        uint32_t n = slm_role_layers(role, &records.traits);
-        for (uint32_t i = 0; !rc && i < (slm_role_info(role)->per_layer ? n : 1); i++) {
-            uint32_t layer = slm_role_info(role)->per_layer ? i : SLM_NO_LAYER;
-            uint32_t rows, cols, type = SLM_TYPE_F32;
-            if (!slm_role_shape(role, layer, &records.traits, layers, ropes, &rows, &cols))
-                continue; /* a part that this layer does not have */
-            if (slm_role_info(role)->matrix)
-                type = m->n_types ? m->types[n_matrices++ % m->n_types] : all[n_matrices++ % 6];
-            rc = write_tensor(w, &r, role, layer, type, rows, cols);
-        }
+    for (size_t i = 0; !rc && i < n; i++) {
+        size_t which = m->reversed ? n - 1 - i : i;
+        const struct tensor *t = &tensors[which];
+        struct random r = random_stream(m->seed, which); /* the order changes no weight */
+        rc = write_tensor(w, &r, t->role, t->layer, t->type, t->rows, t->cols);
     }
     return rc;
 }

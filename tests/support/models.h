@@ -30,6 +30,7 @@ struct tiny_model {
     uint32_t types[TINY_MAX_TYPES];                  /* of the matrices in turn */
     uint32_t n_types;                                /* 0: all six */
     bool untied, biases;
+    bool reversed; /* tensors stand in the file from the last to the first */
     uint64_t seed;
 };
 

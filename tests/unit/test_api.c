@@ -153,12 +153,38 @@ static void traits_are_copied(void **state)
     slm_model_unref(model);
 }
 
+/* Weights go to their roles in whatever order the file has them, biases before matrices too. */
+static void order_of_tensors_is_free(void **state)
+{
+    (void)state;
+    struct tiny_model tiny = *tiny_model_named("ragged");
+    slm_token *text = make_text(&tiny, 20, 1);
+    float *logits[2];
+    for (int i = 0; i < 2; i++) {
+        tiny.reversed = i;
+        char path[512];
+        snprintf(path, sizeof path, "%s", temporary_path(i ? "reversed.slm" : "forward.slm"));
+        must(tiny_model_write(&tiny, path, NULL, NULL, 0));
+        slm_model *model;
+        must(slm_model_open(&model, path, NULL));
+        slm_tensor_info first = {.size = sizeof first};
+        must(slm_model_tensor(model, 0, &first));
+        assert_string_equal(first.role, i ? "ffn_down_bias" : "embedding");
+        logits[i] = text_logits(model, &(struct way){0}, text, 20);
+        slm_model_unref(model);
+    }
+    same_logits(logits[0], logits[1], 20, tiny.n_vocab, "reversed");
+    free(logits[0]);
+    free(logits[1]);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(structs_of_other_versions), cmocka_unit_test(model_without_tokenizer),
         cmocka_unit_test(unknown_flags),             cmocka_unit_test(paths_that_are_no_files),
-        cmocka_unit_test(traits_are_copied),
+        cmocka_unit_test(traits_are_copied),         cmocka_unit_test(order_of_tensors_is_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
