@@ -33,7 +33,7 @@ static int insert_at(struct cli_conversation *c, size_t i, const char *role, con
         return cli_fail("out of memory");
     }
     memmove(&messages[i + 1], &messages[i], (c->n - i) * sizeof *messages);
-    messages[i] = (slm_message){role, copy};
+    messages[i] = (slm_message){.size = sizeof *messages, .role = role, .content = copy};
     c->n++;
     return CLI_OK;
 }

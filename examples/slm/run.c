@@ -83,8 +83,8 @@ static int make_prompt(const struct cli_engine *engine, const struct cli_setting
     slm_message messages[2];
     size_t n = 0;
     if (s->system)
-        messages[n++] = (slm_message){"system", s->system};
-    messages[n++] = (slm_message){"user", (const char *)text->data};
+        messages[n++] = (slm_message){sizeof *messages, "system", s->system};
+    messages[n++] = (slm_message){sizeof *messages, "user", (const char *)text->data};
     return cli_tokenize_chat(engine->model, messages, n, tokens);
 }
 

@@ -268,6 +268,7 @@ SLM_API void slm_text_stream_free(slm_text_stream *stream);
 
 /* One message of a conversation, NUL-terminated UTF-8. */
 typedef struct slm_message {
+    size_t size;      /* sizeof(slm_message); the same in all messages of an array */
     const char *role; /* "system", "user", "assistant"... */
     const char *content;
 } slm_message;
@@ -376,7 +377,7 @@ SLM_API int slm_seq_truncate(slm_seq *seq, int32_t n);
 
 /* Tokens to append to one sequence. */
 typedef struct slm_span {
-    size_t size; /* sizeof(slm_span) */
+    size_t size; /* sizeof(slm_span); the same in all spans of an array */
     slm_seq *seq;
     const slm_token *tokens; /* [n] */
     size_t n;                /* at least 1 */

@@ -102,17 +102,12 @@ int slm_seq_truncate(slm_seq *seq, int32_t n)
     return SLM_OK;
 }
 
-/* An array of caller's structs: their own size is the step from one to the next. Returns the i-th
- * as this library's struct. */
 static int read_span(slm_span *own, const slm_span *spans, size_t i)
 {
-    const char *at = (const char *)spans + i * spans->size;
-    int rc = slm_sized_read(own, sizeof *own, at, "slm_span");
-    if (rc == SLM_OK && own->size != spans->size)
-        rc = slm_fail(SLM_EINVAL, "span %zu: its size differs from the first span's", i);
+    int rc = slm_sized_read_at(own, sizeof *own, spans, i, "slm_span");
     if (rc == SLM_OK && (!own->seq || (!own->tokens && own->n)))
-        rc = slm_fail(SLM_EINVAL, "span %zu: %s is NULL", i, own->seq ? "tokens" : "seq");
-    return rc;
+        rc = slm_fail(SLM_EINVAL, "%s is NULL", own->seq ? "tokens" : "seq");
+    return rc < 0 ? slm_fail_in(rc, "span %zu", i) : SLM_OK;
 }
 
 int slm_eval(slm_ctx *ctx, const slm_span *spans, size_t n_spans)

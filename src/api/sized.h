@@ -33,6 +33,22 @@ static inline int slm_sized_read(void *out, size_t own_size, const void *options
     return SLM_OK;
 }
 
+/* Element i of a caller's array of such structs. Their own size is the step from one to the next, so
+ * all must have that of the first; elements are read in order. */
+static inline int slm_sized_read_at(void *out, size_t own_size, const void *array, size_t i,
+                                    const char *name)
+{
+    size_t step, size;
+    memcpy(&step, array, sizeof step);
+    const char *at = (const char *)array + i * step;
+    int rc = slm_sized_read(out, own_size, at, name);
+    memcpy(&size, at, sizeof size);
+    if (rc == SLM_OK && size != step)
+        rc = slm_fail(SLM_EINVAL, "%s.size is %zu, and that of the first element is %zu", name, size,
+                      step);
+    return rc;
+}
+
 /* The other way: fill the caller's struct, whose size field must be set, as far as it goes. */
 static inline int slm_sized_write(void *result, const void *own, size_t own_size, const char *name)
 {

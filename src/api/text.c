@@ -178,17 +178,30 @@ static void write_token(struct slm_buf *json, const struct slm_model *model, con
     slm_json_write_string(json, text, n);
 }
 
-static void write_messages(struct slm_buf *json, const slm_message *messages, size_t n)
+static int read_message(slm_message *own, const slm_message *messages, size_t i)
+{
+    int rc = slm_sized_read_at(own, sizeof *own, messages, i, "slm_message");
+    if (rc == SLM_OK && (!own->role || !own->content))
+        rc = slm_fail(SLM_EINVAL, "%s is NULL", own->role ? "content" : "role");
+    return rc < 0 ? slm_fail_in(rc, "message %zu", i) : SLM_OK;
+}
+
+static int write_messages(struct slm_buf *json, const slm_message *messages, size_t n)
 {
     slm_buf_byte(json, '[');
     for (size_t i = 0; i < n; i++) {
+        slm_message m;
+        int rc = read_message(&m, messages, i);
+        if (rc < 0)
+            return rc;
         slm_buf_text(json, i ? ",{\"role\":" : "{\"role\":");
-        slm_json_write_string(json, messages[i].role, strlen(messages[i].role));
+        slm_json_write_string(json, m.role, strlen(m.role));
         slm_buf_text(json, ",\"content\":");
-        slm_json_write_string(json, messages[i].content, strlen(messages[i].content));
+        slm_json_write_string(json, m.content, strlen(m.content));
         slm_buf_byte(json, '}');
     }
     slm_buf_byte(json, ']');
+    return SLM_OK;
 }
 
 /* A caller's JSON goes in as it is, once it is known to be one whole value of the right kind: an
@@ -246,7 +259,7 @@ static int write_variables(struct slm_buf *json, const slm_model *model, const s
         rc = add_json(json, "messages", "slm_chat_options.messages_json", o->messages_json, a);
     } else {
         write_key(json, "messages");
-        write_messages(json, messages, n);
+        rc = write_messages(json, messages, n);
     }
     write_key(json, "documents"); /* templates expect the name, if only as null */
     slm_buf_text(json, "null");
@@ -267,10 +280,6 @@ static int render(const slm_model *model, const slm_message *messages, size_t n,
         return rc;
     if ((!messages && n) || (messages && n && o.messages_json))
         return slm_fail(SLM_EINVAL, "give the conversation either as messages or as messages_json");
-    for (size_t i = 0; i < n; i++)
-        if (!messages[i].role || !messages[i].content)
-            return slm_fail(SLM_EINVAL, "message %zu: %s is NULL", i,
-                            messages[i].role ? "content" : "role");
     struct slm_buf json = {.allocator = model->allocator};
     struct slm_json *variables = NULL;
     rc = write_variables(&json, model, messages, n, &o);

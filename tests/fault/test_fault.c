@@ -288,7 +288,8 @@ static int64_t stream(struct world *w)
     return rc;
 }
 
-static const slm_message messages[] = {{"system", "Be kind.  "}, {"user", TEXT}};
+static const slm_message messages[] = {{sizeof(slm_message), "system", "Be kind.  "},
+                                       {sizeof(slm_message), "user", TEXT}};
 
 static int64_t chat(struct world *w)
 {

@@ -68,10 +68,16 @@ static void model_without_tokenizer(void **state)
     must(tiny_model_write(&tiny_models[0], path, "{{ bos_token }}{{ messages[0].content }}", NULL, 0));
     slm_model *model;
     must(slm_model_open(&model, path, NULL));
-    slm_message message = {"user", "hi"};
+    slm_message message = {sizeof message, "user", "hi"};
     char out[16];
     assert_int_equal(slm_chat_format(model, &message, 1, NULL, out, sizeof out), 2);
     assert_memory_equal(out, "hi", 2);
+    slm_message pair[2] = {message, {sizeof message, NULL, NULL}};
+    fails(slm_chat_format(model, pair, 2, NULL, out, 16), SLM_EINVAL, "message 1: role is NULL");
+    pair[1] = (slm_message){16, "user", NULL};
+    fails(slm_chat_format(model, pair, 2, NULL, out, 16), SLM_EINVAL, "message 1: slm_message.size");
+    pair[0].size = 0;
+    fails(slm_chat_format(model, pair, 2, NULL, out, 16), SLM_EINVAL, "message 0: slm_message.size");
     slm_token tokens[4];
     fails(slm_chat_tokenize(model, &message, 1, NULL, tokens, 4), SLM_EUNSUPPORTED, "no tokenizer");
     fails(slm_tokenize(model, "hi", 2, 0, tokens, 4), SLM_EUNSUPPORTED, "no tokenizer");
