@@ -48,6 +48,7 @@ install_missing() {
     have python3 || missing="$missing python3"
     have valgrind || missing="$missing valgrind libc6-dbg"
     [ -f /usr/include/cmocka.h ] || missing="$missing libcmocka-dev"
+    pkg-config --exists openblas 2>/dev/null || missing="$missing libopenblas-dev"
     [ -z "$missing" ] && return
     if ! have apt-get; then
         echo "please install:$missing"
