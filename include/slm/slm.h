@@ -13,7 +13,7 @@
  *
  * Threads:    a model may be used by any number of threads at once.
  *             A context, with its sequences, belongs to one thread at a time; so does a sampler.
- *             slm_ctx_interrupt() is the exception: call it from any thread.
+ *             slm_ctx_interrupt() and slm_ctx_interrupt_clear() are the exception: from any.
  *             Different contexts never wait for one another. A model survives fork() in the
  *             child; a context, whose threads fork() does not copy, must not be used or freed there.
  *
@@ -36,7 +36,11 @@
  *     slm_seq_free(seq);  slm_ctx_free(ctx);  slm_model_unref(model);
  *
  * Numbers:    logits are bit-identical on every CPU tier, for any number of threads, any batch
- *             and any chunking of a prompt (docs/numerics.md).
+ *             and any chunking of a prompt (docs/numerics.md). Weights that are not finite, or so
+ *             large that sums overflow, are not looked for: logits are then NaN or infinite, and
+ *             which of them may differ from tier to tier. Nothing crashes, hangs or reads outside
+ *             its memory, and other sequences keep their bits. Choosing from such logits is an
+ *             error (slm_sample()), but for -infinity, which forbids a token.
  */
 #ifndef SLM_SLM_H
 #define SLM_SLM_H
@@ -336,6 +340,12 @@ SLM_API void slm_ctx_free(slm_ctx *ctx);
  * milliseconds, and its sequences are as they were. From any thread or a signal handler. */
 SLM_API void slm_ctx_interrupt(slm_ctx *ctx);
 
+/* Take an interrupt back that no evaluation has answered yet: the one that came too late for an
+ * answer must not end the next. Call it before new work begins. Returns 1 if there was one, 0 if
+ * not. From any thread or a signal handler; an evaluation that has already seen the interrupt ends
+ * with SLM_EINTR all the same. */
+SLM_API int slm_ctx_interrupt_clear(slm_ctx *ctx);
+
 typedef struct slm_stats {
     size_t size;              /* sizeof(slm_stats) */
     uint64_t prompt_tokens;   /* evaluated in spans of more than one token */
@@ -433,14 +443,16 @@ typedef struct slm_choice {
 } slm_choice;
 
 /* Choose from logits[n_vocab] and remember the choice for penalties. Fills *choice.
- * Errors: SLM_EINVAL, SLM_ESTATE (every token is forbidden). */
+ * Errors: SLM_EINVAL (also a logit that is NaN or +infinity: its index is in the message),
+ * SLM_ESTATE (every token is forbidden: all are -infinity). The sampler is then as it was. */
 SLM_API int slm_sample(slm_sampler *sampler, const float *logits, slm_choice *choice);
 
 /* Remember tokens that were not sampled (a prompt) for penalties. */
 SLM_API int slm_sampler_accept(slm_sampler *sampler, const slm_token *tokens, size_t n);
 
 /* The k most likely tokens of logits[n_vocab] with their log probabilities, best first, into
- * tokens[k] and logprobs[k] (ties: the lower id first). Returns how many, at most k. */
+ * tokens[k] and logprobs[k] (ties: the lower id first). Returns how many, at most k: forbidden
+ * tokens (-infinity) are left out. Errors: as slm_sample(). */
 SLM_API int64_t slm_top_logprobs(const slm_model *model, const float *logits, size_t k,
                                  slm_token *tokens, float *logprobs);
 

@@ -38,6 +38,11 @@ void slm_ctx_interrupt(slm_ctx *ctx)
         atomic_store_explicit(&ctx->interrupt, true, memory_order_relaxed);
 }
 
+int slm_ctx_interrupt_clear(slm_ctx *ctx)
+{
+    return ctx && atomic_exchange_explicit(&ctx->interrupt, false, memory_order_relaxed);
+}
+
 int slm_ctx_stats(const slm_ctx *ctx, slm_stats *stats)
 {
     if (!ctx || !stats)

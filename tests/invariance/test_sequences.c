@@ -373,6 +373,14 @@ static void interrupt_before(void **state)
         span = make_span(seq, k.text + 43, 10, 1);
         assert_int_equal(slm_eval(ctx, &span, 1), SLM_EINTR);
         expect_at(&k, ctx, seq, 43, 10);
+
+        /* One that came too late can be taken back, once. */
+        assert_int_equal(slm_ctx_interrupt_clear(ctx), 0);
+        slm_ctx_interrupt(ctx);
+        slm_ctx_interrupt(ctx);
+        assert_int_equal(slm_ctx_interrupt_clear(ctx), 1);
+        assert_int_equal(slm_ctx_interrupt_clear(ctx), 0);
+        expect_at(&k, ctx, seq, 53, 10);
         slm_ctx_free(ctx);
     }
     forget(&k);

@@ -127,6 +127,8 @@ static void *nag(void *arg)
     while (!atomic_load(nagger->stop)) {
         nanosleep(&(struct timespec){.tv_nsec = (long)random_between(&r, 0, 3000000)}, NULL);
         slm_ctx_interrupt(nagger->ctx);
+        if (random_between(&r, 0, 3) == 0)
+            slm_ctx_interrupt_clear(nagger->ctx); /* in time or not: nothing else may change */
     }
     return NULL;
 }
