@@ -211,6 +211,7 @@ int cli_engine_sampler(const char *command, const struct cli_engine *engine,
             .bias_values = values,
             .n_bias = n,
             .seed = *seed,
+            .logprobs = s->logprobs > 0,
         };
         int made = slm_sampler_new(sampler, engine->model, &options);
         if (made < 0)

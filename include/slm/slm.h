@@ -425,6 +425,8 @@ typedef struct slm_sampler_options {
     const float *bias_values;     /* [n_bias] added to the logit; -INFINITY forbids */
     size_t n_bias;
     uint64_t seed; /* the same seed gives the same tokens on every machine */
+    int logprobs;  /* 1: compute log probability and entropy of each choice too, which costs more
+                      than a greedy choice itself; 0: both are NaN */
 } slm_sampler_options;
 
 /* options NULL: greedy. Errors: SLM_EINVAL (which option, and its range), SLM_ENOMEM. */
@@ -439,7 +441,7 @@ typedef struct slm_choice {
     size_t size;     /* sizeof(slm_choice) */
     slm_token token;
     float logprob;   /* natural log of its probability under the model's own softmax */
-    float entropy;   /* of that softmax, in nats */
+    float entropy;   /* of that softmax, in nats; both NaN unless the sampler has logprobs set */
 } slm_choice;
 
 /* Choose from logits[n_vocab] and remember the choice for penalties. Fills *choice.
@@ -482,7 +484,7 @@ typedef struct slm_piece {
     const char *text; /* n bytes, not NUL-terminated; valid during the call */
     size_t n;         /* 0 when a token only completed part of a character */
     slm_token token;  /* SLM_TOKEN_NONE for text that was held back and comes out at the end */
-    float logprob;
+    float logprob;    /* these two as in slm_choice */
     float entropy;
     const float *logits; /* [n_vocab] that it was chosen from; NULL with SLM_TOKEN_NONE */
 } slm_piece;
@@ -500,7 +502,7 @@ enum slm_finish {
 
 /* Append tokens[n] (a prompt; at least 1) to the sequence, then choose, append and report tokens
  * until something ends it; the token that ends an answer is reported too, without text. sampler
- * NULL: greedy; on_piece NULL: nobody listens. Afterwards the
+ * NULL: greedy, without log probabilities; on_piece NULL: nobody listens. Afterwards the
  * sequence holds the prompt and every token that was reported but the last, which is the next
  * call's first if you go on. Penalties see the tokens that are generated; for a prompt's to count,
  * give them to slm_sampler_accept() first.

@@ -79,6 +79,7 @@ int slm_sampler_create(struct slm_sampler **out, size_t n_vocab, const slm_sampl
     s->presence_penalty = o->presence_penalty;
     s->frequency_penalty = o->frequency_penalty;
     s->n_bias = o->n_bias;
+    s->logprobs = o->logprobs != 0;
     s->seed = o->seed;
     s->window = window;
     slm_sampler_restart(s);
@@ -246,33 +247,33 @@ static slm_token draw(struct slm_sampler *s, float max)
     return s->pool.tokens[i];
 }
 
+/* Most callers only want the token: then nobody computes an exponential for each of the vocabulary.
+ * Who asks gets the model's own probabilities, whatever bias and penalties made of the logits. */
 int slm_sampler_choose(struct slm_sampler *s, const float *logits, slm_choice *choice)
 {
-    struct slm_softmax own, changed;
-    int code = slm_softmax_of(&own, logits, s->n_vocab);
+    struct slm_softmax own, all;
+    const float *x = adjust(s, logits);
+    int code = s->logprobs ? slm_softmax_of(&own, logits, s->n_vocab) : SLM_OK;
+    if (code < 0)
+        return code;
+    if (s->logprobs && x == logits)
+        all = own;
+    else if (s->temperature > 0 && s->top_p < 1.0f)
+        code = slm_softmax_of(&all, x, s->n_vocab);
+    else
+        code = slm_softmax_best(&all, x, s->n_vocab);
     if (code < 0)
         return code;
 
-    const struct slm_softmax *all = &own;
-    const float *x = adjust(s, logits);
-    if (x != logits) {
-        bool sums = s->temperature > 0 && s->top_p < 1.0f;
-        code = sums ? slm_softmax_of(&changed, x, s->n_vocab)
-                    : slm_softmax_best(&changed, x, s->n_vocab);
-        if (code < 0)
-            return code;
-        all = &changed;
-    }
-
-    slm_token token = all->best;
+    slm_token token = all.best;
     if (s->temperature > 0) {
-        struct cut cut = find_cut(s, x, all);
+        struct cut cut = find_cut(s, x, &all);
         gather(s, x, &cut);
-        token = draw(s, all->max);
+        token = draw(s, all.max);
     }
     slm_sampler_remember(s, token);
     choice->token = token;
-    choice->logprob = slm_softmax_logprob(&own, logits[token]);
-    choice->entropy = (float)own.entropy;
+    choice->logprob = s->logprobs ? slm_softmax_logprob(&own, logits[token]) : NAN;
+    choice->entropy = s->logprobs ? (float)own.entropy : NAN;
     return SLM_OK;
 }

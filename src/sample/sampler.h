@@ -29,6 +29,7 @@ struct slm_sampler {
     float repeat_penalty, presence_penalty, frequency_penalty;
     const struct slm_bias *biases; /* [n_bias] */
     size_t n_bias;
+    bool logprobs; /* somebody wants to know them */
     uint64_t seed;
     struct slm_random random;
 

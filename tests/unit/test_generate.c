@@ -5,6 +5,7 @@
 #include <slm/convert.h>
 #include <slm/slm.h>
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -28,6 +29,7 @@ struct seen {
     slm_token tokens[1024];
     size_t n_tokens;
     size_t n_last_pieces; /* pieces without a token */
+    bool logprobs;        /* the sampler was asked for them */
     size_t stop_after;    /* tokens; 0: never */
     slm_ctx *interrupt;   /* when stop_after is reached, instead of stopping */
 };
@@ -52,12 +54,14 @@ static int on_piece(void *user, const slm_piece *piece)
         return 0;
     }
     assert_true(seen->n_last_pieces == 0);
-    assert_true(piece->logprob <= 0 && piece->entropy >= 0);
     slm_token best;
     float logprob;
     assert_int_equal(slm_top_logprobs(model, piece->logits, 1, &best, &logprob), 1);
     assert_int_equal(best, piece->token); /* greedy, in all tests that look */
-    assert_true(logprob == piece->logprob);
+    if (seen->logprobs)
+        assert_true(logprob == piece->logprob && piece->entropy >= 0);
+    else
+        assert_true(isnan(piece->logprob) && isnan(piece->entropy));
     seen->tokens[seen->n_tokens++] = piece->token;
     if (seen->stop_after && seen->n_tokens == seen->stop_after) {
         if (!seen->interrupt)
@@ -118,6 +122,24 @@ static void test_published_text(void **state)
     assert_memory_equal(f.seen.text, expected, strlen(expected));
     /* The last token is the next call's first. */
     assert_int_equal(slm_seq_length(f.seq), f.n_ids + 195 - 1);
+    end(&f);
+}
+
+/* A greedy sampler that was asked for log probabilities: they come, and the text is the same. */
+static void test_logprobs(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 512);
+    slm_sampler_options options = {.size = sizeof options, .logprobs = 1};
+    slm_sampler *sampler;
+    assert_int_equal(slm_sampler_new(&sampler, model, &options), 0);
+    slm_generate_options how = {.size = sizeof how, .max_tokens = 100};
+    f.seen.logprobs = true;
+    assert_int_equal(slm_generate(f.seq, sampler, f.ids, f.n_ids, &how, on_piece, &f.seen),
+                     SLM_FINISH_LENGTH);
+    assert_prefix(&f.seen, f.seen.n);
+    slm_sampler_free(sampler);
     end(&f);
 }
 
@@ -464,6 +486,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_published_text),
+        cmocka_unit_test(test_logprobs),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_stop_texts),
         cmocka_unit_test(test_held_back_text_is_released),

@@ -429,6 +429,12 @@ static void test_greedy_and_logprob(void **state)
     slm_choice choice;
     assert_int_equal(slm_sampler_choose(s, x, &choice), SLM_OK);
     assert_int_equal(choice.token, 1);
+    assert_true(isnan(choice.logprob) && isnan(choice.entropy)); /* nobody asked */
+    slm_sampler_destroy(s);
+
+    s = make_sampler(4, (slm_sampler_options){.logprobs = 1});
+    assert_int_equal(slm_sampler_choose(s, x, &choice), SLM_OK);
+    assert_int_equal(choice.token, 1);
     assert_true(fabsf(choice.logprob - logf(0.6f)) < 1e-6f);
     double entropy = -(0.1 * log(0.1) + 0.6 * log(0.6) + 0.05 * log(0.05) + 0.25 * log(0.25));
     assert_true(fabs((double)choice.entropy - entropy) < 1e-6);
@@ -442,7 +448,7 @@ static void test_bias(void **state)
     const slm_token tokens[2] = {1, 0};
     const float values[2] = {-INFINITY, 1};
     struct slm_sampler *s = make_sampler(
-        4, (slm_sampler_options){.bias_tokens = tokens, .bias_values = values, .n_bias = 2});
+        4, (slm_sampler_options){.bias_tokens = tokens, .bias_values = values, .n_bias = 2, .logprobs = 1});
     slm_choice choice;
     assert_int_equal(slm_sampler_choose(s, x, &choice), SLM_OK);
     assert_int_equal(choice.token, 0);                       /* 0.1 e = 0.27 beats 0.25 */
