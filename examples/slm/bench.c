@@ -221,7 +221,9 @@ static int run(const struct cli_settings *s)
         else
             print_table(&b, s, results, n);
     }
-    free(b.seqs); /* the context frees the sequences */
+    for (size_t i = 0; b.seqs && i < b.batch; i++)
+        slm_seq_free(b.seqs[i]);
+    free(b.seqs);
     free(b.spans);
     free(b.tokens);
     cli_engine_close(&b.engine);

@@ -13,11 +13,15 @@
  *
  * Threads:    a model may be used by any number of threads at once.
  *             A context, with its sequences, belongs to one thread at a time; so does a sampler.
- *             slm_ctx_interrupt() and slm_ctx_interrupt_clear() are the exception: from any.
+ *             From any thread come slm_ctx_interrupt(), slm_ctx_interrupt_clear() and
+ *             slm_seq_free(), even while the context is busy.
  *             Different contexts never wait for one another. A model survives fork() in the
  *             child; a context, whose threads fork() does not copy, must not be used or freed there.
  *
- * Ownership:  whatever a function called slm_x_new or slm_x_open gave you, you free.
+ * Ownership:  whatever a function called slm_x_new, slm_x_open or slm_x_fork gave you, you free,
+ *             once, in any order: what others still need stays until they are freed too. After its
+ *             context a sequence is an empty handle, whose use is SLM_ESTATE. So finalizers of a
+ *             garbage collector may free everything, in any order and from any thread.
  *             Text and options that you pass in are copied or used during the call only.
  *             A const pointer that you get back lives as long as the comment beside it says.
  *
@@ -122,7 +126,8 @@ SLM_API const char *slm_last_error(void);
 /* Where memory comes from. alloc returns `size` bytes aligned to `align` (a power of two, at
  * least 16), or NULL; free gets the same size back. Both are called from the thread that calls the
  * library, never from its workers; a model's are called by every thread that uses the model, so they
- * must be safe for several at once. Copied; `user` must outlive the object it was given to. */
+ * must be safe for several at once. Copied; `user` must outlive the object it was given to, a
+ * context's also the sequences. */
 typedef struct slm_allocator {
     void *(*alloc)(void *user, size_t size, size_t align);
     void (*free)(void *user, void *p, size_t size);
@@ -315,8 +320,14 @@ enum slm_kv_type {
 typedef struct slm_ctx_options {
     size_t size;          /* sizeof(slm_ctx_options) */
     int32_t n_threads;    /* 0: the CPUs that this process may use */
-    int32_t max_tokens;   /* KV positions, all sequences together; 0: the smaller of the model's
-                             max_context and 4096 */
+    int32_t max_tokens;   /* KV positions that are stored, all sequences together; 0: the smaller of
+                             the model's max_context and 4096 */
+    int32_t max_seq_tokens; /* tokens of the longest sequence; 0: max_tokens. More than that helps
+                             where all layers have sliding windows: they store less than they read */
+    int32_t max_window_tokens; /* KV positions of layers with a sliding window, all sequences
+                             together; 0: max_tokens. Less saves memory: positions that no window
+                             reaches are dropped when room is needed. Raised to what one sequence
+                             needs: two windows and a batch */
     int32_t max_seqs;     /* sequences alive at once; 0: 1 */
     int32_t max_batch;    /* tokens computed together; longer prompts are cut. 0: 512 */
     int32_t max_logits;   /* rows of logits kept by a call; 0: max_seqs */
@@ -333,7 +344,9 @@ SLM_API int64_t slm_ctx_memory(const slm_model *model, const slm_ctx_options *op
  * thread to be had), SLM_EUNSUPPORTED (cpu names no tier of this machine). */
 SLM_API int slm_ctx_new(slm_ctx **out, slm_model *model, const slm_ctx_options *options);
 
-/* Free the context and whatever sequences it still has. NULL is a no-op. */
+/* Free the context: its threads end, its memory goes back. Sequences that were not freed are empty
+ * from now on (SLM_ESTATE); their handles, some bytes each, go when the last of them is freed.
+ * NULL is a no-op. Not from a callback of the context's own slm_generate(). */
 SLM_API void slm_ctx_free(slm_ctx *ctx);
 
 /* Stop the evaluation that runs now, or the next one if none does: it returns SLM_EINTR within
@@ -360,27 +373,30 @@ typedef struct slm_stats {
 } slm_stats;
 
 /* Fill *stats (set stats->size first). Returns 0 or SLM_EINVAL. */
-SLM_API int slm_ctx_stats(const slm_ctx *ctx, slm_stats *stats);
+SLM_API int slm_ctx_stats(slm_ctx *ctx, slm_stats *stats);
 
 /* ------------------------------------------------------------------------ 7 sequence --- */
 
 /* One text in progress: which tokens were evaluated, and where their keys and values lie. */
 typedef struct slm_seq slm_seq;
 
-/* An empty sequence. SLM_ELIMIT when max_seqs are alive. Belongs to the context. */
+/* An empty sequence. SLM_ELIMIT when max_seqs are alive. Free with slm_seq_free(). */
 SLM_API int slm_seq_new(slm_seq **out, slm_ctx *ctx);
 
-/* Give back its pages. NULL is a no-op. Must come before slm_ctx_free(), which frees the rest. */
+/* Give the sequence up, before or after its context and from any thread: its pages are free at the
+ * context's next call. NULL is a no-op. */
 SLM_API void slm_seq_free(slm_seq *seq);
 
 /* A copy that shares all pages so far; it takes microseconds, and no page until one of the two
  * goes on. */
 SLM_API int slm_seq_fork(slm_seq **out, slm_seq *seq);
 
-/* Number of tokens evaluated. */
+/* Number of tokens evaluated, or SLM_ESTATE; 0 for NULL. */
 SLM_API int32_t slm_seq_length(const slm_seq *seq);
 
-/* Forget all but the first n tokens. SLM_EINVAL when n is negative or above the length. */
+/* Forget all but the first n tokens. SLM_EINVAL when n is negative or above the length; SLM_ESTATE
+ * when a sliding window would need positions that were dropped: only where max_window_tokens or
+ * max_seq_tokens were set, or where sequences compete and all layers have windows. 0 always works. */
 SLM_API int slm_seq_truncate(slm_seq *seq, int32_t n);
 
 /* ---------------------------------------------------------------------------- 8 eval --- */
@@ -397,8 +413,8 @@ typedef struct slm_span {
 /* Append every span to its sequence (a sequence at most once a call) and compute logits. One
  * call serves a prompt, a token, many sequences at once, or the check of drafted tokens.
  * All or nothing: on an error no sequence has changed.
- * Returns 0, SLM_EINVAL (a token out of range...), SLM_ELIMIT (a sequence would exceed max_tokens,
- * or the sum of n_logits exceeds max_logits), SLM_ENOSPACE, SLM_EINTR. */
+ * Returns 0, SLM_EINVAL (a token out of range...), SLM_ELIMIT (a sequence would exceed max_seq_tokens
+ * or what max_tokens can store, or the sum of n_logits exceeds max_logits), SLM_ENOSPACE, SLM_EINTR. */
 SLM_API int slm_eval(slm_ctx *ctx, const slm_span *spans, size_t n_spans);
 
 /* Row i (0 to n_logits - 1) of a span of the last slm_eval(): float[n_vocab], valid until the

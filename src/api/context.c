@@ -43,23 +43,39 @@ int slm_ctx_interrupt_clear(slm_ctx *ctx)
     return ctx && atomic_exchange_explicit(&ctx->interrupt, false, memory_order_relaxed);
 }
 
-int slm_ctx_stats(const slm_ctx *ctx, slm_stats *stats)
+/* Positions that can be stored, and that are free: of the tightest group of layers. Groups with windows
+ * give back what they have left behind, so they count only where there are no others. */
+static void count_positions(const struct slm_ctx *ctx, size_t *stored, size_t *n_free)
+{
+    const struct slm_kv *kv = &ctx->kv;
+    bool windows = true;
+    for (uint32_t g = 0; g < kv->n_groups; g++)
+        windows = windows && kv->groups[g].window;
+    *stored = *n_free = ctx->max_tokens;
+    for (uint32_t g = 0; g < kv->n_groups; g++) {
+        size_t pages = kv->groups[g].n_pages, free_pages = kv->groups[g].n_free;
+        if (!windows && kv->groups[g].window)
+            continue;
+        *stored = pages * SLM_PAGE < *stored ? pages * SLM_PAGE : *stored;
+        *n_free = free_pages * SLM_PAGE < *n_free ? free_pages * SLM_PAGE : *n_free;
+    }
+}
+
+int slm_ctx_stats(slm_ctx *ctx, slm_stats *stats)
 {
     if (!ctx || !stats)
         return slm_fail(SLM_EINVAL, "slm_ctx_stats: %s is NULL", ctx ? "stats" : "ctx");
-    uint32_t n_free = UINT32_MAX;
-    for (uint32_t g = 0; g < ctx->kv.n_groups; g++)
-        if (ctx->kv.groups[g].n_free < n_free)
-            n_free = ctx->kv.groups[g].n_free;
-    size_t positions = (size_t)n_free * SLM_PAGE;
+    slm_sequence_collect(ctx);
+    size_t stored, n_free;
+    count_positions(ctx, &stored, &n_free);
     slm_stats own = {
         .prompt_tokens = ctx->prompt_tokens,
         .decode_tokens = ctx->decode_tokens,
         .prompt_seconds = ctx->prompt_seconds,
         .decode_seconds = ctx->decode_seconds,
-        .memory = ctx->bytes + ctx->team_bytes,
-        .kv_positions = (int32_t)ctx->max_tokens,
-        .kv_positions_free = (int32_t)(positions < ctx->max_tokens ? positions : ctx->max_tokens),
+        .memory = ctx->handle_bytes + ctx->work_bytes + ctx->team_bytes,
+        .kv_positions = (int32_t)stored,
+        .kv_positions_free = (int32_t)n_free,
         .n_threads = ctx->n_threads,
         .cpu = ctx->fwd.kern->tier,
     };
@@ -78,8 +94,8 @@ int slm_seq_new(slm_seq **out, slm_ctx *ctx)
 
 void slm_seq_free(slm_seq *seq)
 {
-    if (seq && seq->alive)
-        slm_sequence_close(seq);
+    if (seq)
+        slm_sequence_leave(seq);
 }
 
 int slm_seq_fork(slm_seq **out, slm_seq *seq)
@@ -87,22 +103,29 @@ int slm_seq_fork(slm_seq **out, slm_seq *seq)
     if (!out)
         return slm_fail(SLM_EINVAL, "slm_seq_fork: out is NULL");
     *out = NULL;
-    if (!seq || !seq->alive)
-        return slm_fail(SLM_EINVAL, "slm_seq_fork: seq is %s", seq ? "freed" : "NULL");
-    return slm_sequence_fork(out, seq);
+    int rc = slm_sequence_check(seq, "slm_seq_fork");
+    return rc < 0 ? rc : slm_sequence_fork(out, seq);
 }
 
 int32_t slm_seq_length(const slm_seq *seq)
 {
-    return seq ? seq->length : 0;
+    if (!seq)
+        return 0;
+    int rc = slm_sequence_check(seq, "slm_seq_length");
+    return rc < 0 ? rc : seq->length;
 }
 
 int slm_seq_truncate(slm_seq *seq, int32_t n)
 {
-    if (!seq || !seq->alive)
-        return slm_fail(SLM_EINVAL, "slm_seq_truncate: seq is %s", seq ? "freed" : "NULL");
+    int rc = slm_sequence_check(seq, "slm_seq_truncate");
+    if (rc < 0)
+        return rc;
     if (n < 0 || n > seq->length)
         return slm_fail(SLM_EINVAL, "slm_seq_truncate: can't cut %d tokens to %d", seq->length, n);
+    for (uint32_t g = 0; g < seq->ctx->kv.n_groups; g++)
+        if (!slm_kv_reaches(&seq->ctx->kv, g, &seq->tables[g], (uint32_t)n))
+            return slm_fail(SLM_ESTATE, "slm_seq_truncate: positions before %d that a sliding window "
+                            "needs were given back; truncate to 0 and evaluate the text again", n);
     slm_sequence_truncate(seq, n);
     return SLM_OK;
 }

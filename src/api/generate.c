@@ -11,8 +11,9 @@
 int slm_generate(slm_seq *seq, slm_sampler *sampler, const slm_token *tokens, size_t n,
                  const slm_generate_options *options, slm_piece_fn on_piece, void *user)
 {
-    if (!seq || !seq->alive)
-        return slm_fail(SLM_EINVAL, "slm_generate: seq is %s", seq ? "freed" : "NULL");
+    int code = slm_sequence_check(seq, "slm_generate");
+    if (code < 0)
+        return code;
     if (!tokens || n == 0)
         return slm_fail(SLM_EINVAL, "slm_generate: there are no tokens; it needs at least one");
     struct slm_model *model = seq->ctx->model;
@@ -30,7 +31,7 @@ int slm_generate(slm_seq *seq, slm_sampler *sampler, const slm_token *tokens, si
         .on_piece = on_piece,
         .user = user,
     };
-    int code = slm_sized_read(&what.options, sizeof what.options, options, "slm_generate_options");
+    code = slm_sized_read(&what.options, sizeof what.options, options, "slm_generate_options");
     if (code < 0)
         return code;
     if (what.options.n_stop > 0 && !what.text)

@@ -61,3 +61,11 @@ void *slm_arena_take(struct slm_arena *arena, size_t n, size_t size)
     arena->used = end;
     return p;
 }
+
+void *slm_arena_take_rows(struct slm_arena *arena, size_t rows, size_t cols, size_t size)
+{
+    size_t n;
+    if (!slm_size_mul(rows, cols, &n))
+        n = SIZE_MAX; /* as much as nobody has: the product below overflows too, or nothing fits */
+    return slm_arena_take(arena, n, size);
+}

@@ -45,5 +45,7 @@ struct slm_arena {
 
 /* n * size bytes aligned to 64; NULL while measuring. */
 void *slm_arena_take(struct slm_arena *arena, size_t n, size_t size);
+/* rows * cols * size of them. */
+void *slm_arena_take_rows(struct slm_arena *arena, size_t rows, size_t cols, size_t size);
 
 #endif

@@ -122,7 +122,7 @@ static size_t padded(size_t n)
 
 static float *take_rows(struct slm_arena *arena, size_t rows, size_t stride)
 {
-    return slm_arena_take(arena, rows, stride * sizeof(float));
+    return slm_arena_take_rows(arena, rows, stride, sizeof(float));
 }
 
 int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct slm_kern *kern,
@@ -159,8 +159,8 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->block = take_rows(arena, post_norms ? max_rows : 0, f->dim_stride);
     f->h = take_rows(arena, max_rows, f->h_stride);
     f->acts.q = slm_arena_take(arena, max_rows, f->h_stride);
-    f->acts.blocks = slm_arena_take(arena, max_rows * (f->h_stride / SLM_TILE_COLS),
-                                    sizeof *f->acts.blocks);
+    f->acts.blocks = slm_arena_take_rows(arena, max_rows, f->h_stride / SLM_TILE_COLS,
+                                         sizeof *f->acts.blocks);
     f->q = take_rows(arena, max_rows, f->query_stride);
     f->k = take_rows(arena, max_rows, f->kv_stride);
     f->v = take_rows(arena, max_rows, f->kv_stride);

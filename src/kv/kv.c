@@ -22,16 +22,28 @@ static int find_group(struct slm_kv *kv, uint32_t window, uint32_t *group)
     return SLM_OK;
 }
 
+/* Pages of a group. Every sequence but one may end in a page that it does not fill. A window's group
+ * must be able to take one sequence any distance: the window before a call, which stays until the
+ * call has succeeded, the window inside it, and a batch. */
+static uint32_t pages_of_group(uint32_t window, const struct slm_kv_sizes *sizes)
+{
+    uint32_t shared = pages_for(window ? sizes->max_window_tokens : sizes->max_tokens);
+    uint32_t longest = pages_for(sizes->max_seq_tokens);
+    uint32_t least = 2 * pages_for(window) + pages_for(sizes->max_batch) + 3;
+    if (window && shared < least)
+        shared = least < longest ? least : longest;
+    return shared + sizes->max_seqs - 1;
+}
+
 int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32_t n_layers,
-                uint32_t type, uint32_t max_tokens, uint32_t max_seqs, struct slm_arena *arena)
+                uint32_t type, const struct slm_kv_sizes *sizes, struct slm_arena *arena)
 {
     memset(kv, 0, sizeof *kv);
     kv->type = type;
     kv->n_layers = n_layers;
-    kv->max_pages = pages_for(max_tokens);
+    kv->max_pages = pages_for(sizes->max_seq_tokens);
+    kv->max_batch = sizes->max_batch;
     kv->layers = slm_arena_take(arena, n_layers, sizeof *kv->layers);
-    /* Every sequence but one may end in a page that it does not fill. */
-    uint32_t n_pages = kv->max_pages + max_seqs - 1;
 
     for (uint32_t i = 0; i < n_layers; i++) {
         const struct slm_layer_traits *traits = &layers[i];
@@ -44,12 +56,13 @@ int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32
         layer.values_offset = slm_round_up(traits->head_dim * SLM_PAGE * element, 64);
         layer.head_bytes = layer.values_offset + layer.value_stride * SLM_PAGE * element;
         layer.page_bytes = layer.head_bytes * traits->n_kv_heads;
-        layer.plane = slm_arena_take(arena, n_pages, layer.page_bytes);
+        layer.plane = slm_arena_take(arena, pages_of_group(traits->window, sizes), layer.page_bytes);
         if (kv->layers)
             kv->layers[i] = layer;
     }
     for (uint32_t g = 0; g < kv->n_groups; g++) {
         struct slm_kv_group *group = &kv->groups[g];
+        uint32_t n_pages = pages_of_group(group->window, sizes);
         group->n_pages = group->n_free = n_pages;
         group->free = slm_arena_take(arena, n_pages, sizeof *group->free);
         group->counts = slm_arena_take(arena, n_pages, sizeof *group->counts);
@@ -73,6 +86,16 @@ uint32_t slm_kv_missing(const struct slm_kv *kv, uint32_t group, const struct sl
                         uint32_t length, uint32_t wanted, uint32_t copied)
 {
     return pages_for(wanted) - table->n_pages + must_copy(&kv->groups[group], table, length, copied);
+}
+
+uint32_t slm_kv_missing_at_once(const struct slm_kv *kv, uint32_t group,
+                                const struct slm_kv_table *table, uint32_t length, uint32_t wanted,
+                                uint32_t copied)
+{
+    uint32_t all = slm_kv_missing(kv, group, table, length, wanted, copied);
+    uint32_t window = kv->groups[group].window;
+    uint32_t most = pages_for(window) + pages_for(kv->max_batch) + 2;
+    return window && most < all ? most : all;
 }
 
 static uint32_t take(struct slm_kv_group *group)
@@ -128,15 +151,45 @@ void slm_kv_grow(struct slm_kv *kv, uint32_t index, struct slm_kv_table *table, 
 
 void slm_kv_shrink(struct slm_kv *kv, uint32_t index, struct slm_kv_table *table, uint32_t length)
 {
-    while (table->n_pages > pages_for(length))
-        drop(&kv->groups[index], table->pages[--table->n_pages]);
+    while (table->n_pages > pages_for(length)) {
+        uint32_t page = table->pages[--table->n_pages];
+        if (page != SLM_NO_PAGE)
+            drop(&kv->groups[index], page);
+    }
+}
+
+void slm_kv_forget(struct slm_kv *kv, uint32_t index, struct slm_kv_table *table, uint32_t from,
+                   uint32_t to)
+{
+    uint32_t end = to / SLM_PAGE < table->n_pages ? to / SLM_PAGE : table->n_pages;
+    for (uint32_t i = pages_for(from); i < end; i++)
+        if (table->pages[i] != SLM_NO_PAGE) {
+            drop(&kv->groups[index], table->pages[i]);
+            table->pages[i] = SLM_NO_PAGE;
+        }
+}
+
+uint32_t slm_kv_first_seen(const struct slm_kv *kv, uint32_t group, uint32_t position)
+{
+    uint32_t window = kv->groups[group].window;
+    return window && position + 1 > window ? position + 1 - window : 0;
+}
+
+bool slm_kv_reaches(const struct slm_kv *kv, uint32_t group, const struct slm_kv_table *table,
+                    uint32_t length)
+{
+    for (uint32_t i = slm_kv_first_seen(kv, group, length) / SLM_PAGE; i < pages_for(length); i++)
+        if (table->pages[i] == SLM_NO_PAGE)
+            return false;
+    return true;
 }
 
 void slm_kv_share(struct slm_kv *kv, uint32_t index, struct slm_kv_table *to,
                   const struct slm_kv_table *from)
 {
     for (uint32_t i = 0; i < from->n_pages; i++)
-        kv->groups[index].counts[from->pages[i]]++;
+        if (from->pages[i] != SLM_NO_PAGE)
+            kv->groups[index].counts[from->pages[i]]++;
     memcpy(to->pages, from->pages, from->n_pages * sizeof *to->pages);
     to->n_pages = from->n_pages;
 }

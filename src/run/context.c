@@ -1,7 +1,7 @@
 /*
- * context.c - making a context: check the options, lay out one block, start the threads.
+ * context.c - making a context: check the options, lay out its memory, start the threads.
  *
- * The layout function runs twice, over nothing and over the block, so slm_ctx_memory() and
+ * The layout function runs twice, over nothing and over the blocks, so slm_ctx_memory() and
  * slm_ctx_new() can't differ.
  */
 #include "run/run.h"
@@ -13,7 +13,7 @@
 /* What the options mean for this model. */
 struct sizes {
     int n_threads;
-    size_t max_tokens, max_seqs, max_batch, max_logits;
+    size_t max_tokens, max_seq_tokens, max_window_tokens, max_seqs, max_batch, max_logits;
     uint32_t kv_type;
     const struct slm_kern *kern;
 };
@@ -42,6 +42,12 @@ static int read_options(struct sizes *s, const struct slm_model *model, const sl
     if (rc == SLM_OK)
         rc = pick(&s->max_tokens, "max_tokens", o->max_tokens, tokens, SLM_LIMIT_CONTEXT);
     if (rc == SLM_OK)
+        rc = pick(&s->max_seq_tokens, "max_seq_tokens", o->max_seq_tokens, (int64_t)s->max_tokens,
+                  SLM_LIMIT_CONTEXT);
+    if (rc == SLM_OK)
+        rc = pick(&s->max_window_tokens, "max_window_tokens", o->max_window_tokens,
+                  (int64_t)s->max_tokens, SLM_LIMIT_CONTEXT);
+    if (rc == SLM_OK)
         rc = pick(&s->max_seqs, "max_seqs", o->max_seqs, 1, SLM_LIMIT_SEQS);
     if (rc == SLM_OK)
         rc = pick(&s->max_batch, "max_batch", o->max_batch, 512, SLM_LIMIT_BATCH);
@@ -63,107 +69,147 @@ static int read_options(struct sizes *s, const struct slm_model *model, const sl
     return SLM_OK;
 }
 
-/* Everything in the block, in order. base NULL: only measured, and ctx is a scratch copy. */
+/* Everything in both blocks, in order. While they are measured (base NULL), ctx is a scratch copy. */
 static int lay_out(struct slm_ctx *ctx, const struct slm_model *model, const struct sizes *s,
-                   struct slm_arena *arena)
+                   struct slm_arena *handles, struct slm_arena *arena)
 {
-    slm_arena_take(arena, 1, sizeof *ctx);
+    slm_arena_take(handles, 1, sizeof *ctx);
+    struct slm_seq *seqs = slm_arena_take(handles, s->max_seqs, sizeof *seqs);
     ctx->n_threads = s->n_threads;
     ctx->max_tokens = s->max_tokens;
+    ctx->max_seq_tokens = s->max_seq_tokens;
     ctx->max_seqs = s->max_seqs;
     ctx->max_batch = s->max_batch;
     ctx->max_logits = s->max_logits;
 
-    int rc = slm_kv_init(&ctx->kv, model->file.layers, model->traits->n_layers, s->kv_type,
-                         (uint32_t)s->max_tokens, (uint32_t)s->max_seqs, arena);
+    const struct slm_kv_sizes kv = {
+        .max_tokens = (uint32_t)s->max_tokens,
+        .max_window_tokens = (uint32_t)s->max_window_tokens,
+        .max_seq_tokens = (uint32_t)s->max_seq_tokens,
+        .max_seqs = (uint32_t)s->max_seqs,
+        .max_batch = (uint32_t)s->max_batch,
+    };
+    int rc = slm_kv_init(&ctx->kv, model->file.layers, model->traits->n_layers, s->kv_type, &kv, arena);
     if (rc < 0)
         return rc;
-    struct slm_seq *seqs = slm_arena_take(arena, s->max_seqs, sizeof *seqs);
     size_t n_tables = s->max_seqs * ctx->kv.n_groups;
     struct slm_kv_table *tables = slm_arena_take(arena, n_tables, sizeof *tables);
-    uint32_t *pages = slm_arena_take(arena, n_tables * ctx->kv.max_pages, sizeof *pages);
+    uint32_t *pages = slm_arena_take_rows(arena, n_tables, ctx->kv.max_pages, sizeof *pages);
     ctx->spans = slm_arena_take(arena, s->max_seqs, sizeof *ctx->spans);
     ctx->span_logits = slm_arena_take(arena, s->max_seqs, sizeof *ctx->span_logits);
     ctx->logits_stride = slm_round_up(model->traits->n_vocab, SLM_PANEL_ROWS);
-    ctx->logits = slm_arena_take(arena, s->max_logits, ctx->logits_stride * sizeof(float));
-    if (arena->base && !arena->overflow) {
+    ctx->logits = slm_arena_take_rows(arena, s->max_logits, ctx->logits_stride, sizeof(float));
+    if (arena->base && !arena->overflow && !handles->overflow) {
         for (size_t i = 0; i < s->max_seqs; i++)
             seqs[i] = (struct slm_seq){.ctx = ctx, .tables = tables + i * ctx->kv.n_groups};
         for (size_t i = 0; i < n_tables; i++)
             tables[i] = (struct slm_kv_table){.pages = pages + i * ctx->kv.max_pages};
         ctx->seqs = seqs;
     }
-    rc = slm_fwd_init(&ctx->fwd, model, s->kern, &ctx->kv, s->max_batch, s->max_tokens, s->n_threads,
-                      arena);
-    if (rc == SLM_OK && arena->overflow)
+    rc = slm_fwd_init(&ctx->fwd, model, s->kern, &ctx->kv, s->max_batch, s->max_seq_tokens,
+                      s->n_threads, arena);
+    if (rc == SLM_OK && (arena->overflow || handles->overflow))
         rc = slm_fail(SLM_ELIMIT, "a context of %zu tokens and %zu rows of logits does not fit this "
                       "machine's address space", s->max_tokens, s->max_logits);
     return rc;
 }
 
-static int measure(size_t *bytes, const struct slm_model *model, const struct sizes *s)
+/* Bytes of each piece. */
+struct bill {
+    size_t handles, work, team, total;
+};
+
+static int measure(struct bill *bill, const struct slm_model *model, const struct sizes *s)
 {
     struct slm_ctx scratch = {0};
-    struct slm_arena arena = {0};
-    int rc = lay_out(&scratch, model, s, &arena);
-    *bytes = arena.used;
-    return rc;
+    struct slm_arena handles = {0}, arena = {0};
+    int rc = lay_out(&scratch, model, s, &handles, &arena);
+    if (rc < 0)
+        return rc;
+    *bill = (struct bill){handles.used, arena.used, slm_team_bytes(s->n_threads), 0};
+    if (!slm_size_add(bill->handles, bill->work, &bill->total) ||
+        !slm_size_add(bill->total, bill->team, &bill->total) || bill->total > PTRDIFF_MAX)
+        return slm_fail(SLM_ELIMIT, "a context of %zu tokens and %zu rows of logits does not fit this "
+                        "machine's address space", s->max_tokens, s->max_logits);
+    return SLM_OK;
 }
 
 int64_t slm_context_bytes(const struct slm_model *model, const slm_ctx_options *options)
 {
     struct sizes s;
-    size_t bytes;
+    struct bill bill;
     int rc = read_options(&s, model, options);
     if (rc == SLM_OK)
-        rc = measure(&bytes, model, &s);
-    return rc < 0 ? rc : (int64_t)(bytes + slm_team_bytes(s.n_threads));
+        rc = measure(&bill, model, &s);
+    return rc < 0 ? rc : (int64_t)bill.total;
+}
+
+/* Both blocks exist: fill them and start the threads. */
+static int build(struct slm_ctx *ctx, struct slm_model *model, const struct sizes *s,
+                 const struct bill *bill, const slm_allocator *allocator)
+{
+    struct slm_arena handles = {.base = (uint8_t *)ctx, .capacity = bill->handles};
+    struct slm_arena arena = {.base = ctx->work, .capacity = bill->work};
+    int rc = lay_out(ctx, model, s, &handles, &arena);
+    if (rc == SLM_OK)
+        rc = slm_team_new(&ctx->team, s->n_threads, allocator);
+    if (rc < 0)
+        return rc;
+    if (allocator) {
+        ctx->hooks = *allocator;
+        ctx->allocator = &ctx->hooks;
+    }
+    ctx->handle_bytes = bill->handles;
+    ctx->work_bytes = bill->work;
+    ctx->team_bytes = bill->team;
+    atomic_init(&ctx->references, 1);
+    atomic_init(&ctx->n_left, 0);
+    atomic_init(&ctx->interrupt, false);
+    ctx->fwd.team = ctx->team;
+    ctx->fwd.interrupt = &ctx->interrupt;
+    ctx->model = model;
+    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+    return SLM_OK;
 }
 
 int slm_context_new(struct slm_ctx **out, struct slm_model *model, const slm_ctx_options *options)
 {
     *out = NULL;
     struct sizes s;
-    size_t bytes;
+    struct bill bill;
     int rc = read_options(&s, model, options);
     if (rc == SLM_OK)
-        rc = measure(&bytes, model, &s);
+        rc = measure(&bill, model, &s);
     if (rc < 0)
         return rc;
     const slm_allocator *allocator = options->allocator ? options->allocator : model->allocator;
-    struct slm_arena arena = {.base = slm_alloc(allocator, bytes), .capacity = bytes};
-    if (!arena.base)
+    struct slm_ctx *ctx = slm_calloc(allocator, bill.handles);
+    if (!ctx)
         return SLM_ENOMEM;
-    struct slm_ctx *ctx = (struct slm_ctx *)(void *)arena.base;
-    memset(ctx, 0, sizeof *ctx);
-    rc = lay_out(ctx, model, &s, &arena);
-    if (rc == SLM_OK)
-        rc = slm_team_new(&ctx->team, s.n_threads, allocator);
+    ctx->work = slm_alloc(allocator, bill.work);
+    rc = ctx->work ? build(ctx, model, &s, &bill, allocator) : SLM_ENOMEM;
     if (rc < 0) {
-        slm_free(allocator, ctx, bytes);
+        slm_free(allocator, ctx->work, bill.work);
+        slm_free(allocator, ctx, bill.handles);
         return rc;
     }
-    if (allocator) {
-        ctx->hooks = *allocator;
-        ctx->allocator = &ctx->hooks;
-    }
-    ctx->bytes = bytes;
-    ctx->team_bytes = slm_team_bytes(s.n_threads);
-    atomic_init(&ctx->interrupt, false);
-    ctx->fwd.team = ctx->team;
-    ctx->fwd.interrupt = &ctx->interrupt;
-    ctx->model = model;
-    atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
     *out = ctx;
     return SLM_OK;
 }
 
 void slm_context_free(struct slm_ctx *ctx)
 {
-    struct slm_model *model = ctx->model;
+    slm_team_free(ctx->team, ctx->allocator);
+    slm_free(ctx->allocator, ctx->work, ctx->work_bytes);
+    slm_model_drop(ctx->model);
+    ctx->closed = true;
+    slm_context_unref(ctx);
+}
+
+void slm_context_unref(struct slm_ctx *ctx)
+{
+    if (atomic_fetch_sub(&ctx->references, 1) > 1)
+        return;
     slm_allocator hooks = ctx->hooks; /* they lie in the block */
-    const slm_allocator *allocator = ctx->allocator ? &hooks : NULL;
-    slm_team_free(ctx->team, allocator);
-    slm_free(allocator, ctx, ctx->bytes);
-    slm_model_drop(model);
+    slm_free(ctx->allocator ? &hooks : NULL, ctx, ctx->handle_bytes);
 }

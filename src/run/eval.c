@@ -10,7 +10,8 @@
 static int check_span(struct slm_ctx *ctx, const slm_span *span, size_t index)
 {
     const struct slm_seq *seq = span->seq;
-    if (seq < ctx->seqs || seq >= ctx->seqs + ctx->max_seqs || !seq->alive)
+    if (seq < ctx->seqs || seq >= ctx->seqs + ctx->max_seqs ||
+        atomic_load(&seq->state) != SLM_SEQ_ALIVE)
         return slm_fail(SLM_EINVAL, "span %zu: the sequence does not belong to this context", index);
     if (seq->last_call == ctx->n_calls)
         return slm_fail(SLM_EINVAL, "span %zu: its sequence stands in an earlier span of this call",
@@ -20,11 +21,12 @@ static int check_span(struct slm_ctx *ctx, const slm_span *span, size_t index)
     if (span->n_logits > span->n)
         return slm_fail(SLM_EINVAL, "span %zu wants logits of %zu positions and has %zu tokens", index,
                         span->n_logits, span->n);
-    if (span->n > ctx->max_tokens - (size_t)seq->length)
+    if (span->n > ctx->max_seq_tokens - (size_t)seq->length)
         return slm_fail(SLM_ELIMIT, "context overflow: span %zu would take its sequence from %d to %zu "
                         "tokens, and the context holds %zu; shorten the text or make the context with "
-                        "a larger max_tokens", index, seq->length, (size_t)seq->length + span->n,
-                        ctx->max_tokens);
+                        "a larger %s", index, seq->length, (size_t)seq->length + span->n,
+                        ctx->max_seq_tokens,
+                        ctx->max_seq_tokens < ctx->max_tokens ? "max_seq_tokens" : "max_tokens");
     uint32_t most = ctx->model->traits->n_positions;
     if (most && (uint64_t)seq->length + span->n > most)
         return slm_fail(SLM_ELIMIT, "span %zu would take its sequence from %d to %zu tokens, and the "
@@ -46,7 +48,7 @@ static int validate(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
         if (rc < 0)
             return rc;
         spans[i].seq->last_call = ctx->n_calls;
-        n_logits += spans[i].n_logits; /* each at most max_tokens: no overflow */
+        n_logits += spans[i].n_logits; /* each at most max_seq_tokens: no overflow */
     }
     if (n_logits > ctx->max_logits)
         return slm_fail(SLM_ELIMIT, "logits of %zu positions are wanted, and the context keeps %zu; make "
@@ -73,26 +75,115 @@ static uint32_t copied_before(const struct slm_ctx *ctx, const slm_span *spans, 
     return n;
 }
 
+typedef uint32_t kv_need(const struct slm_kv *, uint32_t, const struct slm_kv_table *, uint32_t,
+                             uint32_t, uint32_t);
+
+/* Pages that group `g` must have free for the whole call, by one of kv.h's two counts. */
+static size_t pages_needed(const struct slm_ctx *ctx, const slm_span *spans, size_t n_spans, uint32_t g,
+                           kv_need *need)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_spans; i++) {
+        uint32_t length = (uint32_t)spans[i].seq->length;
+        n += need(&ctx->kv, g, &spans[i].seq->tables[g], length, length + (uint32_t)spans[i].n,
+                  copied_before(ctx, spans, i, g));
+    }
+    return n;
+}
+
+/* Every sequence gives back the pages that the group's window has left behind. They are kept until
+ * somebody needs them, because a sequence can be truncated as far as they reach. */
+static void forget_unseen(struct slm_ctx *ctx, uint32_t g)
+{
+    for (size_t i = 0; i < ctx->max_seqs; i++) {
+        struct slm_seq *seq = &ctx->seqs[i];
+        slm_kv_forget(&ctx->kv, g, &seq->tables[g], 0,
+                      slm_kv_first_seen(&ctx->kv, g, (uint32_t)seq->length));
+    }
+}
+
+/* No room in group g: would there be, if this sequence were alone? */
+static int no_room(const struct slm_ctx *ctx, const slm_span *spans, size_t n_spans, uint32_t g,
+                   size_t missing)
+{
+    const struct slm_kv_group *group = &ctx->kv.groups[g];
+    for (size_t i = 0; i < n_spans; i++) {
+        size_t length = (size_t)spans[i].seq->length + spans[i].n;
+        if (!group->window && (length + SLM_PAGE - 1) / SLM_PAGE > group->n_pages)
+            return slm_fail(SLM_ELIMIT, "context overflow: span %zu would take its sequence to %zu "
+                            "tokens, and the context stores %zu; shorten the text or make the context "
+                            "with a larger max_tokens", i, length, ctx->max_tokens);
+    }
+    return slm_fail(SLM_ENOSPACE, "the call needs %zu pages of %d tokens and %u are free: other "
+                    "sequences hold the rest; truncate or free one, or make the context with a larger "
+                    "%s", missing, SLM_PAGE, group->n_free,
+                    group->window ? "max_window_tokens" : "max_tokens");
+}
+
+/* Is there room in a group? Where a window lets a long span do with fewer pages, the group (a bit of
+ * ctx->recycling) takes and gives back from batch to batch. */
+static int find_room(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans, uint32_t g)
+{
+    const struct slm_kv_group *group = &ctx->kv.groups[g];
+    size_t missing = pages_needed(ctx, spans, n_spans, g, slm_kv_missing);
+    if (missing > group->n_free && group->window)
+        forget_unseen(ctx, g);
+    if (missing <= group->n_free)
+        return SLM_OK;
+    missing = pages_needed(ctx, spans, n_spans, g, slm_kv_missing_at_once);
+    if (missing > group->n_free)
+        return no_room(ctx, spans, n_spans, g, missing);
+    ctx->recycling |= 1u << g;
+    return SLM_OK;
+}
+
+/* All pages are taken before anything is computed. Groups with windows come last: they forget
+ * nothing for a call that fails anyway. */
 static int reserve(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
 {
-    for (uint32_t g = 0; g < ctx->kv.n_groups; g++) {
-        size_t missing = 0;
-        for (size_t i = 0; i < n_spans; i++) {
-            uint32_t length = (uint32_t)spans[i].seq->length;
-            missing += slm_kv_missing(&ctx->kv, g, &spans[i].seq->tables[g], length,
-                                      length + (uint32_t)spans[i].n, copied_before(ctx, spans, i, g));
+    ctx->recycling = 0;
+    for (int windows = 0; windows < 2; windows++)
+        for (uint32_t g = 0; g < ctx->kv.n_groups; g++) {
+            bool windowed = ctx->kv.groups[g].window > 0;
+            int rc = windowed == windows ? find_room(ctx, spans, n_spans, g) : SLM_OK;
+            if (rc < 0)
+                return rc;
         }
-        if (missing > ctx->kv.groups[g].n_free)
-            return slm_fail(SLM_ENOSPACE, "the call needs %zu pages of %d tokens and %u are free: other "
-                            "sequences hold the rest; truncate or free one, or make the context with a "
-                            "larger max_tokens", missing, SLM_PAGE, ctx->kv.groups[g].n_free);
-    }
     for (uint32_t g = 0; g < ctx->kv.n_groups; g++)
-        for (size_t i = 0; i < n_spans; i++) {
+        for (size_t i = 0; i < n_spans && !(ctx->recycling & 1u << g); i++) {
             uint32_t length = (uint32_t)spans[i].seq->length;
             slm_kv_grow(&ctx->kv, g, &spans[i].seq->tables[g], length, length + (uint32_t)spans[i].n);
         }
     return SLM_OK;
+}
+
+/* Before a batch, for one sequence in it: positions of this call that its first row, at `first`, no
+ * longer sees make room for those up to `end`. What was there before the call stays until it has
+ * succeeded. */
+static void recycle(struct slm_ctx *ctx, struct slm_seq *seq, uint32_t first, uint32_t end)
+{
+    for (uint32_t g = 0; g < ctx->kv.n_groups; g++) {
+        if (!(ctx->recycling & 1u << g))
+            continue;
+        uint32_t length = (uint32_t)seq->length;
+        slm_kv_forget(&ctx->kv, g, &seq->tables[g], length, slm_kv_first_seen(&ctx->kv, g, first));
+        slm_kv_grow(&ctx->kv, g, &seq->tables[g], length, end);
+    }
+}
+
+/* Compute the rows that are collected, and begin anew. */
+static int compute_batch(struct slm_ctx *ctx, const slm_span *spans)
+{
+    struct slm_fwd *f = &ctx->fwd;
+    for (size_t row = 0, end; ctx->recycling && row < f->n_rows; row = end) {
+        for (end = row; end < f->n_rows && f->rows[end].sequence == f->rows[row].sequence;)
+            end++;
+        recycle(ctx, spans[f->rows[row].sequence].seq, f->rows[row].position,
+                f->rows[end - 1].position + 1);
+    }
+    int rc = slm_forward(f);
+    f->n_rows = 0;
+    return rc;
 }
 
 /* All spans' tokens in order, cut into batches of max_batch rows. Logits rows are dealt out in the
@@ -117,10 +208,9 @@ static int compute(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
             bool last = i + 1 == n_spans && t + 1 == span->n;
             if (f->n_rows < f->max_rows && !last)
                 continue;
-            int rc = slm_forward(f);
+            int rc = compute_batch(ctx, spans);
             if (rc < 0)
                 return rc;
-            f->n_rows = 0;
         }
     }
     return SLM_OK;
@@ -142,6 +232,7 @@ static void count(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans, do
 int slm_evaluate(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
 {
     ctx->n_spans = 0; /* the last call's logits are gone, whatever happens now */
+    slm_sequence_collect(ctx);
     int rc = validate(ctx, spans, n_spans);
     if (rc == SLM_OK)
         rc = reserve(ctx, spans, n_spans);

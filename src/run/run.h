@@ -1,19 +1,27 @@
 /*
  * run.h - contexts and sequences, and what slm_eval() does with them.
  *
- * A context is one block of memory, laid out as the members of struct slm_ctx are: the context
- * itself, its sequences, the KV pages, the activations, the logits. Nothing is allocated after it
- * was made.
+ * A context is two blocks of memory. The handles, struct slm_ctx and its sequences, stay until the
+ * context and every sequence were freed, in whatever order and by whatever threads: programs with
+ * garbage collection can't promise more. All the rest, KV pages, activations, logits, goes when the
+ * context is freed. Nothing is allocated after it was made.
  */
 #ifndef SLM_RUN_RUN_H
 #define SLM_RUN_RUN_H
 
 #include "fwd/fwd.h"
 
+enum slm_seq_state {
+    SLM_SEQ_FREE,  /* a slot */
+    SLM_SEQ_ALIVE, /* somebody has it */
+    SLM_SEQ_LEFT   /* was freed, perhaps by another thread: the context takes its pages back when it
+                      next looks */
+};
+
 struct slm_seq {
     struct slm_ctx *ctx;
+    atomic_int state;            /* enum slm_seq_state */
     int32_t length;              /* tokens evaluated */
-    bool alive;
     uint64_t last_call;          /* number of the slm_eval() that named it last: finds doubles */
     struct slm_kv_table *tables; /* [n_groups] */
 };
@@ -24,16 +32,19 @@ struct slm_span_logits {
 };
 
 struct slm_ctx {
-    struct slm_model *model;     /* a reference */
+    atomic_int references;       /* its own and one of each sequence: owners of the handles */
+    atomic_int n_left;           /* sequences that are SLM_SEQ_LEFT */
+    bool closed;                 /* slm_ctx_free() was called: what follows is gone */
     slm_allocator hooks;
     const slm_allocator *allocator;
-    size_t bytes;                /* of the block that this struct begins */
-    size_t team_bytes;
+    size_t handle_bytes, work_bytes, team_bytes;
+    void *work;                  /* the second block */
+    struct slm_model *model;     /* a reference */
     atomic_bool interrupt;
 
     /* Limits, with the options' defaults filled in. */
     int n_threads;
-    size_t max_tokens, max_seqs, max_batch, max_logits;
+    size_t max_tokens, max_seq_tokens, max_seqs, max_batch, max_logits;
 
     struct slm_team *team;
     struct slm_kv kv;
@@ -46,6 +57,7 @@ struct slm_ctx {
     struct slm_span_logits *span_logits; /* [max_seqs] of the last call */
     size_t n_spans;
     uint64_t n_calls;
+    uint32_t recycling;          /* bits of KV groups that the call takes pages for batch by batch */
 
     uint64_t prompt_tokens, decode_tokens;
     double prompt_seconds, decode_seconds;
@@ -56,11 +68,17 @@ int64_t slm_context_bytes(const struct slm_model *model, const slm_ctx_options *
 int slm_context_new(struct slm_ctx **out, struct slm_model *model, const slm_ctx_options *options);
 void slm_context_free(struct slm_ctx *ctx);
 
+void slm_context_unref(struct slm_ctx *ctx); /* one owner of the handles less */
+
 /* sequence.c */
+/* Whether a caller's sequence can be used: SLM_EINVAL when it is NULL or was freed, SLM_ESTATE when
+ * its context was. `function` is for the message. */
+int slm_sequence_check(const struct slm_seq *seq, const char *function);
 int slm_sequence_open(struct slm_seq **out, struct slm_ctx *ctx);
 int slm_sequence_fork(struct slm_seq **out, struct slm_seq *from);
 void slm_sequence_truncate(struct slm_seq *seq, int32_t length);
-void slm_sequence_close(struct slm_seq *seq);
+void slm_sequence_leave(struct slm_seq *seq);  /* any thread */
+void slm_sequence_collect(struct slm_ctx *ctx); /* pages of those that left come back */
 
 /* eval.c; spans are complete structs with valid pointers. */
 int slm_evaluate(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans);

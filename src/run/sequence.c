@@ -1,14 +1,33 @@
-/* sequence.c - sequences are slots of a context and tables of pages; see run.h and kv/kv.h. */
+/*
+ * sequence.c - sequences are slots of a context and tables of pages; see run.h and kv/kv.h.
+ *
+ * Pages are the business of the context's thread alone. Who frees a sequence, in whatever thread,
+ * only says so; the context collects what was left behind before it needs room.
+ */
 #include "run/run.h"
+
+int slm_sequence_check(const struct slm_seq *seq, const char *function)
+{
+    if (!seq)
+        return slm_fail(SLM_EINVAL, "%s: seq is NULL", function);
+    if (atomic_load(&seq->state) != SLM_SEQ_ALIVE)
+        return slm_fail(SLM_EINVAL, "%s: seq was freed", function);
+    if (seq->ctx->closed)
+        return slm_fail(SLM_ESTATE, "%s: the context of the sequence was freed; all that is left to do "
+                        "is to free the sequence", function);
+    return SLM_OK;
+}
 
 int slm_sequence_open(struct slm_seq **out, struct slm_ctx *ctx)
 {
     *out = NULL;
+    slm_sequence_collect(ctx);
     for (size_t i = 0; i < ctx->max_seqs; i++) {
         struct slm_seq *seq = &ctx->seqs[i];
-        if (seq->alive)
+        if (atomic_load(&seq->state) != SLM_SEQ_FREE)
             continue;
-        seq->alive = true;
+        atomic_fetch_add(&ctx->references, 1);
+        atomic_store(&seq->state, SLM_SEQ_ALIVE);
         seq->length = 0;
         seq->last_call = 0;
         *out = seq;
@@ -36,8 +55,24 @@ void slm_sequence_truncate(struct slm_seq *seq, int32_t length)
     seq->length = length;
 }
 
-void slm_sequence_close(struct slm_seq *seq)
+void slm_sequence_leave(struct slm_seq *seq)
 {
-    slm_sequence_truncate(seq, 0);
-    seq->alive = false;
+    struct slm_ctx *ctx = seq->ctx;
+    int alive = SLM_SEQ_ALIVE;
+    if (!atomic_compare_exchange_strong(&seq->state, &alive, SLM_SEQ_LEFT))
+        return; /* freed twice */
+    atomic_fetch_add(&ctx->n_left, 1);
+    slm_context_unref(ctx);
+}
+
+void slm_sequence_collect(struct slm_ctx *ctx)
+{
+    for (size_t i = 0; i < ctx->max_seqs && atomic_load(&ctx->n_left) > 0; i++) {
+        struct slm_seq *seq = &ctx->seqs[i];
+        if (atomic_load(&seq->state) != SLM_SEQ_LEFT)
+            continue;
+        slm_sequence_truncate(seq, 0);
+        atomic_store(&seq->state, SLM_SEQ_FREE);
+        atomic_fetch_sub(&ctx->n_left, 1);
+    }
 }

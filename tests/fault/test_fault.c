@@ -136,6 +136,7 @@ static int teardown(void **state)
 {
     struct world *w = *state;
     slm_sampler_free(w->sampler);
+    slm_seq_free(w->seq);
     slm_ctx_free(w->ctx);
     slm_model_unref(w->model);
     bool clean = hooks_clean(&w->hooks);
@@ -207,6 +208,7 @@ static int64_t new_context(struct world *w)
     must(slm_seq_new(&seq, ctx));
     append(ctx, seq, (slm_token[]){1, 2, 3}, 3, 1, 1, (float *)(void *)w->result);
     w->n_result = 4;
+    slm_seq_free(seq);
     slm_ctx_free(ctx);
     return rc;
 }

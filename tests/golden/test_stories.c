@@ -182,6 +182,7 @@ static void greedy_story_is_the_published_one(void **state)
     assert_int_equal(slm_detokenize(model, stories.ids, N_TOKENS, 0, text, sizeof text), n);
     assert_memory_equal(text, expected, n);
     free(expected);
+    slm_seq_free(seq);
     slm_ctx_free(ctx);
     slm_model_unref(model);
 }

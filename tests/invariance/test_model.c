@@ -165,6 +165,8 @@ static void among_others(void **state)
                 at_work -= done[i] == LENGTH;
             }
         }
+        for (size_t i = 0; i < N; i++)
+            slm_seq_free(seqs[i]);
         slm_ctx_free(ctx);
         for (size_t i = 1; i < N; i++) {
             free(texts[i]);
@@ -231,6 +233,7 @@ static void truncated(void **state)
     }
     free(other);
     free(logits);
+    slm_seq_free(seq);
     slm_ctx_free(ctx);
 }
 

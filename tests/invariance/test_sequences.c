@@ -147,6 +147,8 @@ static void errors_change_nothing(void **state)
     expect_error(slm_eval(ctx, spans, 1), SLM_EINVAL, "does not belong");
     slm_seq_free(b); /* twice: harmless while the context lives */
     expect_at(&k, ctx, a, 41, 1);
+    slm_seq_free(a);
+    slm_seq_free(foreign);
     slm_ctx_free(ctx);
     slm_ctx_free(other);
     forget(&k);
@@ -175,6 +177,8 @@ static void no_space(void **state)
     must(slm_seq_truncate(a, 20));
     expect_at(&k, ctx, b, 32, 30);
     expect_at(&k, ctx, a, 20, 3);
+    slm_seq_free(a);
+    slm_seq_free(b);
     slm_ctx_free(ctx);
     forget(&k);
 }
@@ -202,9 +206,112 @@ static void room_for_forks(void **state)
     must(slm_eval(ctx, spans, N));
     for (size_t i = 0; i < N; i++)
         same_logits(slm_logits(ctx, i, 0), k.truth + k.n_vocab, 1, k.n_vocab, "a fork");
+    for (int i = 0; i < N; i++)
+        slm_seq_free(seqs[i]);
     slm_ctx_free(ctx);
     forget(&k);
 }
+
+/* ------------------------------------------------------------ sliding windows --- */
+
+static slm_ctx *windowed_context(const struct known *k, int32_t stored, int32_t longest, int32_t windows,
+                                 int32_t max_seqs)
+{
+    slm_ctx_options options = {.size = sizeof options,
+                               .n_threads = 2,
+                               .max_tokens = stored,
+                               .max_seq_tokens = longest,
+                               .max_window_tokens = windows,
+                               .max_seqs = max_seqs,
+                               .max_batch = 20,
+                               .max_logits = 64};
+    slm_ctx *ctx = NULL;
+    must(slm_ctx_new(&ctx, k->model, &options));
+    return ctx;
+}
+
+/* A model that looks back 50 positions reads a text of 900 with room for 192: the same logits, in
+ * pieces of any length, after interrupts too; and what was dropped can't be gone back to. */
+static void longer_than_stored(void **state)
+{
+    (void)state;
+    struct known k = know("local", 900);
+    slm_ctx *ctx = windowed_context(&k, 192, 900, 0, 1);
+    slm_seq *seq = NULL;
+    must(slm_seq_new(&seq, ctx));
+    struct random r = random_stream(random_start("longer_than_stored"), 0);
+    for (size_t done = 0, n; done < 900; done += n) {
+        n = random_between(&r, 1, random_u64(&r) & 1 ? 3 : 250);
+        n = n < 900 - done ? n : 900 - done;
+        slm_span span = make_span(seq, k.text + done, n, n < 64 ? n : 64);
+        slm_ctx_interrupt(ctx);
+        assert_int_equal(slm_eval(ctx, &span, 1), SLM_EINTR); /* and has dropped nothing needed */
+        must(slm_eval(ctx, &span, 1));
+        for (size_t i = 0; i < span.n_logits; i++)
+            same_logits(slm_logits(ctx, 0, i), k.truth + (done + n - span.n_logits + i) * k.n_vocab, 1,
+                        k.n_vocab, "longer than stored");
+    }
+    assert_int_equal(slm_seq_length(seq), 900);
+    slm_span span = make_span(seq, k.text, 1, 1);
+    expect_error(slm_eval(ctx, &span, 1), SLM_ELIMIT, "from 900 to 901 tokens");
+    expect_error(slm_seq_truncate(seq, 300), SLM_ESTATE, "truncate to 0");
+    must(slm_seq_truncate(seq, 899));
+    expect_at(&k, ctx, seq, 899, 1);
+    must(slm_seq_truncate(seq, 0));
+    expect_at(&k, ctx, seq, 0, 60);
+    slm_stats stats = {.size = sizeof stats};
+    must(slm_seq_truncate(seq, 0));
+    must(slm_ctx_stats(ctx, &stats));
+    assert_int_equal(stats.kv_positions_free, 192);
+    slm_seq_free(seq);
+    slm_ctx_free(ctx);
+    forget(&k);
+}
+
+/* Local and global layers: less is stored for the local ones, and less memory taken; forks share
+ * what there is. Without the option nothing is ever dropped. */
+static void small_windows(void **state)
+{
+    (void)state;
+    struct known k = know("windows", 800);
+    slm_ctx_options options = {.size = sizeof options, .max_tokens = 4096, .n_threads = 1};
+    int64_t all = slm_ctx_memory(k.model, &options);
+    options.max_window_tokens = 1;
+    assert_true(slm_ctx_memory(k.model, &options) < all);
+
+    for (int32_t windows = 0; windows < 2; windows++) {
+        slm_ctx *ctx = windowed_context(&k, 1700, 800, windows, 2);
+        slm_seq *seq = NULL, *fork = NULL;
+        must(slm_seq_new(&seq, ctx));
+        append(ctx, seq, k.text, 730, 1, k.n_vocab, NULL);
+        must(slm_seq_fork(&fork, seq));
+        expect_at(&k, ctx, seq, 730, 40);
+        expect_at(&k, ctx, fork, 730, 50);
+        expect_at(&k, ctx, seq, 770, 30);
+        if (windows)
+            expect_error(slm_seq_truncate(fork, 100), SLM_ESTATE, "sliding window");
+        else
+            must(slm_seq_truncate(fork, 100));
+        must(slm_seq_truncate(seq, 0));
+        expect_at(&k, ctx, fork, windows ? 780 : 100, 20);
+        slm_seq_free(seq);
+        slm_seq_free(fork);
+        slm_ctx_free(ctx);
+    }
+
+    /* The global layers still need every position. */
+    slm_ctx *ctx = windowed_context(&k, 320, 800, 0, 1);
+    slm_seq *seq = NULL;
+    must(slm_seq_new(&seq, ctx));
+    slm_span span = make_span(seq, k.text, 321, 0);
+    expect_error(slm_eval(ctx, &span, 1), SLM_ELIMIT, "the context stores 320");
+    expect_at(&k, ctx, seq, 0, 64);
+    slm_seq_free(seq);
+    slm_ctx_free(ctx);
+    forget(&k);
+}
+
+/* ---------------------------------------------------------------------- options --- */
 
 static void wrong_options(void **state)
 {
@@ -234,6 +341,26 @@ static void wrong_options(void **state)
         expect_error((int)slm_ctx_memory(k.model, &options), cases[i].code, cases[i].words);
     }
     slm_ctx *ctx = NULL;
+    /* Everything at its limit is a number of bytes that no machine has, or on a small one no number
+     * of bytes at all; the allocator is asked for exactly that and says no. */
+    struct hooks hooks;
+    hooks_init(&hooks);
+    hooks.fail_at = 2;
+    hooks.fail_after = true;
+    slm_ctx_options huge = {.size = sizeof huge,
+                            .n_threads = 256,
+                            .max_tokens = 1 << 24,
+                            .max_seqs = 4096,
+                            .max_batch = 8192,
+                            .max_logits = 65536,
+                            .kv_type = SLM_KV_F32,
+                            .allocator = &hooks.allocator};
+    int64_t bytes = slm_ctx_memory(k.model, &huge);
+    assert_true(sizeof(size_t) > 4 ? bytes > INT64_C(1) << 33 : bytes == SLM_ELIMIT);
+    if (bytes > 0)
+        expect_error(slm_ctx_new(&ctx, k.model, &huge), SLM_ENOMEM, "could not be allocated");
+    assert_null(ctx);
+    assert_true(hooks_clean(&hooks));
     expect_error(slm_ctx_new(&ctx, k.model, &(slm_ctx_options){.size = 0}), SLM_EINVAL, "size");
     expect_error(slm_ctx_new(&ctx, NULL, NULL), SLM_EINVAL, "model is NULL");
     expect_error(slm_ctx_new(NULL, k.model, NULL), SLM_EINVAL, "out is NULL");
@@ -285,6 +412,7 @@ static void memory_to_the_byte(void **state)
             must(slm_seq_truncate(seq, 10));
             append(ctx, seq, text, 1, 1, 0, NULL);
             assert_int_equal(hooks.n_allocs, allocs);
+            slm_seq_free(seq);
             slm_ctx_free(ctx);
             assert_true(hooks_clean(&hooks));
         }
@@ -316,25 +444,49 @@ static void memory_may_hold_anything(void **state)
             expect_at(&k, ctx, seq, 0, 270);
             for (size_t i = 270; i < 300; i++)
                 expect_at(&k, ctx, seq, i, 1);
+            slm_seq_free(seq);
             slm_ctx_free(ctx);
             assert_true(hooks_clean(&hooks));
             forget(&k);
         }
 }
 
-/* A context outlives its creator's reference to the model, and takes its sequences with it. */
+/* Everything may be freed in any order: a context outlives its creator's reference to the model, and
+ * sequences, as empty handles, their context. */
 static void order_of_freeing(void **state)
 {
     (void)state;
     struct known k = know("plain", 10);
-    slm_ctx *ctx = make_context(k.model, &(struct way){.threads = 2}, 100, 3);
+    struct hooks hooks;
+    hooks_init(&hooks);
+    slm_ctx_options options = {.size = sizeof options,
+                               .n_threads = 2,
+                               .max_seqs = 3,
+                               .max_logits = 8,
+                               .allocator = &hooks.allocator};
+    slm_ctx *ctx = NULL;
+    must(slm_ctx_new(&ctx, k.model, &options));
     slm_model_unref(k.model);
     k.model = NULL;
-    slm_seq *seq = NULL, *fork = NULL;
+    slm_seq *seq = NULL, *fork = NULL, *early = NULL, *none = (slm_seq *)&k;
     must(slm_seq_new(&seq, ctx));
     expect_at(&k, ctx, seq, 0, 5);
     must(slm_seq_fork(&fork, seq));
+    must(slm_seq_fork(&early, seq));
+    slm_seq_free(early);
+    assert_int_equal(slm_seq_truncate(early, 0), SLM_EINVAL);
+    size_t bytes = hooks.live_bytes;
     slm_ctx_free(ctx);
+    assert_true(hooks.live_bytes < bytes / 100); /* the handles */
+    expect_error(slm_seq_truncate(seq, 0), SLM_ESTATE, "context of the sequence was freed");
+    expect_error(slm_seq_length(seq), SLM_ESTATE, "slm_seq_length");
+    expect_error(slm_seq_fork(&none, seq), SLM_ESTATE, "slm_seq_fork");
+    assert_null(none);
+    expect_error(slm_generate(seq, NULL, k.text, 1, NULL, NULL, NULL), SLM_ESTATE, "slm_generate");
+    slm_seq_free(seq);
+    assert_int_equal(hooks.live, 1);
+    slm_seq_free(fork);
+    assert_true(hooks_clean(&hooks));
     slm_ctx_free(NULL);
     slm_seq_free(NULL);
     slm_model_unref(NULL);
@@ -381,6 +533,7 @@ static void interrupt_before(void **state)
         assert_int_equal(slm_ctx_interrupt_clear(ctx), 1);
         assert_int_equal(slm_ctx_interrupt_clear(ctx), 0);
         expect_at(&k, ctx, seq, 53, 10);
+        slm_seq_free(seq);
         slm_ctx_free(ctx);
     }
     forget(&k);
@@ -434,6 +587,8 @@ static void interrupt_during(void **state)
         assert_in_range(before.kv_positions_free - after.kv_positions_free, 0, 32);
         expect_at(&k, ctx, seq, 20, 10);
         expect_at(&k, ctx, fork, 20, 10);
+        slm_seq_free(seq);
+        slm_seq_free(fork);
         slm_ctx_free(ctx);
     }
     free(prompt);
@@ -466,6 +621,7 @@ static void interrupt_from_a_signal(void **state)
     assert_int_equal(slm_eval(alarmed, &span, 1), SLM_EINTR);
     sigaction(SIGALRM, &old, NULL);
     expect_at(&k, alarmed, seq, 20, 10);
+    slm_seq_free(seq);
     slm_ctx_free(alarmed);
     free(prompt);
     forget(&k);
@@ -515,6 +671,7 @@ static void host_arithmetic(void **state)
                            k.n_vocab * sizeof *logits);
             }
             rc = rc ? rc : slm_ctx_stats(ctx, &stats);
+            slm_seq_free(seq);
             slm_ctx_free(ctx);
             slm_model_unref(again);
             unsigned afterwards = _mm_getcsr();
@@ -601,6 +758,8 @@ static void overflow_leaves_nothing(void **state)
         must(slm_seq_new(&beside, ctx));
         expect_at(&k, ctx, beside, 0, 150); /* over the same pages and buffers */
         expect_at(&k, ctx, seq, 20, 100);
+        slm_seq_free(seq);
+        slm_seq_free(beside);
         slm_ctx_free(ctx);
         forget(&k);
     }
@@ -690,7 +849,8 @@ static void random_histories(void **state)
             struct random r = random_stream(seed, round);
             struct way way = {.threads = 1 + (int32_t)(round % 3),
                               .kv_type = (int32_t)(round & 1),
-                              .max_batch = 50};
+                              .max_batch = 50,
+                              .window_tokens = round == 3 ? 1 : 0};
             /* Of the same size: some models rotate otherwise where long texts have room. */
             struct way alone = {.kv_type = way.kv_type, .room = 900};
             slm_ctx *ctx = make_context(k.model, &way, alone.room, MOST_SEQS);
@@ -706,7 +866,10 @@ static void random_histories(void **state)
                     h->seq = NULL;
                 } else if (action <= 2) {
                     h->length = random_between(&r, 0, h->length);
-                    must(slm_seq_truncate(h->seq, (int32_t)h->length));
+                    int rc = slm_seq_truncate(h->seq, (int32_t)h->length);
+                    if (rc == SLM_ESTATE && (way.window_tokens || strcmp(m->name, "local") == 0))
+                        rc = slm_seq_truncate(h->seq, (int32_t)(h->length = 0));
+                    must(rc);
                 }
                 advance(&r, &k, &alone, ctx, all, &pending);
             }
@@ -729,6 +892,7 @@ int main(void)
         cmocka_unit_test(errors_change_nothing), cmocka_unit_test(no_space),
         cmocka_unit_test(room_for_forks),        cmocka_unit_test(wrong_options),
         cmocka_unit_test(memory_to_the_byte),    cmocka_unit_test(memory_may_hold_anything),
+        cmocka_unit_test(longer_than_stored),    cmocka_unit_test(small_windows),
         cmocka_unit_test(order_of_freeing),      cmocka_unit_test(interrupt_before),
         cmocka_unit_test(interrupt_during),      cmocka_unit_test(interrupt_from_a_signal),
         cmocka_unit_test(host_arithmetic),       cmocka_unit_test(overflow_leaves_nothing),

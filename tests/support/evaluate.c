@@ -38,6 +38,7 @@ slm_ctx *make_context(slm_model *model, const struct way *way, size_t max_tokens
         .size = sizeof options,
         .n_threads = way->threads ? way->threads : 1,
         .max_tokens = (int32_t)max_tokens,
+        .max_window_tokens = way->window_tokens,
         .max_seqs = (int32_t)max_seqs,
         .max_batch = way->max_batch,
         .max_logits = (int32_t)max_tokens,

@@ -16,6 +16,7 @@ struct way {
     int32_t threads; /* 0: 1 */
     int32_t kv_type;
     int32_t max_batch;
+    int32_t window_tokens; /* max_window_tokens */
     size_t first; /* tokens of the first slm_eval(); 0: as the others */
     size_t chunk; /* tokens of every other; 0: all */
     size_t room; /* tokens that the context of text_logits() holds; 0: just the text */

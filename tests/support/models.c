@@ -145,6 +145,16 @@ const struct tiny_model tiny_models[] = {
      .activation = SLM_ACT_RELU,
      .types = {SLM_TYPE_BF16, SLM_TYPE_Q8},
      .n_types = 2},
+    {.name = "local", /* nothing but windows: sequences may be longer than what is stored */
+     .dim = 32,
+     .n_vocab = 40,
+     .n_layers = 2,
+     .layers = {{.n_heads = 2, .n_kv_heads = 1, .head_dim = 16, .ffn_dim = 32, .window = 50},
+                {.n_heads = 2, .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 32, .window = 1}},
+     .n_ropes = 1,
+     .ropes = {TABLE_ROPE(8)},
+     .types = {SLM_TYPE_Q8, SLM_TYPE_F32},
+     .n_types = 2},
     {.name = NULL},
 };
 

@@ -155,6 +155,7 @@ static void traits_are_copied(void **state)
     must(slm_model_info(model, &info));
     assert_int_equal(info.n_layers, m->n_layers);
     free(text);
+    slm_seq_free(seq);
     slm_ctx_free(ctx);
     slm_model_unref(model);
 }

@@ -106,6 +106,15 @@ static void too_large_is_noticed(void **state)
     assert_true(a.overflow);
     assert_null(slm_arena_take(&b, SIZE_MAX - 10, 1)); /* rounding it up would wrap */
     assert_true(b.overflow);
+    for (size_t size = 1; size < 9; size++) {
+        struct slm_arena rows = {0};
+        assert_null(slm_arena_take_rows(&rows, SIZE_MAX / 2, 3, size)); /* rows * cols would wrap */
+        assert_true(rows.overflow);
+        rows = (struct slm_arena){0};
+        slm_arena_take_rows(&rows, 3, 5, size);
+        assert_false(rows.overflow);
+        assert_int_equal(rows.used, slm_round_up(15 * size, 64));
+    }
     slm_arena_take(&c, SIZE_MAX / 2, 1);
     slm_arena_take(&c, SIZE_MAX / 2, 1);
     assert_false(c.overflow && c.used < SIZE_MAX / 2);

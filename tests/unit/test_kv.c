@@ -26,6 +26,12 @@ static const struct slm_layer_traits layers[N_LAYERS] = {
     {.n_heads = 8, .n_kv_heads = 1, .head_dim = 33, .window = 7},
 };
 
+static const struct slm_kv_sizes sizes = {.max_tokens = MAX_TOKENS,
+                                          .max_window_tokens = MAX_TOKENS,
+                                          .max_seq_tokens = MAX_TOKENS,
+                                          .max_seqs = MAX_SEQS,
+                                          .max_batch = 64};
+
 struct pool {
     struct slm_kv kv;
     void *block;
@@ -36,12 +42,12 @@ static struct pool make_pool(uint32_t type)
 {
     struct pool p = {0};
     struct slm_arena measure = {0};
-    assert_int_equal(slm_kv_init(&p.kv, layers, N_LAYERS, type, MAX_TOKENS, MAX_SEQS, &measure), 0);
+    assert_int_equal(slm_kv_init(&p.kv, layers, N_LAYERS, type, &sizes, &measure), 0);
     p.bytes = measure.used;
     p.block = slm_alloc(NULL, p.bytes);
     memset(p.block, 0xFF, p.bytes); /* nobody may count on zeros */
     struct slm_arena arena = {.base = p.block, .capacity = p.bytes};
-    assert_int_equal(slm_kv_init(&p.kv, layers, N_LAYERS, type, MAX_TOKENS, MAX_SEQS, &arena), 0);
+    assert_int_equal(slm_kv_init(&p.kv, layers, N_LAYERS, type, &sizes, &arena), 0);
     assert_int_equal(arena.used, p.bytes);
     assert_false(arena.overflow);
     return p;
@@ -86,8 +92,8 @@ static void too_many_windows(void **state)
             (struct slm_layer_traits){.n_heads = 1, .n_kv_heads = 1, .head_dim = 8, .window = i};
     struct slm_kv kv;
     struct slm_arena arena = {0};
-    assert_int_equal(slm_kv_init(&kv, many, SLM_LIMIT_KV_GROUPS, 0, 100, 1, &arena), SLM_OK);
-    assert_int_equal(slm_kv_init(&kv, many, SLM_LIMIT_KV_GROUPS + 1, 0, 100, 1, &arena),
+    assert_int_equal(slm_kv_init(&kv, many, SLM_LIMIT_KV_GROUPS, 0, &sizes, &arena), SLM_OK);
+    assert_int_equal(slm_kv_init(&kv, many, SLM_LIMIT_KV_GROUPS + 1, 0, &sizes, &arena),
                      SLM_EUNSUPPORTED);
 }
 
