@@ -10,6 +10,7 @@
  * operations per second, two for each multiplication. The best of several runs is shown: on a
  * machine that does other work too, only figures from the same run may be compared.
  */
+#include "base/cpus.h"
 #include "base/os.h"
 #include "base/team.h"
 #include "kern/kern.h"
@@ -326,7 +327,7 @@ int main(int argc, char **argv)
         return 1;
     }
     for (int i = 0; i < n_teams; i++)
-        if (slm_team_new(&teams[i], i + 1, NULL) < 0) {
+        if (slm_team_start(&teams[i], &(slm_team_options){.n_threads = i + 1}) < 0) {
             fprintf(stderr, "%s\n", slm_error_message());
             return 1;
         }
@@ -365,7 +366,7 @@ int main(int argc, char **argv)
     print_blas(teams[0], weights, &b, n_teams);
 #endif
     for (int i = 0; i < n_teams; i++)
-        slm_team_free(teams[i], NULL);
+        slm_team_unref(teams[i]);
     free(weights);
     free(b.x);
     free(b.y);

@@ -309,6 +309,32 @@ SLM_API int64_t slm_chat_tokenize(const slm_model *model, const slm_message *mes
 
 /* ------------------------------------------------------------------------- 6 context --- */
 
+/* Threads for evaluation. A context makes its own unless it is given a team; contexts of a process
+ * may share one. It serves one of them at a time, and nobody waits: who finds it busy computes
+ * alone, in the calling thread. Results are the same bits either way. Idle threads sleep. */
+typedef struct slm_team slm_team;
+
+/* Runs part(arg, 0) to part(arg, n - 1), each once, in any order, on any threads, and returns when
+ * all of them have: a loop is enough, a host's thread pool is what it is for. */
+typedef void (*slm_parallel_fn)(void *user, int32_t n, void (*part)(void *arg, int32_t i), void *arg);
+
+typedef struct slm_team_options {
+    size_t size;          /* sizeof(slm_team_options) */
+    int32_t n_threads;    /* the calling one included; 0: the performance cores that the process may
+                             use (affinity and cgroup quota respected; hardware threads of a core
+                             count once) */
+    slm_parallel_fn parallel_for; /* NULL: threads of its own. Else these run n_threads parts at a
+                                     time, some hundred times a token; several calls at once when
+                                     several contexts share the team */
+    void *user;                     /* for parallel_for */
+    const slm_allocator *allocator; /* NULL: malloc */
+} slm_team_options;
+
+/* Make a team. options may be NULL. Errors: SLM_EINVAL, SLM_ELIMIT, SLM_ENOMEM, SLM_EIO (no thread
+ * to be had). Free with slm_team_free(), at any time: contexts hold a reference of their own. */
+SLM_API int slm_team_new(slm_team **out, const slm_team_options *options);
+SLM_API void slm_team_free(slm_team *team);
+
 /* Memory and threads for evaluation. Takes all of its memory when it is made. */
 typedef struct slm_ctx slm_ctx;
 
@@ -319,7 +345,8 @@ enum slm_kv_type {
 
 typedef struct slm_ctx_options {
     size_t size;          /* sizeof(slm_ctx_options) */
-    int32_t n_threads;    /* 0: the CPUs that this process may use */
+    int32_t n_threads;    /* of a team of its own, as in slm_team_options */
+    slm_team *team;       /* NULL: a team of its own. Else n_threads must be 0 */
     int32_t max_tokens;   /* KV positions that are stored, all sequences together; 0: the smaller of
                              the model's max_context and 4096 */
     int32_t max_seq_tokens; /* tokens of the longest sequence; 0: max_tokens. More than that helps
@@ -336,8 +363,8 @@ typedef struct slm_ctx_options {
     const slm_allocator *allocator; /* NULL: the model's */
 } slm_ctx_options;
 
-/* What slm_ctx_new() with these options takes from the allocator, to the byte. (Threads have
- * stacks of their own from the operating system.) Returns bytes, or an error as slm_ctx_new(). */
+/* What slm_ctx_new() with these options takes from the allocator, to the byte. (A shared team is not
+ * counted; threads have stacks of their own from the operating system.) Returns bytes, or an error as slm_ctx_new(). */
 SLM_API int64_t slm_ctx_memory(const slm_model *model, const slm_ctx_options *options);
 
 /* Make a context. options may be NULL. Errors: SLM_EINVAL, SLM_ENOMEM, SLM_ELIMIT, SLM_EIO (no

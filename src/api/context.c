@@ -1,7 +1,26 @@
-/* context.c - the exported context, sequence and evaluation functions: argument checks around
+/* context.c - the exported team, context, sequence and evaluation functions: argument checks around
  * src/run. Whatever computes is wrapped in the library's own floating-point mode. */
 #include "api/sized.h"
 #include "run/run.h"
+
+int slm_team_new(slm_team **out, const slm_team_options *options)
+{
+    slm_team_options own;
+    if (!out)
+        return slm_fail(SLM_EINVAL, "slm_team_new: out is NULL");
+    *out = NULL;
+    int rc = slm_sized_read(&own, sizeof own, options, "slm_team_options");
+    if (rc == SLM_OK && own.allocator && (!own.allocator->alloc || !own.allocator->free))
+        rc = slm_fail(SLM_EINVAL, "slm_team_options.allocator lacks alloc or free");
+    if (rc == SLM_OK)
+        rc = slm_pick_threads(&own.n_threads, own.n_threads);
+    return rc < 0 ? rc : slm_team_start(out, &own);
+}
+
+void slm_team_free(slm_team *team)
+{
+    slm_team_unref(team);
+}
 
 int64_t slm_ctx_memory(const slm_model *model, const slm_ctx_options *options)
 {

@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -112,54 +110,13 @@ void slm_map_done(const struct slm_mapping *map, const void *p, uint64_t n)
         madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
-/* ----------------------------------------------------------------- time, CPUs --- */
+/* ----------------------------------------------------------------------- time --- */
 
 double slm_clock(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* A container's quota in whole CPUs (rounded up), or 0 when there is none. cgroup v2, then v1. */
-static int cgroup_cpus(void)
-{
-    long long quota = -1, period = 0;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (f) {
-        if (fscanf(f, "%lld %lld", &quota, &period) != 2) /* "max 100000": no number, no quota */
-            quota = -1;
-        fclose(f);
-    } else {
-        FILE *q = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re");
-        FILE *p = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re");
-        if (!q || !p || fscanf(q, "%lld", &quota) != 1 || fscanf(p, "%lld", &period) != 1)
-            quota = -1;
-        if (q)
-            fclose(q);
-        if (p)
-            fclose(p);
-    }
-    if (quota <= 0 || period <= 0)
-        return 0;
-    long long cpus = (quota + period - 1) / period;
-    return cpus > 4096 ? 0 : (int)cpus;
-}
-
-int slm_cpu_count(void)
-{
-    int n = 0;
-#if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        n = CPU_COUNT(&set);
-#endif
-    if (n <= 0)
-        n = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    int quota = cgroup_cpus();
-    if (quota > 0 && quota < n)
-        n = quota;
-    return n > 0 ? n : 1;
 }
 
 /* ------------------------------------------------------------- floating point --- */

@@ -1,6 +1,6 @@
 /*
- * os.h - all that the library wants from the operating system: files in memory, time, the number
- * of CPUs, and the floating-point environment.
+ * os.h - what the library wants from the operating system: files in memory, time, and the
+ * floating-point environment.
  */
 #ifndef SLM_BASE_OS_H
 #define SLM_BASE_OS_H
@@ -29,9 +29,6 @@ void slm_map_done(const struct slm_mapping *map, const void *p, uint64_t n);
 
 /* Seconds of a clock that never goes back. */
 double slm_clock(void);
-
-/* CPUs that this process may use now: affinity mask and cgroup quota. At least 1. */
-int slm_cpu_count(void);
 
 /*
  * Results must not depend on what the host did to rounding or flush-to-zero: every public call

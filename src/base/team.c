@@ -14,6 +14,7 @@
  */
 #include "base/team.h"
 
+#include "base/cpus.h"
 #include "base/os.h"
 
 #include <pthread.h>
@@ -42,9 +43,14 @@ struct worker {
 };
 
 struct slm_team {
+    atomic_int references;
+    atomic_flag busy;    /* with somebody's job */
+    slm_allocator hooks; /* a copy of the caller's; alloc NULL: malloc */
+    slm_parallel_fn parallel_for; /* NULL: threads of its own */
+    void *user;
     int n_threads;
     int spins;
-    uint64_t tickets; /* handed out so far; the caller's */
+    uint64_t tickets; /* handed out so far; of who made it busy */
     struct announcement announced;
     _Alignas(64) atomic_uint_fast64_t generation; /* of announcements; odd while one is written */
     _Alignas(64) atomic_uint_fast64_t done;       /* parts */
@@ -149,43 +155,87 @@ static void *work(void *arg)
     }
 }
 
-void slm_team_run(struct slm_team *team, slm_team_job job, void *arg, size_t n_steps)
+/* ------------------------------------------------------------------ other threads --- */
+
+/* A step for the host's threads, which compute in the library's mode meanwhile. */
+struct host_step {
+    slm_team_job job;
+    void *arg;
+    size_t step;
+    int n_parts;
+};
+
+static void host_part(void *arg, int32_t part)
 {
-    if (team->n_threads == 1) {
-        for (size_t step = 0; step < n_steps; step++)
-            job(arg, step, 0, 1);
-        return;
-    }
-    announce(team, job, arg, n_steps);
-    go_through(team, 0, job, arg, n_steps, team->tickets);
-    team->tickets += n_steps;
+    const struct host_step *s = arg;
+    struct slm_fenv env;
+    slm_fenv_enter(&env);
+    s->job(s->arg, s->step, part, s->n_parts);
+    slm_fenv_leave(&env);
 }
 
-size_t slm_team_bytes(int n_threads)
+static void run_on_host(struct slm_team *team, slm_team_job job, void *arg, size_t n_steps)
 {
-    return sizeof(struct slm_team) + (size_t)n_threads * sizeof(struct worker);
+    struct host_step s = {job, arg, 0, team->n_threads};
+    for (; s.step < n_steps; s.step++)
+        team->parallel_for(team->user, s.n_parts, host_part, &s);
+}
+
+static void run_alone(int n_parts, slm_team_job job, void *arg, size_t n_steps)
+{
+    for (size_t step = 0; step < n_steps; step++)
+        for (int part = 0; part < n_parts; part++)
+            job(arg, step, part, n_parts);
+}
+
+void slm_team_run(struct slm_team *team, slm_team_job job, void *arg, size_t n_steps)
+{
+    if (team->parallel_for) {
+        run_on_host(team, job, arg, n_steps);
+    } else if (team->n_threads == 1 || atomic_flag_test_and_set(&team->busy)) {
+        run_alone(team->n_threads, job, arg, n_steps);
+    } else {
+        announce(team, job, arg, n_steps);
+        go_through(team, 0, job, arg, n_steps, team->tickets);
+        team->tickets += n_steps;
+        atomic_flag_clear(&team->busy);
+    }
+}
+
+int slm_team_parts(const struct slm_team *team)
+{
+    return team->n_threads;
+}
+
+/* ----------------------------------------------------------------- coming and going --- */
+
+size_t slm_team_bytes(const slm_team_options *options)
+{
+    size_t workers = options->parallel_for ? 0 : (size_t)options->n_threads;
+    return sizeof(struct slm_team) + workers * sizeof(struct worker);
+}
+
+static void destroy(struct slm_team *team)
+{
+    slm_allocator hooks = team->hooks;
+    const slm_team_options size = {.n_threads = team->n_threads, .parallel_for = team->parallel_for};
+    slm_free(hooks.alloc ? &hooks : NULL, team, slm_team_bytes(&size));
 }
 
 /* Ends the first `last` threads. */
-static void stop(struct slm_team *team, int last, const slm_allocator *a)
+static void stop(struct slm_team *team, int last)
 {
     announce(team, NULL, NULL, 0);
     for (int i = 1; i <= last; i++)
         pthread_join(team->workers[i].thread, NULL);
     pthread_cond_destroy(&team->changed);
     pthread_mutex_destroy(&team->lock);
-    slm_free(a, team, slm_team_bytes(team->n_threads));
 }
 
-int slm_team_new(struct slm_team **out, int n_threads, const slm_allocator *a)
+static int start_threads(struct slm_team *team)
 {
-    *out = NULL;
-    struct slm_team *team = slm_calloc(a, slm_team_bytes(n_threads));
-    if (!team)
-        return SLM_ENOMEM;
-    team->n_threads = n_threads;
     /* With fewer CPUs than threads, one that spins keeps the one that it waits for from running. */
-    team->spins = n_threads <= slm_cpu_count() ? SPINS : 0;
+    team->spins = team->n_threads <= slm_cpu_count() ? SPINS : 0;
     pthread_mutex_init(&team->lock, NULL);
     pthread_cond_init(&team->changed, NULL);
 
@@ -198,7 +248,7 @@ int slm_team_new(struct slm_team **out, int n_threads, const slm_allocator *a)
         sigdelset(&all, own[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int started = 0, rc = 0;
-    while (started < n_threads - 1) {
+    while (started < team->n_threads - 1) {
         struct worker *worker = &team->workers[started + 1];
         worker->team = team;
         worker->index = started + 1;
@@ -208,17 +258,46 @@ int slm_team_new(struct slm_team **out, int n_threads, const slm_allocator *a)
         started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0) {
-        stop(team, started, a);
-        return slm_fail(SLM_EIO, "can't start thread %d of %d: %s; ask for fewer threads", started + 2,
-                        n_threads, strerror(rc));
+    if (rc == 0)
+        return SLM_OK;
+    stop(team, started);
+    return slm_fail(SLM_EIO, "can't start thread %d of %d: %s; ask for fewer threads", started + 2,
+                    team->n_threads, strerror(rc));
+}
+
+int slm_team_start(struct slm_team **out, const slm_team_options *options)
+{
+    *out = NULL;
+    struct slm_team *team = slm_calloc(options->allocator, slm_team_bytes(options));
+    if (!team)
+        return SLM_ENOMEM;
+    atomic_init(&team->references, 1);
+    atomic_flag_clear(&team->busy);
+    if (options->allocator)
+        team->hooks = *options->allocator;
+    team->n_threads = options->n_threads;
+    team->parallel_for = options->parallel_for;
+    team->user = options->user;
+    int rc = team->parallel_for ? SLM_OK : start_threads(team);
+    if (rc < 0) {
+        destroy(team);
+        return rc;
     }
     *out = team;
     return SLM_OK;
 }
 
-void slm_team_free(struct slm_team *team, const slm_allocator *a)
+struct slm_team *slm_team_ref(struct slm_team *team)
 {
-    if (team)
-        stop(team, team->n_threads - 1, a);
+    atomic_fetch_add(&team->references, 1);
+    return team;
+}
+
+void slm_team_unref(struct slm_team *team)
+{
+    if (!team || atomic_fetch_sub(&team->references, 1) > 1)
+        return;
+    if (!team->parallel_for)
+        stop(team, team->n_threads - 1);
+    destroy(team);
 }

@@ -6,12 +6,14 @@
  */
 #include "run/run.h"
 
+#include "base/cpus.h"
 #include "base/limits.h"
 
 #include <string.h>
 
 /* What the options mean for this model. */
 struct sizes {
+    slm_team *team; /* NULL: one of its own */
     int n_threads;
     size_t max_tokens, max_seq_tokens, max_window_tokens, max_seqs, max_batch, max_logits;
     uint32_t kv_type;
@@ -31,14 +33,29 @@ static int pick(size_t *out, const char *name, int64_t value, int64_t otherwise,
     return SLM_OK;
 }
 
+int slm_pick_threads(int *out, int32_t n_threads)
+{
+    int64_t cpus = n_threads == 0 ? slm_cpu_default_threads() : 1;
+    size_t threads = 1;
+    int rc = pick(&threads, "n_threads", n_threads, cpus < SLM_LIMIT_THREADS ? cpus : SLM_LIMIT_THREADS,
+                  SLM_LIMIT_THREADS);
+    *out = (int)threads;
+    return rc;
+}
+
 static int read_options(struct sizes *s, const struct slm_model *model, const slm_ctx_options *o)
 {
     int64_t trained = model->traits->max_context;
     int64_t tokens = trained > 0 && trained < 4096 ? trained : 4096;
-    size_t threads = 0;
-    int64_t cpus = o->n_threads == 0 ? slm_cpu_count() : 1;
-    int rc = pick(&threads, "n_threads", o->n_threads, cpus < SLM_LIMIT_THREADS ? cpus : SLM_LIMIT_THREADS,
-                  SLM_LIMIT_THREADS);
+    if (o->team && o->n_threads)
+        return slm_fail(SLM_EINVAL, "options team and n_threads are both set; the team knows its "
+                        "threads");
+    int rc = SLM_OK;
+    s->team = o->team;
+    if (o->team)
+        s->n_threads = slm_team_parts(o->team);
+    else
+        rc = slm_pick_threads(&s->n_threads, o->n_threads);
     if (rc == SLM_OK)
         rc = pick(&s->max_tokens, "max_tokens", o->max_tokens, tokens, SLM_LIMIT_CONTEXT);
     if (rc == SLM_OK)
@@ -55,7 +72,6 @@ static int read_options(struct sizes *s, const struct slm_model *model, const sl
         rc = pick(&s->max_logits, "max_logits", o->max_logits, (int64_t)s->max_seqs, SLM_LIMIT_LOGITS);
     if (rc < 0)
         return rc;
-    s->n_threads = (int)threads;
     if (s->max_batch > s->max_tokens)
         s->max_batch = s->max_tokens;
     if (o->kv_type != SLM_KV_F16 && o->kv_type != SLM_KV_F32)
@@ -126,7 +142,8 @@ static int measure(struct bill *bill, const struct slm_model *model, const struc
     int rc = lay_out(&scratch, model, s, &handles, &arena);
     if (rc < 0)
         return rc;
-    *bill = (struct bill){handles.used, arena.used, slm_team_bytes(s->n_threads), 0};
+    const slm_team_options team = {.n_threads = s->n_threads};
+    *bill = (struct bill){handles.used, arena.used, s->team ? 0 : slm_team_bytes(&team), 0};
     if (!slm_size_add(bill->handles, bill->work, &bill->total) ||
         !slm_size_add(bill->total, bill->team, &bill->total) || bill->total > PTRDIFF_MAX)
         return slm_fail(SLM_ELIMIT, "a context of %zu tokens and %zu rows of logits does not fit this "
@@ -151,10 +168,13 @@ static int build(struct slm_ctx *ctx, struct slm_model *model, const struct size
     struct slm_arena handles = {.base = (uint8_t *)ctx, .capacity = bill->handles};
     struct slm_arena arena = {.base = ctx->work, .capacity = bill->work};
     int rc = lay_out(ctx, model, s, &handles, &arena);
-    if (rc == SLM_OK)
-        rc = slm_team_new(&ctx->team, s->n_threads, allocator);
+    const slm_team_options team = {.n_threads = s->n_threads, .allocator = allocator};
+    if (rc == SLM_OK && !s->team)
+        rc = slm_team_start(&ctx->team, &team);
     if (rc < 0)
         return rc;
+    if (s->team)
+        ctx->team = slm_team_ref(s->team);
     if (allocator) {
         ctx->hooks = *allocator;
         ctx->allocator = &ctx->hooks;
@@ -199,7 +219,7 @@ int slm_context_new(struct slm_ctx **out, struct slm_model *model, const slm_ctx
 
 void slm_context_free(struct slm_ctx *ctx)
 {
-    slm_team_free(ctx->team, ctx->allocator);
+    slm_team_unref(ctx->team);
     slm_free(ctx->allocator, ctx->work, ctx->work_bytes);
     slm_model_drop(ctx->model);
     ctx->closed = true;

@@ -68,6 +68,8 @@ int64_t slm_context_bytes(const struct slm_model *model, const slm_ctx_options *
 int slm_context_new(struct slm_ctx **out, struct slm_model *model, const slm_ctx_options *options);
 void slm_context_free(struct slm_ctx *ctx);
 
+/* n_threads of a context or a team: 0 is made the default. */
+int slm_pick_threads(int *out, int32_t n_threads);
 void slm_context_unref(struct slm_ctx *ctx); /* one owner of the handles less */
 
 /* sequence.c */

@@ -317,6 +317,11 @@ static void wrong_options(void **state)
 {
     (void)state;
     struct known k = know("plain", 1);
+    slm_team *team = NULL, *none = (slm_team *)&k;
+    must(slm_team_new(&team, NULL));
+    slm_team_options wrong = {.size = sizeof wrong, .n_threads = 1000};
+    expect_error(slm_team_new(&none, &wrong), SLM_ELIMIT, "n_threads");
+    assert_null(none);
     const struct {
         slm_ctx_options options;
         int code;
@@ -330,6 +335,9 @@ static void wrong_options(void **state)
         {{.max_batch = 1000000}, SLM_ELIMIT, "max_batch"},
         {{.max_logits = -1}, SLM_EINVAL, "max_logits"},
         {{.kv_type = 7}, SLM_EINVAL, "kv_type"},
+        {{.max_seq_tokens = -1}, SLM_EINVAL, "max_seq_tokens"},
+        {{.max_window_tokens = INT32_MAX}, SLM_ELIMIT, "max_window_tokens"},
+        {{.n_threads = 2, .team = team}, SLM_EINVAL, "team and n_threads"},
         {{.cpu = 1u << 30}, SLM_EUNSUPPORTED, "cpu"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -340,7 +348,23 @@ static void wrong_options(void **state)
         assert_null(ctx);
         expect_error((int)slm_ctx_memory(k.model, &options), cases[i].code, cases[i].words);
     }
+    /* A context with a shared team takes no memory for threads, and keeps the team alive. */
+    slm_ctx_options shared = {.size = sizeof shared, .team = team};
     slm_ctx *ctx = NULL;
+    must(slm_ctx_new(&ctx, k.model, &shared));
+    slm_stats stats = {.size = sizeof stats};
+    must(slm_ctx_stats(ctx, &stats));
+    assert_int_equal(stats.memory, slm_ctx_memory(k.model, &shared));
+    shared = (slm_ctx_options){.size = sizeof shared, .n_threads = stats.n_threads};
+    assert_true(slm_ctx_memory(k.model, &shared) > (int64_t)stats.memory);
+    slm_team_free(team);
+    slm_seq *seq = NULL;
+    must(slm_seq_new(&seq, ctx));
+    expect_at(&k, ctx, seq, 0, 1);
+    slm_seq_free(seq);
+    slm_ctx_free(ctx);
+    ctx = NULL;
+
     /* Everything at its limit is a number of bytes that no machine has, or on a small one no number
      * of bytes at all; the allocator is asked for exactly that and says no. */
     struct hooks hooks;

@@ -3,7 +3,7 @@
 
 #include "support/random.h"
 
-#include <dirent.h>
+#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -347,16 +347,15 @@ int tiny_model_write(const struct tiny_model *m, const char *path, const char *c
 
 static char folder[256];
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)st, (void)kind, (void)where;
+    return remove(path);
+}
+
 static void remove_folder(void)
 {
-    DIR *dir = opendir(folder);
-    if (!dir)
-        return;
-    for (struct dirent *entry; (entry = readdir(dir));)
-        if (entry->d_name[0] != '.')
-            unlink(temporary_path(entry->d_name));
-    closedir(dir);
-    rmdir(folder);
+    nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 const char *temporary_folder(void)

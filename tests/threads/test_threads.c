@@ -39,6 +39,7 @@ struct worker {
     const float *truth;    /* [LENGTH][n_vocab] */
     size_t n_vocab;
     int32_t threads;
+    slm_team *team; /* of all workers; NULL: each context has its own, of `threads` */
     uint64_t seed;
     int rc; /* 0, an slm_error, or 1: other logits */
 };
@@ -67,7 +68,8 @@ static void *work(void *arg)
     struct random r = random_stream(w->seed, 0);
     for (int i = 0; i < 3 && w->rc == 0; i++) {
         slm_ctx_options options = {.size = sizeof options,
-                                   .n_threads = w->threads,
+                                   .n_threads = w->team ? 0 : w->threads,
+                                   .team = w->team,
                                    .max_tokens = LENGTH,
                                    .max_logits = LENGTH};
         slm_ctx *ctx = NULL;
@@ -84,12 +86,29 @@ static void *work(void *arg)
     return NULL;
 }
 
+/* The host's own threads, as simple as they can be. */
+static void one_by_one(void *user, int32_t n, void (*part)(void *arg, int32_t i), void *arg)
+{
+    atomic_fetch_add((atomic_int *)user, 1);
+    for (int32_t i = n; i-- > 0;)
+        part(arg, i);
+}
+
+/* With teams of their own, with one for all, and with the host's threads. */
 static void contexts_side_by_side(void **state)
 {
     (void)state;
-    const char *names[] = {"grouped", "ragged"};
-    for (size_t m = 0; m < 2; m++) {
+    const char *names[] = {"grouped", "ragged", "grouped", "ragged", "windows"};
+    for (size_t m = 0; m < 5; m++) {
         const struct tiny_model *tiny = tiny_model_named(names[m]);
+        atomic_int host_calls = 0;
+        slm_team_options team_options = {
+            .size = sizeof team_options, .n_threads = 3, .user = &host_calls};
+        slm_team *team = NULL;
+        if (m == 4)
+            team_options.parallel_for = one_by_one;
+        if (m >= 2)
+            must(slm_team_new(&team, &team_options));
         slm_model *model = open_tiny(tiny);
         slm_token *text = make_text(tiny, LENGTH, 21);
         size_t n_vocab = vocab_of(model);
@@ -102,10 +121,13 @@ static void contexts_side_by_side(void **state)
                 .truth = truth,
                 .n_vocab = n_vocab,
                 .threads = 1 + (int32_t)(i % 3),
+                .team = team,
                 .seed = i,
             };
         slm_model_unref(model);
         run_all(work, workers, sizeof *workers, N_THREADS);
+        slm_team_free(team);
+        assert_true((m == 4) == (host_calls > 0));
         for (size_t i = 0; i < N_THREADS; i++)
             assert_int_equal(workers[i].rc, 0);
         free(text);

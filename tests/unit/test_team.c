@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -48,7 +49,7 @@ static void pause_for(long nanoseconds)
 static struct slm_team *make(int n)
 {
     struct slm_team *team = NULL;
-    assert_int_equal(slm_team_new(&team, n, NULL), SLM_OK);
+    assert_int_equal(slm_team_start(&team, &(slm_team_options){.n_threads = n}), SLM_OK);
     return team;
 }
 
@@ -84,9 +85,9 @@ static void every_part_is_done_once(void **state)
             for (int part = 0; part < counts[i]; part++)
                 assert_int_equal(roll.calls[part], expected); /* visible without any other lock */
         }
-        slm_team_free(team, NULL);
+        slm_team_unref(team);
     }
-    slm_team_free(NULL, NULL);
+    slm_team_unref(NULL);
 }
 
 struct march {
@@ -124,7 +125,7 @@ static void no_step_begins_early(void **state)
                 slm_team_run(team, march, &m, stumble ? 200 : 500);
             }
             assert_int_equal(m.out_of_step, 0);
-            slm_team_free(team, NULL);
+            slm_team_unref(team);
         }
 }
 
@@ -142,7 +143,7 @@ static void nobody_sleeps_for_ever(void **state)
     }
     for (int part = 1; part < 3; part++)
         assert_int_equal(roll.calls[part], roll.calls[0]);
-    slm_team_free(team, NULL);
+    slm_team_unref(team);
 }
 
 /* One part of each step is a hundred times as long: whoever is free does the others' parts. A job
@@ -163,7 +164,7 @@ static void uneven_parts(void **state)
         memset(m.mark, 0xFF, sizeof m.mark);
         slm_team_run(team, uneven, &m, 100);
         assert_int_equal(m.out_of_step, 0);
-        slm_team_free(team, NULL);
+        slm_team_unref(team);
     }
 }
 
@@ -175,7 +176,105 @@ static void teams_come_and_go(void **state)
         struct roll roll = {{0}, 0};
         if (i % 3) /* some end without having worked */
             slm_team_run(team, answer, &roll, (size_t)i % 4);
-        slm_team_free(team, NULL);
+        slm_team_unref(team);
+    }
+}
+
+/* -------------------------------------------------------------- shared, or the host's --- */
+
+enum { N_CALLERS = 4 };
+
+struct caller {
+    struct slm_team *team;
+    struct march march;
+    pthread_t thread;
+};
+
+static void *call_often(void *arg)
+{
+    struct caller *c = arg;
+    for (int run = 0; run < 30; run++) {
+        memset(c->march.mark, 0xFF, sizeof c->march.mark);
+        slm_team_run(c->team, march, &c->march, 100);
+    }
+    slm_team_unref(c->team);
+    return NULL;
+}
+
+/* Several callers at once: whoever finds the team at work does the job alone, in order. The last
+ * owner ends the threads, whoever that is. */
+static void callers_share(void **state)
+{
+    (void)state;
+    struct slm_team *team = make(3);
+    struct caller callers[N_CALLERS];
+    memset(callers, 0, sizeof callers);
+    for (int i = 0; i < N_CALLERS; i++) {
+        callers[i].team = slm_team_ref(team);
+        callers[i].march = (struct march){.stumble = i % 2, .seed = (uint64_t)i};
+        assert_int_equal(pthread_create(&callers[i].thread, NULL, call_often, &callers[i]), 0);
+    }
+    slm_team_unref(team);
+    for (int i = 0; i < N_CALLERS; i++) {
+        pthread_join(callers[i].thread, NULL);
+        assert_int_equal(callers[i].march.out_of_step, 0);
+    }
+}
+
+/* A host's parallel_for: backwards in its own thread, or each part in a new one. */
+struct host {
+    int kind, calls;
+};
+
+struct host_task {
+    void (*part)(void *arg, int32_t i);
+    void *arg;
+    int32_t i;
+};
+
+static void *host_thread(void *arg)
+{
+    struct host_task *t = arg;
+    t->part(t->arg, t->i);
+    return NULL;
+}
+
+static void host_for(void *user, int32_t n, void (*part)(void *arg, int32_t i), void *arg)
+{
+    struct host *host = user;
+    host->calls++;
+    if (host->kind == 0) {
+        for (int32_t i = n; i-- > 0;)
+            part(arg, i);
+        return;
+    }
+    struct host_task tasks[MOST];
+    pthread_t threads[MOST];
+    for (int32_t i = 0; i < n; i++) {
+        tasks[i] = (struct host_task){part, arg, i};
+        if (pthread_create(&threads[i], NULL, host_thread, &tasks[i]) != 0)
+            abort();
+    }
+    for (int32_t i = 0; i < n; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void host_threads(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        struct host host = {kind, 0};
+        const slm_team_options options = {.n_threads = 5, .parallel_for = host_for, .user = &host};
+        struct slm_team *team = NULL;
+        assert_int_equal(slm_team_start(&team, &options), SLM_OK);
+        struct march m = {.stumble = false};
+        memset(m.mark, 0xFF, sizeof m.mark);
+        slm_team_run(team, march, &m, 50);
+        assert_int_equal(m.out_of_step, 0);
+        assert_int_equal(host.calls, 50);
+        for (int part = 0; part < 5; part++)
+            assert_int_equal(m.mark[1][part], 49);
+        slm_team_unref(team);
     }
 }
 
@@ -208,7 +307,7 @@ static void idle_costs_nothing(void **state)
     if (used > 0.0025)
         fail_msg("three idle teams used %.1f ms of processor in 0.5 s", used * 1000);
     for (int i = 0; i < 3; i++)
-        slm_team_free(teams[i], NULL);
+        slm_team_unref(teams[i]);
 }
 
 /* -------------------------------------------------------------- thread state --- */
@@ -247,7 +346,7 @@ static void workers_mind_their_business(void **state)
 #endif
     struct slm_team *team = make(4);
     slm_team_run(team, look_around, &inside, 5);
-    slm_team_free(team, NULL);
+    slm_team_unref(team);
 #if defined(__x86_64__)
     _mm_setcsr(host);
 #endif
@@ -266,14 +365,15 @@ static void bytes_are_known(void **state)
     for (int n = 1; n < 6; n++) {
         struct hooks hooks;
         hooks_init(&hooks);
+        const slm_team_options options = {.n_threads = n, .allocator = &hooks.allocator};
         struct slm_team *team = NULL;
-        assert_int_equal(slm_team_new(&team, n, &hooks.allocator), SLM_OK);
-        assert_int_equal(hooks.live_bytes, slm_team_bytes(n));
+        assert_int_equal(slm_team_start(&team, &options), SLM_OK);
+        assert_int_equal(hooks.live_bytes, slm_team_bytes(&options));
         assert_int_equal(hooks.n_allocs, 1);
-        slm_team_free(team, &hooks.allocator);
+        slm_team_unref(team);
         assert_true(hooks_clean(&hooks));
         hooks.fail_at = 2;
-        assert_int_equal(slm_team_new(&team, n, &hooks.allocator), SLM_ENOMEM);
+        assert_int_equal(slm_team_start(&team, &options), SLM_ENOMEM);
         assert_null(team);
         assert_true(hooks_clean(&hooks));
     }
@@ -288,14 +388,14 @@ static void starve(void)
     struct rlimit limit = {64u << 20, 64u << 20};
     if (setrlimit(RLIMIT_AS, &limit) != 0)
         _exit(2);
-    int rc = slm_team_new(&team, 60, &hooks.allocator); /* 60 stacks of 8 MB */
+    int rc = slm_team_start(&team, &(slm_team_options){.n_threads = 60, .allocator = &hooks.allocator}); /* 60 stacks of 8 MB */
     if (rc != SLM_EIO || team || !hooks_clean(&hooks))
         _exit(3);
     if (!strstr(slm_last_error(), "ask for fewer threads"))
         _exit(4);
-    if (slm_team_new(&team, 2, &hooks.allocator) != SLM_OK) /* and later some work again */
+    if (slm_team_start(&team, &(slm_team_options){.n_threads = 2, .allocator = &hooks.allocator}) != SLM_OK) /* and later some work again */
         _exit(5);
-    slm_team_free(team, &hooks.allocator);
+    slm_team_unref(team);
     _exit(hooks_clean(&hooks) ? 0 : 6);
 }
 
@@ -323,6 +423,8 @@ int main(void)
         cmocka_unit_test(nobody_sleeps_for_ever),
         cmocka_unit_test(uneven_parts),
         cmocka_unit_test(teams_come_and_go),
+        cmocka_unit_test(callers_share),
+        cmocka_unit_test(host_threads),
         cmocka_unit_test(idle_costs_nothing),
         cmocka_unit_test(workers_mind_their_business),
         cmocka_unit_test(bytes_are_known),
