@@ -3,12 +3,15 @@
  * could do at most.
  *
  *     bench_kernels [TYPE...] [TIER...]      for example: bench_kernels q4a q8 avx512
+ *     bench_kernels machine                  only what the machine could do
  *
  * Weights are taken from a buffer much larger than any cache, each call the next piece, as when a
  * model is read through once for every token. With one token the figure is GB of weights per second
  * (memory is the limit, and the first lines say what plain reading reaches); with more it is 10^9
- * operations per second, two for each multiplication. The best of several runs is shown: on a
- * machine that does other work too, only figures from the same run may be compared.
+ * operations per second, two for each multiplication. Beside it stands how much that is of what the
+ * machine did at most, in percent: of reading, or of the tier's instructions that multiply. The
+ * best of several runs is shown: on a machine that does other work too, only figures from the same
+ * run may be compared.
  */
 #include "base/cpus.h"
 #include "base/os.h"
@@ -25,6 +28,7 @@ void openblas_set_num_threads(int n);
 #endif
 
 enum { MAX_TOKENS = 512, MAX_COLS = 1536, MAX_ROWS = 49152, WEIGHT_BYTES = 256 << 20, RUNS = 40 };
+enum { MAX_TEAMS = 2 };                  /* a team of 1 thread, one of 2 */
 static const double RUN_SECONDS = 0.002; /* short, so that some run has the machine to itself */
 
 /* SmolLM2-135M: query and output, key and value, gate and up, down, head. */
@@ -102,8 +106,8 @@ static void read_all(void *arg, size_t step, int part, int n_parts)
         w->sink += sums[i];
 }
 
-#if defined(__x86_64__)
 enum { PEAK_LOOPS = 20000, CHAINS = 12 };
+#if defined(__x86_64__)
 
 /* Nothing but the instructions that multiply, in chains enough to hide their latency. In assembly,
  * because a compiler sees that all chains compute the same, or keeps them in memory. Registers 0
@@ -132,21 +136,55 @@ PEAK(peak_avx2_int8, "ymm", MADDUBS)
 PEAK(peak_avx2_float, "ymm", FMADD)
 PEAK(peak_avx512_int8, "zmm", DPBUSD)
 PEAK(peak_avx512_float, "zmm", FMADD)
+#ifdef HAVE_AVXVNNI
+#define DPBUSD_VEX(v, i) "%{vex%} vpdpbusd %%" v "12, %%" v "12, %%" v i "\n\t"
+PEAK(peak_avxvnni_int8, "ymm", DPBUSD_VEX)
+#endif
+#endif
 
-static const struct {
+/* The fastest instructions that multiply, for each tier; int8 ones and those of floats. */
+static const struct peak {
     const char *name;
     unsigned tier;
+    int is_int8;
     slm_team_job job;
     double operations; /* of one instruction */
 } peaks[] = {
-    {"avx2 int8, GOPS", SLM_CPU_AVX2, peak_avx2_int8, 64},
-    {"avx2 f32, GFLOPS", SLM_CPU_AVX2, peak_avx2_float, 16},
-    {"avx512 int8, GOPS", SLM_CPU_AVX512, peak_avx512_int8, 128},
-    {"avx512 f32, GFLOPS", SLM_CPU_AVX512, peak_avx512_float, 32},
-};
+#if defined(__x86_64__)
+    {"avx2 int8, GOPS", SLM_CPU_AVX2, 1, peak_avx2_int8, 64},
+    {"avx2 f32, GFLOPS", SLM_CPU_AVX2, 0, peak_avx2_float, 16},
+#ifdef HAVE_AVXVNNI
+    {"avx-vnni int8, GOPS", SLM_CPU_AVXVNNI, 1, peak_avxvnni_int8, 64},
+    {"avx-vnni f32, GFLOPS", SLM_CPU_AVXVNNI, 0, peak_avx2_float, 16},
 #endif
+    {"avx512 int8, GOPS", SLM_CPU_AVX512, 1, peak_avx512_int8, 128},
+    {"avx512 f32, GFLOPS", SLM_CPU_AVX512, 0, peak_avx512_float, 32},
+#endif
+    {NULL, 0, 0, NULL, 0},
+};
 
-static void print_machine(struct slm_team *const *teams, int n_teams, uint8_t *weights)
+/* What the machine did at most, for a team of 1, 2... threads: rows are measured against it. */
+struct roofs {
+    double reading[MAX_TEAMS];             /* GB/s */
+    double peaks[COUNT(peaks)][MAX_TEAMS]; /* 10^9 operations a second; 0: no such tier */
+};
+
+static void measure_machine(struct roofs *roofs, struct slm_team *const *teams, int n_teams,
+                            uint8_t *weights)
+{
+    enum { PIECE = 8 << 20 };
+    struct work read = {.job = read_all, .amount = PIECE, .piece = PIECE, .weights = weights};
+    for (int i = 0; i < n_teams; i++) {
+        roofs->reading[i] = speed(teams[i], &read);
+        for (size_t p = 0; peaks[p].job; p++) {
+            struct work peak = {.job = peaks[p].job, .weights = weights};
+            peak.amount = (i + 1) * peaks[p].operations * PEAK_LOOPS * CHAINS;
+            roofs->peaks[p][i] = slm_kern_tiers() & peaks[p].tier ? speed(teams[i], &peak) : 0;
+        }
+    }
+}
+
+static void print_machine(const struct roofs *roofs, int n_teams)
 {
     printf("| the machine | 1 thread |");
     for (int i = 1; i < n_teams; i++)
@@ -155,26 +193,40 @@ static void print_machine(struct slm_team *const *teams, int n_teams, uint8_t *w
     for (int i = 1; i < n_teams; i++)
         printf("---|");
     printf("\n| plain reading, GB/s |");
-    enum { PIECE = 8 << 20 };
-    struct work read = {.job = read_all, .amount = PIECE, .piece = PIECE, .weights = weights};
     for (int i = 0; i < n_teams; i++)
-        printf(" %.1f |", speed(teams[i], &read));
+        printf(" %.1f |", roofs->reading[i]);
     printf("\n");
-#if defined(__x86_64__)
-    for (size_t p = 0; p < COUNT(peaks); p++) {
-        if (!(slm_kern_tiers() & peaks[p].tier))
+    for (size_t p = 0; peaks[p].job; p++) {
+        if (roofs->peaks[p][0] == 0)
             continue;
         printf("| %s |", peaks[p].name);
-        for (int i = 0; i < n_teams; i++) {
-            struct work peak = {.job = peaks[p].job,
-                                .amount = (i + 1) * peaks[p].operations * PEAK_LOOPS * CHAINS,
-                                .weights = weights};
-            printf(" %.0f |", speed(teams[i], &peak));
-        }
+        for (int i = 0; i < n_teams; i++)
+            printf(" %.0f |", roofs->peaks[p][i]);
         printf("\n");
     }
-#endif
     printf("\n");
+    fflush(stdout);
+}
+
+/* The roof of a product on so many threads, or 0 if nothing is known of it. With one token that is
+ * memory, with more the multiplications. */
+static double roof_of(const struct roofs *roofs, unsigned tier, int is_int8, size_t tokens,
+                      int threads)
+{
+    if (tokens == 1)
+        return roofs->reading[threads - 1];
+    for (size_t p = 0; peaks[p].job; p++)
+        if (peaks[p].tier == tier && peaks[p].is_int8 == is_int8)
+            return roofs->peaks[p][threads - 1];
+    return 0;
+}
+
+static void print_speed(double value, double roof)
+{
+    if (roof > 0)
+        printf(" %.1f (%.0f %%) |", value, 100 * value / roof);
+    else
+        printf(" %.1f |", value);
     fflush(stdout);
 }
 
@@ -214,9 +266,10 @@ struct buffers {
 };
 
 static void print_row(struct slm_team *team, struct work *w, const struct buffers *b, size_t tokens,
-                      int threads)
+                      int threads, const struct roofs *roofs)
 {
     const struct slm_quant *quant = slm_quant(w->type);
+    double roof = roof_of(roofs, w->kern->tier, w->type >= SLM_TYPE_Q8, tokens, threads);
     printf("| %s | %s | %zu | %d |", quant->name, slm_kern_name(w->kern->tier), tokens, threads);
     for (size_t s = 0; s < COUNT(shapes); s++) {
         if (tokens > 64 && shapes[s].rows > 10000) { /* nobody wants so many logits */
@@ -235,8 +288,7 @@ static void print_row(struct slm_team *team, struct work *w, const struct buffer
         slm_quant_bytes(quant, shapes[s].rows, shapes[s].cols, &w->piece);
         double multiplications = (double)(shapes[s].rows * shapes[s].cols * tokens);
         w->amount = tokens == 1 ? (double)w->piece : 2 * multiplications;
-        printf(" %.1f |", speed(team, w));
-        fflush(stdout);
+        print_speed(speed(team, w), roof);
     }
     printf(" %s |\n", tokens == 1 ? "GB/s" : "GOPS");
 }
@@ -253,12 +305,14 @@ static void multiply_blas(void *arg, size_t step, int part, int n_parts)
 }
 
 static void print_blas(struct slm_team *alone, uint8_t *weights, const struct buffers *b,
-                       int n_teams)
+                       int n_teams, const struct roofs *roofs)
 {
+    unsigned tier = slm_kern_select(~0u)->tier;
     fill_weights(weights, slm_quant(SLM_TYPE_F32));
     for (size_t t = 0; t < COUNT(token_counts); t++)
         for (int threads = 1; threads <= n_teams; threads++) {
             openblas_set_num_threads(threads);
+            double roof = roof_of(roofs, tier, 0, token_counts[t], threads);
             printf("| f32 | OpenBLAS | %zu | %d |", token_counts[t], threads);
             for (size_t s = 0; s < COUNT(shapes); s++) {
                 size_t rows = shapes[s].rows, cols = shapes[s].cols, n = token_counts[t];
@@ -271,8 +325,7 @@ static void print_blas(struct slm_team *alone, uint8_t *weights, const struct bu
                 w.gemm = (struct slm_gemm){
                     .x = b->x, .y = b->y, .n = n, .rows = rows, .n_tiles = cols / SLM_TILE_COLS};
                 w.amount = n == 1 ? (double)w.piece : 2.0 * (double)(rows * cols * n);
-                printf(" %.1f |", speed(alone, &w));
-                fflush(stdout);
+                print_speed(speed(alone, &w), roof);
             }
             printf(" %s |\n", token_counts[t] == 1 ? "GB/s" : "GOPS");
         }
@@ -304,16 +357,45 @@ static int is_tier(const char *name)
     return 0;
 }
 
+static void print_products(int argc, char **argv, struct slm_team *const *teams, int n_teams,
+                           uint8_t *weights, const struct buffers *b, const struct roofs *roofs)
+{
+    printf("| type | tier | tokens | threads |");
+    for (size_t s = 0; s < COUNT(shapes); s++)
+        printf(" %zux%zu |", shapes[s].rows, shapes[s].cols);
+    printf(" |\n|---|---|---|---|");
+    for (size_t s = 0; s <= COUNT(shapes); s++)
+        printf("---|");
+    printf("\n");
+    for (size_t i = 0; i < COUNT(types); i++) {
+        if (!is_wanted(argc, argv, slm_quant(types[i])->name, is_type))
+            continue;
+        fill_weights(weights, slm_quant(types[i]));
+        for (unsigned tier = SLM_CPU_C << 1; slm_kern_name(tier); tier <<= 1) {
+            if (!(slm_kern_tiers() & tier) || !is_wanted(argc, argv, slm_kern_name(tier), is_tier))
+                continue;
+            for (size_t t = 0; t < COUNT(token_counts); t++)
+                for (int team = 0; team < n_teams; team++) {
+                    struct work w = {.job = multiply, .weights = weights, .type = types[i]};
+                    w.kern = slm_kern_select(tier);
+                    print_row(teams[team], &w, b, token_counts[t], team + 1, roofs);
+                }
+        }
+    }
+#ifdef HAVE_CBLAS
+    print_blas(teams[0], weights, b, n_teams, roofs);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++)
-        if (!is_type(argv[i]) && !is_tier(argv[i])) {
-            fprintf(stderr, "%s is neither a weight type nor a CPU tier\n", argv[i]);
+        if (!is_type(argv[i]) && !is_tier(argv[i]) && strcmp(argv[i], "machine") != 0) {
+            fprintf(stderr, "%s is neither a weight type nor a CPU tier, nor machine\n", argv[i]);
             return 2;
         }
-    enum { MAX_TEAMS = 2 };
     struct slm_team *teams[MAX_TEAMS] = {NULL};
-    int n_teams = slm_cpu_count() > 1 ? 2 : 1;
+    int n_teams = slm_cpu_count() > 1 ? MAX_TEAMS : 1;
     uint8_t *weights = aligned_alloc(64, WEIGHT_BYTES);
     struct buffers b = {
         .x = malloc((size_t)MAX_TOKENS * MAX_COLS * sizeof(float)),
@@ -338,33 +420,12 @@ int main(int argc, char **argv)
         kern->quantize(b.x + t * MAX_COLS, MAX_COLS, b.acts.q + t * MAX_COLS,
                        b.acts.blocks + t * MAX_COLS / 32);
     memset(weights, 1, WEIGHT_BYTES);
-    print_machine(teams, n_teams, weights);
-
-    printf("| type | tier | tokens | threads |");
-    for (size_t s = 0; s < COUNT(shapes); s++)
-        printf(" %zux%zu |", shapes[s].rows, shapes[s].cols);
-    printf(" |\n|---|---|---|---|");
-    for (size_t s = 0; s <= COUNT(shapes); s++)
-        printf("---|");
-    printf("\n");
-    for (size_t i = 0; i < COUNT(types); i++) {
-        if (!is_wanted(argc, argv, slm_quant(types[i])->name, is_type))
-            continue;
-        fill_weights(weights, slm_quant(types[i]));
-        for (unsigned tier = SLM_CPU_C << 1; slm_kern_name(tier); tier <<= 1) {
-            if (!(slm_kern_tiers() & tier) || !is_wanted(argc, argv, slm_kern_name(tier), is_tier))
-                continue;
-            for (size_t t = 0; t < COUNT(token_counts); t++)
-                for (int team = 0; team < n_teams; team++) {
-                    struct work w = {.job = multiply, .weights = weights, .type = types[i]};
-                    w.kern = slm_kern_select(tier);
-                    print_row(teams[team], &w, &b, token_counts[t], team + 1);
-                }
-        }
-    }
-#ifdef HAVE_CBLAS
-    print_blas(teams[0], weights, &b, n_teams);
-#endif
+    struct roofs roofs = {0};
+    measure_machine(&roofs, teams, n_teams, weights);
+    print_machine(&roofs, n_teams);
+    int only_machine = argc == 2 && strcmp(argv[1], "machine") == 0;
+    if (!only_machine)
+        print_products(argc, argv, teams, n_teams, weights, &b, &roofs);
     for (int i = 0; i < n_teams; i++)
         slm_team_unref(teams[i]);
     free(weights);
