@@ -291,7 +291,8 @@ typedef struct slm_chat_options {
     const char *variables_json;
 
     /* The conversation as JSON, for tools and multi-part content: an array of message objects as
-     * in the OpenAI API. When given, `messages` must be NULL. NULL: none. */
+     * in the OpenAI API. When given, `messages` must be NULL. NULL: none. A byte order mark at the
+     * start of any of these texts is skipped. */
     const char *messages_json;
     const char *tools_json; /* an array of tool definitions, or NULL */
 } slm_chat_options;

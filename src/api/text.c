@@ -166,16 +166,23 @@ static void write_key(struct slm_buf *json, const char *key)
     slm_buf_byte(json, ':');
 }
 
-static void write_token(struct slm_buf *json, const struct slm_model *model, const char *key,
-                        slm_token (*special)(const struct slm_text *))
+/* The special tokens that have a name, as transformers hands them to templates. */
+static void write_tokens(struct slm_buf *json, const struct slm_model *model)
 {
-    size_t n;
-    const char *text =
-        model->has_text ? slm_text_token(&model->text, special(&model->text), &n) : NULL;
-    if (!text)
-        return;
-    write_key(json, key);
-    slm_json_write_string(json, text, n);
+    static const char *const NAMES[SLM_NAMED_COUNT] = {
+        [SLM_NAMED_BOS] = "bos_token",         [SLM_NAMED_EOS] = "eos_token",
+        [SLM_NAMED_UNKNOWN] = "unk_token",     [SLM_NAMED_SEPARATOR] = "sep_token",
+        [SLM_NAMED_PADDING] = "pad_token",     [SLM_NAMED_CLASSIFIER] = "cls_token",
+        [SLM_NAMED_MASK] = "mask_token",
+    };
+    for (int i = 0; model->has_text && i < SLM_NAMED_COUNT; i++) {
+        size_t n;
+        const char *text = slm_text_token(&model->text, slm_text_named(&model->text, i), &n);
+        if (!text)
+            continue;
+        write_key(json, NAMES[i]);
+        slm_json_write_string(json, text, n);
+    }
 }
 
 static int read_message(slm_message *own, const slm_message *messages, size_t i)
@@ -204,6 +211,12 @@ static int write_messages(struct slm_buf *json, const slm_message *messages, siz
     return SLM_OK;
 }
 
+/* Files that were written on Windows often begin with a byte order mark. */
+static const char *without_mark(const char *text)
+{
+    return strncmp(text, "\xEF\xBB\xBF", 3) == 0 ? text + 3 : text;
+}
+
 /* A caller's JSON goes in as it is, once it is known to be one whole value of the right kind: an
  * object's members are merged, an array stands under its key. */
 static int check_json(const char *name, const char *text, enum slm_json_type type,
@@ -223,6 +236,7 @@ static int check_json(const char *name, const char *text, enum slm_json_type typ
 static int add_json(struct slm_buf *json, const char *key, const char *name, const char *text,
                     const slm_allocator *a)
 {
+    text = text ? without_mark(text) : NULL;
     int rc = text ? check_json(name, text, JSON_ARRAY, a) : SLM_OK;
     write_key(json, key);
     slm_buf_text(json, text ? text : "null");
@@ -233,6 +247,7 @@ static int add_json(struct slm_buf *json, const char *key, const char *name, con
  * members win over earlier ones of the same name. */
 static int add_variables(struct slm_buf *json, const char *text, const slm_allocator *a)
 {
+    text = without_mark(text);
     int rc = check_json("slm_chat_options.variables_json", text, JSON_OBJECT, a);
     if (rc < 0)
         return rc;
@@ -253,8 +268,7 @@ static int write_variables(struct slm_buf *json, const slm_model *model, const s
     slm_buf_byte(json, '{');
     write_key(json, "add_generation_prompt");
     slm_buf_text(json, o->no_generation_prompt ? "false" : "true");
-    write_token(json, model, "bos_token", slm_text_bos);
-    write_token(json, model, "eos_token", slm_text_eos);
+    write_tokens(json, model);
     if (o->messages_json) {
         rc = add_json(json, "messages", "slm_chat_options.messages_json", o->messages_json, a);
     } else {

@@ -18,6 +18,7 @@ void slm_vocab_init(struct slm_vocab *v, const slm_allocator *a)
         .merges.allocator = a,
         .allocator = a,
     };
+    memset(v->named, 0xFF, sizeof(v->named)); /* SLM_TEXT_NO_TOKEN */
 }
 
 void slm_vocab_free(struct slm_vocab *v)

@@ -56,6 +56,7 @@ struct slm_vocab {
     struct slm_vocab_step steps[SLM_TEXT_MAX_STEPS];
     uint32_t n_steps;
     uint32_t bos, eos, unknown, padding; /* or SLM_TEXT_NO_TOKEN */
+    uint32_t named[SLM_NAMED_COUNT];     /* the same; BOS and EOS here are those above */
     uint32_t prefix[SLM_TEXT_MAX_AFFIX], suffix[SLM_TEXT_MAX_AFFIX], stop[SLM_TEXT_MAX_STOP];
     uint32_t n_prefix, n_suffix, n_stop;
     const slm_allocator *allocator;

@@ -217,12 +217,28 @@ static void write_cuts(struct builder *b)
     }
 }
 
+static uint32_t id_or_none(const struct builder *b, uint32_t id)
+{
+    return id < b->n ? id : SLM_TEXT_NO_TOKEN;
+}
+
 /* Tokens that the model has no rows for are left out. */
 static void write_ids(struct slm_buf *out, const uint32_t *ids, uint32_t count, uint32_t n_tokens)
 {
     for (uint32_t i = 0; i < count; i++)
         if (ids[i] < n_tokens)
             slm_buf_u32(out, ids[i]);
+}
+
+/* BOS and EOS are what the importers decided on; the others have a name and nothing else. */
+static void write_named(struct builder *b)
+{
+    for (int i = 0; i < SLM_NAMED_COUNT; i++) {
+        uint32_t id = i == SLM_NAMED_BOS   ? b->v->bos
+                      : i == SLM_NAMED_EOS ? b->v->eos
+                                           : b->v->named[i];
+        slm_buf_u32(&b->tables[SLM_TEXT_NAMED], id_or_none(b, id));
+    }
 }
 
 /* The texts and tables of all normalizers, one after the other. */
@@ -426,6 +442,7 @@ static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
     write_ids(&b->tables[SLM_TEXT_PREFIX], b->v->prefix, b->v->n_prefix, b->n);
     write_ids(&b->tables[SLM_TEXT_SUFFIX], b->v->suffix, b->v->n_suffix, b->n);
     write_ids(&b->tables[SLM_TEXT_STOP], b->v->stop, b->v->n_stop, b->n);
+    write_named(b);
     if ((rc = write_normal(b)) < 0 || (rc = write_scanners(b)) < 0 || (rc = lay_out(b, out)) < 0 ||
         (rc = slm_text_open(&runtime, out->data, out->length, n_vocab)) < 0)
         return rc;
@@ -436,11 +453,6 @@ static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
     if (b->late.length > 0)
         write_texts(b);
     return lay_out(b, out);
-}
-
-static uint32_t id_or_none(const struct builder *b, uint32_t id)
-{
-    return id < b->n ? id : SLM_TEXT_NO_TOKEN;
 }
 
 int slm_vocab_build(const struct slm_vocab *v, uint32_t n_vocab, struct slm_buf *out)

@@ -51,6 +51,14 @@ static void read_tokenizer(struct configs *c, bool has_template)
     set(&v->bos, named(c, "bos_token"));
     set(&v->eos, named(c, "eos_token"));
     set(&v->padding, named(c, "pad_token"));
+    static const char *const NAMES[SLM_NAMED_COUNT] = {
+        [SLM_NAMED_UNKNOWN] = "unk_token", [SLM_NAMED_SEPARATOR] = "sep_token",
+        [SLM_NAMED_PADDING] = "pad_token", [SLM_NAMED_CLASSIFIER] = "cls_token",
+        [SLM_NAMED_MASK] = "mask_token",
+    };
+    for (int i = 0; i < SLM_NAMED_COUNT; i++)
+        if (NAMES[i])
+            set(&v->named[i], named(c, NAMES[i]));
     slm_vocab_add_stop(v, v->eos);
     /* Tokenizer classes of their own build what comes before and after from these two, whatever
      * tokenizer.json says. */

@@ -183,11 +183,16 @@ static int read_special(struct importer *im, bool add_bos)
         (rc = read_id(im, KEY("eos_token_id"), &v->eos)) < 0 ||
         (rc = read_id(im, KEY("unknown_token_id"), &v->unknown)) < 0 ||
         (rc = read_id(im, KEY("padding_token_id"), &v->padding)) < 0 ||
+        (rc = read_id(im, KEY("seperator_token_id"), &v->named[SLM_NAMED_SEPARATOR])) < 0 ||
+        (rc = read_id(im, KEY("cls_token_id"), &v->named[SLM_NAMED_CLASSIFIER])) < 0 ||
+        (rc = read_id(im, KEY("mask_token_id"), &v->named[SLM_NAMED_MASK])) < 0 ||
         (rc = read_id(im, KEY("eot_token_id"), &eot)) < 0 ||
         (rc = read_id(im, KEY("eom_token_id"), &eom)) < 0 ||
         (rc = slm_gguf_bool(im->gguf, KEY("add_bos_token"), &add_bos)) < 0 ||
         (rc = slm_gguf_bool(im->gguf, KEY("add_eos_token"), &add_eos)) < 0)
         return rc;
+    v->named[SLM_NAMED_UNKNOWN] = v->unknown;
+    v->named[SLM_NAMED_PADDING] = v->padding;
     slm_vocab_add_stop(v, v->eos);
     slm_vocab_add_stop(v, eot);
     slm_vocab_add_stop(v, eom);

@@ -201,6 +201,8 @@ static int finish(struct model *model, const struct slm_vocab_json *files)
 {
     struct slm_vocab *v = model->v;
     struct slm_vocab_index index;
+    v->named[SLM_NAMED_UNKNOWN] = v->unknown;
+    v->named[SLM_NAMED_PADDING] = v->padding;
     int rc = slm_vocab_index_init(&index, v, false);
     if (rc < 0)
         return rc;

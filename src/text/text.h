@@ -45,6 +45,7 @@ int slm_decoder_finish(struct slm_decoder *decoder, struct slm_buf *out);
 /* Special ids; SLM_TOKEN_NONE where there is none. */
 slm_token slm_text_bos(const struct slm_text *text);
 slm_token slm_text_eos(const struct slm_text *text);
+slm_token slm_text_named(const struct slm_text *text, int name); /* enum slm_text_named */
 bool slm_text_is_stop(const struct slm_text *text, slm_token token);
 
 #endif

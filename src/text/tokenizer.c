@@ -155,6 +155,9 @@ static int open_ids(const struct slm_text *t)
     for (int k = 0; k < 4; k++)
         if (single[k] != SLM_TEXT_NO_TOKEN && single[k] >= t->n_tokens)
             return wrong("a special token is out of range");
+    for (int k = 0; t->named && k < SLM_NAMED_COUNT; k++)
+        if (t->named[k] != SLM_TEXT_NO_TOKEN && t->named[k] >= t->n_tokens)
+            return wrong("a special token is out of range");
     for (int b = 0; b < 256; b++)
         if (t->bytes[b] != SLM_TEXT_NO_TOKEN && t->bytes[b] >= t->n_tokens)
             return wrong("the token of a byte is out of range");
@@ -171,10 +174,13 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
     if (h->major != SLM_TEXT_MAJOR)
         return slm_fail(SLM_EVERSION, "tokenizer section: version %u.%u; this library reads %d.x",
                         h->major, h->minor, SLM_TEXT_MAJOR);
-    if (h->reserved[0] != 0 || h->reserved[1] != 0)
+    uint32_t reserved = 0;
+    for (size_t i = 0; i < sizeof h->reserved / sizeof h->reserved[0]; i++)
+        reserved |= h->reserved[i];
+    if (reserved != 0)
         return slm_fail(SLM_EVERSION,
                         "tokenizer section: it uses something newer than this library");
-    if (h->length > length || h->n_tables < SLM_TEXT_N_TABLES ||
+    if (h->length > length || h->n_tables < SLM_TEXT_MIN_TABLES ||
         h->n_tables > SLM_TEXT_MAX_TABLES ||
         h->length < sizeof(*h) + h->n_tables * sizeof(struct slm_text_table))
         return wrong("it is cut short");
@@ -206,7 +212,7 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
         .header = h, .n_tokens = h->n_tokens, .n_vocab = n_vocab, .word_scanner = -1};
     uint32_t n_bases, n_offsets, n_info, n_hash, n_ranks, n_bytes, n_cuts, added[2], classes,
         scanners;
-    uint32_t normal_pool;
+    uint32_t normal_pool, n_named;
     t.pool = table(h, SLM_TEXT_POOL, 1, &t.pool_length, &rc);
     t.bases = table(h, SLM_TEXT_BASES, 4, &n_bases, &rc);
     t.offsets = table(h, SLM_TEXT_OFFSETS, 2, &n_offsets, &rc);
@@ -227,6 +233,7 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
     t.prefix = table(h, SLM_TEXT_PREFIX, 4, &t.n_prefix, &rc);
     t.suffix = table(h, SLM_TEXT_SUFFIX, 4, &t.n_suffix, &rc);
     t.stop = table(h, SLM_TEXT_STOP, 4, &t.n_stop, &rc);
+    t.named = table(h, SLM_TEXT_NAMED, 4, &n_named, &rc);
     if (rc < 0)
         return rc;
     if (n_bases < (h->n_tokens >> h->block_shift) + 1 || n_offsets < h->n_tokens + 1 ||
@@ -238,6 +245,8 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
         t.ranks = NULL;
     if (n_cuts == 0)
         t.cuts = NULL;
+    if (n_named < SLM_NAMED_COUNT)
+        t.named = NULL;
     if (scanners > 0) {
         if ((rc = open_classes(&t, classes_data, classes)) < 0 ||
             (rc = open_scanners(&t, scanners_data, scanners)) < 0)
@@ -259,6 +268,11 @@ const char *slm_text_token(const struct slm_text *text, slm_token token, size_t 
     if ((uint32_t)token >= text->n_tokens)
         return "";
     return (const char *)slm_text_bytes(text, (uint32_t)token, n);
+}
+
+slm_token slm_text_named(const struct slm_text *text, int name)
+{
+    return text->named ? (slm_token)text->named[name] : SLM_TOKEN_NONE;
 }
 
 slm_token slm_text_bos(const struct slm_text *text)

@@ -56,7 +56,24 @@ enum slm_text_table_kind {
     SLM_TEXT_PREFIX,      /* u32[]: tokens before every text (BOS), under ADD_SPECIAL */
     SLM_TEXT_SUFFIX,      /* u32[]: tokens after it */
     SLM_TEXT_STOP,        /* u32[]: tokens that end an answer; ascending */
+    SLM_TEXT_NAMED,       /* u32[SLM_NAMED_COUNT]: by enum slm_text_named, or SLM_TEXT_NO_TOKEN */
     SLM_TEXT_N_TABLES
+};
+
+/* A reader needs the tables up to STOP; the others may be missing, which means: empty. */
+#define SLM_TEXT_MIN_TABLES (SLM_TEXT_STOP + 1)
+
+/* Special tokens as configurations and chat templates name them. What encoding writes for something
+ * unknown may be another token, or none: that is in the header. */
+enum slm_text_named {
+    SLM_NAMED_BOS,
+    SLM_NAMED_EOS,
+    SLM_NAMED_UNKNOWN,
+    SLM_NAMED_SEPARATOR,
+    SLM_NAMED_PADDING,
+    SLM_NAMED_CLASSIFIER,
+    SLM_NAMED_MASK,
+    SLM_NAMED_COUNT
 };
 
 #define SLM_TEXT_NO_TOKEN 0xFFFFFFFFu
@@ -81,11 +98,11 @@ struct slm_text_header {
     uint32_t block_shift;                /* a block of OFFSETS has 1 << block_shift tokens */
     uint32_t max_length;                 /* bytes of the longest token that the hash holds */
     uint32_t bos, eos, unknown, padding; /* or SLM_TEXT_NO_TOKEN */
-    uint32_t reserved[2];                /* 0 */
+    uint32_t reserved[6];                /* 0 */
     /* struct slm_text_table tables[n_tables] follow, by enum slm_text_table_kind */
 };
 
-_Static_assert(sizeof(struct slm_text_header) == 64, "as in docs/format-tokenizer.md");
+_Static_assert(sizeof(struct slm_text_header) == 80, "as in docs/format-tokenizer.md");
 
 static inline const struct slm_text_table *slm_text_tables(const struct slm_text_header *header)
 {
@@ -232,6 +249,7 @@ struct slm_text {
     const struct slm_text_scanner *scanners;
     const uint16_t *transitions;
     const uint32_t *prefix, *suffix, *stop;
+    const uint32_t *named; /* [SLM_NAMED_COUNT]; NULL: nothing is known */
     uint32_t pool_length, n_merges, n_normal, n_scanners, n_prefix, n_suffix, n_stop;
     uint32_t added_pool_length;
     int32_t word_scanner; /* the SLM_SCAN_WORD one, or -1 */

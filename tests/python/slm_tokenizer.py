@@ -19,9 +19,9 @@ class Tokenizer:
     def __init__(self, data):
         self.data = data
         (magic, major, _, _, n_tables, self.model, self.flags, self.n_tokens, self.n_slots, self.shift,
-         self.max_length, self.bos, self.eos, self.unknown, self.padding, _, _) = struct.unpack_from("<IHH14I", data)
+         self.max_length, self.bos, self.eos, self.unknown, self.padding, *_) = struct.unpack_from("<IHH18I", data)
         assert magic == 0x4B544D53 and major == 2
-        tables = [struct.unpack_from("<II", data, 64 + 8 * i) for i in range(n_tables)]
+        tables = [struct.unpack_from("<II", data, 80 + 8 * i) for i in range(n_tables)]
         self.table = [data[o:o + n] for o, n in tables]
         self.bases = self.numbers(1, "I")
         self.offsets = self.numbers(2, "H")

@@ -78,6 +78,12 @@ static void model_without_tokenizer(void **state)
     fails(slm_chat_format(model, pair, 2, NULL, out, 16), SLM_EINVAL, "message 1: slm_message.size");
     pair[0].size = 0;
     fails(slm_chat_format(model, pair, 2, NULL, out, 16), SLM_EINVAL, "message 0: slm_message.size");
+    /* A byte order mark, as Windows editors write it, says nothing. */
+    slm_chat_options options = {.size = sizeof options, .messages_json = "\xEF\xBB\xBF[{\"content\": \"ho\"}]"};
+    assert_int_equal(slm_chat_format(model, NULL, 0, &options, out, sizeof out), 2);
+    assert_memory_equal(out, "ho", 2);
+    options.messages_json = "\xEF\xBB[]";
+    fails(slm_chat_format(model, NULL, 0, &options, out, sizeof out), SLM_EINVAL, "messages_json");
     slm_token tokens[4];
     fails(slm_chat_tokenize(model, &message, 1, NULL, tokens, 4), SLM_EUNSUPPORTED, "no tokenizer");
     fails(slm_tokenize(model, "hi", 2, 0, tokens, 4), SLM_EUNSUPPORTED, "no tokenizer");
@@ -176,7 +182,7 @@ static void order_of_tensors_is_free(void **state)
         must(slm_model_open(&model, path, NULL));
         slm_tensor_info first = {.size = sizeof first};
         must(slm_model_tensor(model, 0, &first));
-        assert_string_equal(first.role, i ? "ffn_down_bias" : "embedding");
+        assert_int_equal(strcmp(first.role, "embedding") == 0, i == 0);
         logits[i] = text_logits(model, &(struct way){0}, text, 20);
         slm_model_unref(model);
     }

@@ -389,7 +389,8 @@ static void test_configs(void **state)
     assert_int_equal(
         from_json(
             &v, tokenizer,
-            "{\"bos_token\":{\"content\":\"<s>\"},\"eos_token\":\"</s>\",\"add_bos_token\":true}",
+            "{\"bos_token\":{\"content\":\"<s>\"},\"eos_token\":\"</s>\",\"add_bos_token\":true,"
+            "\"mask_token\":\"</s>\",\"pad_token\":\"nothing\"}",
             "{\"eos_token_id\":[2,4,99],\"bos_token_id\":1}"),
         SLM_OK);
     assert_int_equal(v.bos, 3);
@@ -399,6 +400,15 @@ static void test_configs(void **state)
     assert_int_equal(v.stop[1], 4);
     assert_int_equal(v.n_prefix, 1);
     assert_int_equal(v.prefix[0], 3);
+    struct slm_buf section = {0};
+    struct slm_text text;
+    assert_int_equal(slm_vocab_build(&v, v.n_tokens, &section), SLM_OK);
+    assert_int_equal(slm_text_open(&text, section.data, section.length, v.n_tokens), SLM_OK);
+    assert_int_equal(slm_text_named(&text, SLM_NAMED_BOS), 3);
+    assert_int_equal(slm_text_named(&text, SLM_NAMED_EOS), 4);
+    assert_int_equal(slm_text_named(&text, SLM_NAMED_MASK), 4);
+    assert_int_equal(slm_text_named(&text, SLM_NAMED_PADDING), SLM_TOKEN_NONE);
+    slm_buf_free(&section);
     slm_vocab_free(&v);
     assert_int_equal(from_json(&v, tokenizer, NULL, "{\"eos_token_id\":2,\"bos_token_id\":1}"),
                      SLM_OK);
