@@ -50,7 +50,11 @@
 #else
 #define UNROLLED _Pragma("GCC unroll 16")
 #endif
+#if defined(VM_REGISTERS)
 #define INLINED static inline __attribute__((always_inline))
+#else
+#define INLINED static /* lanes in memory: inlining what many call only makes it larger */
+#endif
 
 /*
  * e^x, relative error below 1e-7; exactly 0 below -87 (so there are no denormals) and
