@@ -43,8 +43,28 @@ static struct slm_vocab_json as_json(const struct texts *t)
     };
 }
 
-/* Whatever tokenizer file the bytes are: GGUF, tokenizer.json, llama2.c's tokenizer.bin (which
- * begins with the length of the longest token, 32 bits), or a SentencePiece model. */
+/* BERT's vocab.txt: text, with the unknown token on a line of its own. */
+static bool is_wordlist(const uint8_t *data, size_t n)
+{
+    static const char UNKNOWN[] = "\n[UNK]";
+    if (n == 0 || data[0] < ' ' || memchr(data, 0, n))
+        return false;
+    while (n > sizeof UNKNOWN) {
+        const uint8_t *at = memchr(data, '\n', n - sizeof UNKNOWN);
+        if (!at)
+            return false;
+        n -= (size_t)(at - data);
+        data = at;
+        if (memcmp(data, UNKNOWN, sizeof UNKNOWN - 1) == 0)
+            return data[sizeof UNKNOWN - 1] == '\r' || data[sizeof UNKNOWN - 1] == '\n';
+        data++;
+        n--;
+    }
+    return false;
+}
+
+/* Whatever tokenizer file the bytes are: GGUF, tokenizer.json, vocab.txt, llama2.c's tokenizer.bin
+ * (which begins with the length of the longest token, 32 bits), or a SentencePiece model. */
 static int read_any(struct slm_import *import, struct slm_vocab *vocab, const struct texts *t)
 {
     const uint8_t *data = t->tokenizer.data;
@@ -62,6 +82,8 @@ static int read_any(struct slm_import *import, struct slm_vocab *vocab, const st
         slm_gguf_free(gguf);
         return err;
     }
+    if (is_wordlist(data, n))
+        return slm_vocab_from_wordlist(vocab, (const char *)data, n, &json);
     if (n >= 4 && slm_load_u32(data) < 256)
         return slm_vocab_from_llama2c(vocab, data, n, import->config.n_vocab);
     return slm_vocab_from_sentencepiece(vocab, data, n, &json);
@@ -80,7 +102,7 @@ static int read_path(struct slm_import *import, struct slm_vocab *vocab, struct 
 
 static int read_hf(struct slm_import *import, struct slm_vocab *vocab, struct texts *t)
 {
-    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.txt"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         int found = slm_import_read(import, names[i], &t->tokenizer);
         if (found < 0)

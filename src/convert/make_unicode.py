@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes unicode_data.h: general categories, canonical decompositions and combining classes.
+"""Writes unicode_data.h: general categories, decompositions, combining classes, lower case.
 
     pip install unicodedata2==16.0.0
     python3 src/convert/make_unicode.py > src/convert/unicode_data.h
@@ -7,8 +7,10 @@
 The categories are Unicode 16.0's, as those of the reference tokenizers today (Oniguruma 6.9.10).
 Their normal forms are Unicode 9.0's (crate unicode-normalization-alignments), so tables for these
 hold the characters of that version only; Unicode promises that those never change. Perl knows
-which they are. The tables are used at conversion only; what a tokenizer needs of them goes into
-the .slm file.
+which they are. What they call punctuation, accents and control characters outside of regular
+expressions is Unicode 8.0's (crate unicode_categories), what StripAccents removes 9.0's, and lower
+case, which Rust itself has, 17.0's. The tables are used at conversion only; what a tokenizer needs
+of them goes into the .slm file.
 """
 import subprocess
 
@@ -20,9 +22,20 @@ CATEGORIES = ["Cn", "Cc", "Cf", "Co", "Cs", "Ll", "Lm", "Lo", "Lt", "Lu", "Mc", 
 LAST = 0x110000
 
 
-IN_9 = set(map(int, subprocess.run(
-    ["perl", "-e", r'for (0 .. 0x10FFFF) { print "$_\n" if chr($_) =~ /\p{Present_In: 9.0}/ }'],
-    check=True, capture_output=True, text=True).stdout.split()))
+def present_in(version):
+    return set(map(int, subprocess.run(
+        ["perl", "-e", r'for (0 .. 0x10FFFF) { print "$_\n" if chr($_) =~ /\p{Present_In: %s}/ }' % version],
+        check=True, capture_output=True, text=True).stdout.split()))
+
+
+IN_8, IN_9 = present_in("8.0"), present_in("9.0")
+# Those that were of another category then.
+CATEGORY_IN_8 = {0x166D: "Po", 0x111C9: "Po", 0x1734: "Mn", 0x1885: "Lo", 0x1886: "Lo", 0xA9BD: "Mc", 0x1171E: "Mn"}
+CATEGORY_IN_9 = {0x111C9: "Po", 0x1CF2: "Mc", 0x1CF3: "Mc"}
+# Lower case of letters that Unicode has since 15.0, as first, last, distance.
+NEW_LETTERS = [(0x1C89, 0x1C89, 1), (0xA7CB, 0xA7CB, 0x264 - 0xA7CB), (0xA7CC, 0xA7CC, 1), (0xA7CE, 0xA7CE, 1),
+               (0xA7D2, 0xA7D2, 1), (0xA7D4, 0xA7D4, 1), (0xA7DA, 0xA7DA, 1), (0xA7DC, 0xA7DC, 0x19B - 0xA7DC),
+               (0x10D50, 0x10D65, 0x20), (0x16EA0, 0x16EB8, 0x1B)]
 
 
 def table(kind, name, note, values, per_line):
@@ -43,12 +56,54 @@ def runs(of):
     return out
 
 
-def canonical(c):
-    """The full canonical decomposition, or [] (Hangul syllables follow a rule instead)."""
+def decomposed(c, form):
+    """The full decomposition, or [] (Hangul syllables follow a rule instead)."""
     if 0xAC00 <= c < 0xD7A4 or 0xD800 <= c < 0xE000 or c not in IN_9:
         return []
-    full = [ord(x) for x in u.normalize("NFD", chr(c))]
+    full = [ord(x) for x in u.normalize(form, chr(c))]
     return [] if full == [c] else full
+
+
+def canonical(c):
+    return decomposed(c, "NFD")
+
+
+def compatible(c):
+    """What the compatibility forms have instead of, or besides, the canonical decomposition."""
+    full = decomposed(c, "NFKD")
+    return [] if full == canonical(c) else full
+
+
+def lower(c):
+    for first, last, distance in NEW_LETTERS:
+        if first <= c <= last:
+            return [c + distance]
+    small = [] if 0xD800 <= c < 0xE000 else [ord(x) for x in chr(c).lower()]
+    return [] if small == [c] else small
+
+
+def rows(of):
+    flat = []
+    for c in range(LAST):
+        d = of(c)
+        if d:
+            flat += [c << 8 | len(d)] + d
+    return flat
+
+
+def ranges(inside):
+    """first, last of every range."""
+    out = []
+    for c in filter(inside, range(LAST)):
+        if out and out[-1] == c - 1:
+            out[-1] = c
+        else:
+            out += [c, c]
+    return out
+
+
+def of_8(c, kinds):
+    return c in IN_8 and CATEGORY_IN_8.get(c, u.category(chr(c))).startswith(kinds)
 
 
 def pairs():
@@ -64,7 +119,7 @@ def pairs():
 
 
 assert u.unidata_version == "16.0.0"
-print("/*\n * unicode_data.h - characters: categories of Unicode 16.0, normal forms of 9.0.\n"
+print("/*\n * unicode_data.h - what Unicode says about characters.\n"
       " *\n * Written by make_unicode.py; do not edit. From the Unicode Character Database, (c)\n"
       " * Unicode, Inc., Unicode License v3 (https://www.unicode.org/license.txt).\n */")
 print("\nenum {")
@@ -78,12 +133,13 @@ table("uint32_t", "CATEGORY_RUNS", "first code point << 8 | category, of every r
       runs(lambda c: CATEGORIES.index(u.category(chr(c)))), 8)
 table("uint32_t", "COMBINING_RUNS", "first code point << 8 | canonical combining class",
       runs(lambda c: 0 if 0xD800 <= c < 0xE000 or c not in IN_9 else u.combining(chr(c))), 8)
-flat = []
-for c in range(LAST):
-    d = canonical(c)
-    if d:
-        flat += [c << 8 | len(d)] + d
 table("uint32_t", "DECOMPOSITIONS",
-      "code point << 8 | n, then the n code points of its full canonical decomposition", flat, 8)
+      "code point << 8 | n, then the n code points of its full canonical decomposition", rows(canonical), 8)
+table("uint32_t", "COMPATIBILITY", "the same, where the compatibility decomposition is another", rows(compatible), 8)
+table("uint32_t", "LOWERCASE", "the same: lower case", rows(lower), 8)
 table("uint32_t", "COMPOSITIONS", "first, second, composed; sorted",
       [x for p in pairs() for x in p], 9)
+table("uint32_t", "PUNCTUATION_8", "first, last: category P of Unicode 8.0", ranges(lambda c: of_8(c, "P")), 8)
+table("uint32_t", "OTHER_8", "Cc, Cf, Co", ranges(lambda c: of_8(c, ("Cc", "Cf", "Co"))), 8)
+table("uint32_t", "NONSPACING_8", "Mn", ranges(lambda c: of_8(c, "Mn")), 8)
+table("uint32_t", "MARKS_9", "M of 9.0", ranges(lambda c: c in IN_9 and CATEGORY_IN_9.get(c, u.category(chr(c)))[0] == "M"), 8)

@@ -79,17 +79,34 @@ int slm_vocab_set(struct slm_vocab *v, uint32_t id, const void *text, size_t n, 
     return slm_buf_ok(&v->pool);
 }
 
-int slm_vocab_add_normal(struct slm_vocab *v, uint32_t kind, uint32_t flags, const char *a,
-                         const char *b)
+static int add_normal(struct slm_vocab *v, uint32_t kind, uint32_t flags, struct slm_vocab_text a,
+                      struct slm_vocab_text b)
 {
     if (v->n_normal == SLM_TEXT_MAX_STEPS)
         return slm_fail(SLM_ELIMIT, "tokenizer: more than %d normalizers", SLM_TEXT_MAX_STEPS);
     struct slm_vocab_normal *step = &v->normal[v->n_normal++];
     step->kind = kind;
     step->flags = flags;
-    step->a = slm_vocab_keep(v, a, strlen(a));
-    step->b = slm_vocab_keep(v, b, strlen(b));
+    step->a = a;
+    step->b = b;
     return slm_buf_ok(&v->pool);
+}
+
+int slm_vocab_add_normal(struct slm_vocab *v, uint32_t kind, uint32_t flags, const char *a,
+                         const char *b)
+{
+    return add_normal(v, kind, flags, slm_vocab_keep(v, a, strlen(a)),
+                      slm_vocab_keep(v, b, strlen(b)));
+}
+
+int slm_vocab_add_map(struct slm_vocab *v, uint32_t flags, struct slm_buf *rows)
+{
+    int rc = slm_buf_ok(rows);
+    if (rc == SLM_OK)
+        rc = add_normal(v, SLM_NORMAL_MAP, flags, slm_vocab_keep(v, rows->data, rows->length),
+                        (struct slm_vocab_text){0});
+    slm_buf_free(rows);
+    return rc;
 }
 
 int slm_vocab_add_step(struct slm_vocab *v, const char *pattern, size_t n, uint32_t behaviour,

@@ -41,12 +41,15 @@ struct slm_vocab_step {
 };
 
 struct slm_vocab {
-    uint32_t model;      /* enum slm_text_model */
-    uint32_t flags;      /* enum slm_text_section_flags */
-    bool raw_patterns;   /* late added tokens are looked for as they are, not normalized */
-    bool meta_space;     /* the tokenizer writes spaces as U+2581; here they are spaces */
-    bool by_score;       /* merges follow from scores; otherwise from the list */
-    bool ignore_merges;  /* a piece that is a token is that token, whatever merging would give */
+    uint32_t model;     /* enum slm_text_model */
+    uint32_t flags;     /* enum slm_text_section_flags */
+    bool raw_patterns;  /* late added tokens are looked for as they are, not normalized */
+    bool meta_space;    /* the tokenizer writes spaces as U+2581; here they are spaces */
+    bool by_score;      /* merges follow from scores; otherwise from the list */
+    bool ignore_merges; /* a piece that is a token is that token, whatever merging would give */
+    uint32_t max_word;  /* WordPiece: see struct slm_text_header */
+    bool cleanup;       /* decoding: no space before punctuation and English endings */
+    struct slm_vocab_text continuation; /* WordPiece: what begins a token inside a word */
     struct slm_buf pool; /* texts, as raw bytes: a space is a space, not U+0120 or U+2581 */
     struct slm_vocab_token *tokens; /* [n_tokens] */
     uint32_t n_tokens, capacity;
@@ -84,6 +87,10 @@ int slm_vocab_from_sentencepiece(struct slm_vocab *v, const void *data, size_t l
 /* llama2.c: the bytes of tokenizer.bin; n_vocab is the checkpoint's. */
 int slm_vocab_from_llama2c(struct slm_vocab *v, const void *data, size_t length, uint32_t n_vocab);
 
+/* BERT: the text of vocab.txt, a token a line. The two configurations as above, or NULL. */
+int slm_vocab_from_wordlist(struct slm_vocab *v, const char *text, size_t n,
+                            const struct slm_vocab_json *files);
+
 /* GGUF: the keys tokenizer.ggml.*. */
 int slm_vocab_from_gguf(struct slm_vocab *v, const struct slm_gguf *gguf);
 
@@ -99,6 +106,8 @@ struct slm_vocab_text slm_vocab_keep(struct slm_vocab *v, const void *text, size
 int slm_vocab_set(struct slm_vocab *v, uint32_t id, const void *text, size_t n, uint32_t kind);
 int slm_vocab_add_normal(struct slm_vocab *v, uint32_t kind, uint32_t flags, const char *a,
                          const char *b);
+/* A SLM_NORMAL_MAP with rows of slm_unicode_mapping(); their buffer is freed. */
+int slm_vocab_add_map(struct slm_vocab *v, uint32_t flags, struct slm_buf *rows);
 int slm_vocab_add_step(struct slm_vocab *v, const char *pattern, size_t n, uint32_t behaviour,
                        uint32_t flags);
 void slm_vocab_add_stop(struct slm_vocab *v, uint32_t id); /* ids out of range are ignored */
@@ -131,6 +140,17 @@ uint32_t slm_vocab_find(const struct slm_vocab_index *index, const void *text, s
  * normalizers and sets ignore_merges. *add_bos: whether these models begin with BOS when the file
  * does not say. SLM_EUNSUPPORTED lists the known ones. */
 int slm_vocab_named_steps(struct slm_vocab *v, const char *name, size_t n, bool *add_bos);
+
+/* BERT's normalizer, and how it cuts a text into words and punctuation. */
+extern const char slm_bert_pattern[];
+/* What Unicode 8.0 calls punctuation, and what is left of ASCII's: the inside of a [set]. */
+#define SLM_PUNCTUATION_SET "\\p{P8}$+<=>\\^`|~"
+int slm_vocab_bert_normal(struct slm_vocab *v, bool clean, bool space_chinese, bool strip_accents,
+                          bool lower);
+
+/* Everything that vocabularies of BERT have in common: special tokens are those in v->named, with
+ * v->unknown and v->padding; the texts stand as in vocab.txt. */
+int slm_vocab_finish_bert(struct slm_vocab *v, bool strip_accents, bool lower);
 
 /* GPT-2's pattern, which Hugging Face's ByteLevel has built in. */
 extern const char slm_gpt2_pattern[];

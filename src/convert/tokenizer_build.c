@@ -178,6 +178,56 @@ static int write_hash(struct builder *b)
     }
 }
 
+static int compare_hashes(const void *a, const void *b)
+{
+    uint64_t x, y;
+    memcpy(&x, a, 8);
+    memcpy(&y, b, 8);
+    return x < y ? -1 : x > y;
+}
+
+/* A bit for every beginning of a token that ends with a character, four to eight bits for each of
+ * them: where none is set, no token goes on. Only models that try one length after the other ask.
+ */
+static int write_beginnings(struct builder *b)
+{
+    struct slm_buf hashes = {.allocator = b->allocator};
+    if (b->v->model == SLM_TEXT_BPE_BYTES || b->v->model == SLM_TEXT_BPE_CHARS)
+        return SLM_OK;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct slm_vocab_token *t = token_at(b, i);
+        const uint8_t *text = b->v->pool.data + t->text;
+        uint64_t h = 0;
+        for (uint32_t k = 0; is_reachable(b, i) && k < t->length; k++) {
+            if (k > 0 && (text[k] & 0xC0) != 0x80) {
+                uint64_t mixed = slm_hash_mix(h);
+                slm_buf_append(&hashes, &mixed, 8);
+            }
+            h = h * SLM_HASH_BASE + text[k] + 1;
+        }
+    }
+    uint64_t *hash = (uint64_t *)(void *)hashes.data;
+    size_t n = hashes.length / 8, different = 1, n_bytes = 1;
+    if (n)
+        qsort(hash, n, 8, compare_hashes);
+    for (size_t i = 1; i < n; i++)
+        different += hash[i] != hash[i - 1];
+    uint32_t shift = 61;
+    for (; n_bytes * 2 < different; n_bytes *= 2)
+        shift--;
+    uint8_t *bits = slm_buf_grow(&b->tables[SLM_TEXT_BEGINNINGS], n_bytes);
+    if (bits) {
+        memset(bits, 0, n_bytes);
+        for (size_t i = 0; i < n; i++) {
+            uint64_t bit = hash[i] >> shift;
+            bits[bit >> 3] = (uint8_t)(bits[bit >> 3] | 1u << (bit & 7));
+        }
+    }
+    int rc = slm_buf_ok(&hashes);
+    slm_buf_free(&hashes);
+    return rc;
+}
+
 /* ------------------------------------------------------------------------ small tables --- */
 
 /* What merging begins with, or what unknown characters fall back to. */
@@ -250,13 +300,20 @@ static int write_normal(struct builder *b)
         struct slm_text_normal row = {.kind = n->kind, .flags = n->flags};
         slm_buf_align(pool, 4);
         row.a = (uint32_t)pool->length;
-        if (n->kind == SLM_NORMAL_NFC) {
-            int rc = slm_unicode_normal_tables(pool);
-            if (rc < 0)
-                return rc;
+        int rc = SLM_OK;
+        if (n->kind == SLM_NORMAL_FORM) {
+            rc = slm_unicode_normal_tables(pool, (n->flags & SLM_NORMAL_COMPATIBLE) != 0,
+                                           (n->flags & SLM_NORMAL_DECOMPOSED) != 0);
+        } else if (n->kind == SLM_NORMAL_MAP) {
+            struct slm_buf rows = {.allocator = b->allocator};
+            slm_buf_append(&rows, pool_at(b, n->a), n->a.length); /* aligned */
+            rc = slm_buf_ok(&rows) < 0 ? SLM_ENOMEM : slm_unicode_map_table(&rows, pool);
+            slm_buf_free(&rows);
         } else {
             slm_buf_append(pool, pool_at(b, n->a), n->a.length);
         }
+        if (rc < 0)
+            return rc;
         row.a_length = (uint32_t)pool->length - row.a;
         row.b = (uint32_t)pool->length;
         row.b_length = n->b.length;
@@ -411,12 +468,40 @@ static int write_added(struct builder *b, const struct slm_text *runtime, bool l
 
 /* --------------------------------------------------------------------------------- info --- */
 
+/* WordPiece looks at the length of a word before anything else. */
+static bool fits_a_word(const struct builder *b, uint32_t id)
+{
+    const struct slm_vocab_token *t = token_at(b, id);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->length; i++)
+        n += (b->v->pool.data[t->text + i] & 0xC0) != 0x80;
+    return b->v->model != SLM_TEXT_WORDPIECE || n <= b->v->max_word;
+}
+
+/* How the token joins the one before it in a decoded text. */
+static uint32_t joining(const struct builder *b, uint32_t id)
+{
+    static const char *const TIGHT[] = {".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re"};
+    struct slm_vocab_text text = {token_at(b, id)->text, token_at(b, id)->length};
+    struct slm_vocab_text prefix = b->v->continuation;
+    if (prefix.length > 0 && text.length >= prefix.length &&
+        memcmp(pool_at(b, text), pool_at(b, prefix), prefix.length) == 0)
+        return SLM_INFO_CONTINUES;
+    for (size_t i = 0; b->v->cleanup && i < sizeof(TIGHT) / sizeof(TIGHT[0]); i++)
+        if (text.length >= strlen(TIGHT[i]) &&
+            memcmp(pool_at(b, text), TIGHT[i], strlen(TIGHT[i])) == 0)
+            return SLM_INFO_TIGHT;
+    return 0;
+}
+
 static void write_info(struct builder *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
         uint32_t kind = token_at(b, i)->kind ? token_at(b, i)->kind : SLM_TOKEN_UNUSED;
-        uint32_t whole = is_reachable(b, i) ? SLM_INFO_WHOLE : 0;
-        uint16_t info = (uint16_t)(b->plan.splits[i] | kind << SLM_INFO_KIND_SHIFT | whole);
+        uint32_t more = is_reachable(b, i) && fits_a_word(b, i) ? SLM_INFO_WHOLE : 0;
+        if (b->v->flags & SLM_TEXT_SPACED_WORDS)
+            more |= joining(b, i);
+        uint16_t info = (uint16_t)(b->plan.splits[i] | kind << SLM_INFO_KIND_SHIFT | more);
         slm_buf_append(&b->tables[SLM_TEXT_INFO], &info, 2);
     }
 }
@@ -443,6 +528,10 @@ static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
     write_ids(&b->tables[SLM_TEXT_SUFFIX], b->v->suffix, b->v->n_suffix, b->n);
     write_ids(&b->tables[SLM_TEXT_STOP], b->v->stop, b->v->n_stop, b->n);
     write_named(b);
+    slm_buf_append(&b->tables[SLM_TEXT_CONTINUE], pool_at(b, b->v->continuation),
+                   b->v->continuation.length);
+    if ((rc = write_beginnings(b)) < 0)
+        return rc;
     if ((rc = write_normal(b)) < 0 || (rc = write_scanners(b)) < 0 || (rc = lay_out(b, out)) < 0 ||
         (rc = slm_text_open(&runtime, out->data, out->length, n_vocab)) < 0)
         return rc;
@@ -468,6 +557,7 @@ int slm_vocab_build(const struct slm_vocab *v, uint32_t n_vocab, struct slm_buf 
         .n_tables = SLM_TEXT_N_TABLES,
         .model = v->model,
         .flags = v->flags,
+        .max_word = v->max_word,
         .n_tokens = b.n,
         .bos = id_or_none(&b, v->bos),
         .eos = id_or_none(&b, v->eos),

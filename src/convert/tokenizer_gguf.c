@@ -1,7 +1,7 @@
 /*
  * tokenizer_gguf.c - the tokenizer that a GGUF file carries (keys tokenizer.ggml.*) into a
  * vocabulary: "gpt2" is byte-level BPE with a list of merges, "llama" is SentencePiece with scores,
- * "gemma4" has the texts of the second and the merges of the first.
+ * "gemma4" has the texts of the second and the merges of the first; "bert" is WordPiece.
  */
 #include "convert/gguf.h"
 #include "convert/tokenizer.h"
@@ -272,6 +272,43 @@ static int read_listed(struct importer *im)
     return rc < 0 ? rc : read_special(im, false);
 }
 
+/* WordPiece's tokens are written the other way round: those that begin a word have U+2581 before
+ * them, those that continue one have nothing, and only what stands in brackets is as it was. */
+static int read_bert(struct importer *im)
+{
+    struct slm_vocab *v = im->v;
+    bool lower = true, strip;
+    int rc = read_tokens(im);
+    for (uint32_t i = 0; i < v->n_tokens && rc == SLM_OK; i++) {
+        struct slm_vocab_token *token = &v->tokens[i];
+        const char *text = (const char *)v->pool.data + token->text;
+        size_t n = token->length;
+        if (n > 2 && text[0] == '[' && text[n - 1] == ']')
+            continue;
+        struct slm_buf continued = {.allocator = v->allocator};
+        if (n > 3 && memcmp(text, SLM_META_SPACE, 3) == 0) {
+            token->text += 3;
+            token->length -= 3;
+        } else if (n > 0 && token->kind == SLM_TOKEN_NORMAL) {
+            slm_buf_text(&continued, "##");
+            slm_buf_append(&continued, text, n);
+            rc = slm_buf_ok(&continued);
+            if (rc == SLM_OK)
+                rc = slm_vocab_set(v, i, continued.data, continued.length, SLM_TOKEN_NORMAL);
+        }
+        slm_buf_free(&continued);
+    }
+    if (rc < 0 || (rc = read_special(im, false)) < 0 ||
+        (rc = slm_gguf_bool(im->gguf, KEY("normalizer.lowercase"), &lower)) < 0)
+        return rc;
+    strip = lower;
+    if ((rc = slm_gguf_bool(im->gguf, KEY("normalizer.strip_accents"), &strip)) < 0)
+        return rc;
+    if (v->named[SLM_NAMED_CLASSIFIER] == SLM_TEXT_NO_TOKEN)
+        v->named[SLM_NAMED_CLASSIFIER] = v->bos;
+    return slm_vocab_finish_bert(v, strip, lower);
+}
+
 int slm_vocab_from_gguf(struct slm_vocab *v, const struct slm_gguf *gguf)
 {
     struct importer im = {.v = v, .gguf = gguf};
@@ -288,8 +325,10 @@ int slm_vocab_from_gguf(struct slm_vocab *v, const struct slm_gguf *gguf)
         return read_scored(&im);
     if (n == 6 && memcmp(model, "gemma4", 6) == 0)
         return read_listed(&im);
+    if (n == 4 && memcmp(model, "bert", 4) == 0)
+        return read_bert(&im);
     return slm_fail(SLM_EUNSUPPORTED,
                     "GGUF: tokenizer.ggml.model \"%.*s\" is not supported; known are "
-                    "gpt2, llama and gemma4",
+                    "gpt2, llama, gemma4 and bert",
                     (int)(n < 40 ? n : 40), model);
 }

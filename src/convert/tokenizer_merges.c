@@ -377,14 +377,19 @@ int slm_merge_plan(struct slm_merge_plan *plan, const struct slm_vocab *v, uint3
 {
     struct planner p = {
         .v = v, .index = index, .mergeable = mergeable, .plan = plan, .n = n_tokens};
+    bool merging = v->model == SLM_TEXT_BPE_BYTES || v->model == SLM_TEXT_BPE_CHARS;
     int rc = SLM_ENOMEM;
     *plan = (struct slm_merge_plan){
         .n_tokens = n_tokens, .allocator = v->allocator, .rows.allocator = v->allocator};
     p.work_text.allocator = v->allocator;
     plan->splits = slm_calloc(v->allocator, n_tokens);
     plan->whole = slm_calloc(v->allocator, n_tokens);
-    p.order = slm_alloc(v->allocator, (size_t)n_tokens * 16);
-    if (plan->splits && plan->whole && p.order) {
+    p.order = merging ? slm_alloc(v->allocator, (size_t)n_tokens * 16) : NULL;
+    if (plan->splits && plan->whole && !merging) {
+        for (uint32_t t = 0; t < n_tokens; t++)
+            plan->whole[t] = mergeable(&v->tokens[t]);
+        rc = SLM_OK;
+    } else if (plan->splits && plan->whole && p.order) {
         p.work = p.order + n_tokens;
         rc = v->by_score ? read_scores(&p) : read_list(&p);
         if (rc == SLM_OK)
@@ -394,8 +399,10 @@ int slm_merge_plan(struct slm_merge_plan *plan, const struct slm_vocab *v, uint3
         if (rc == SLM_OK)
             rc = make_rows(&p);
     }
-    slm_free(v->allocator, p.order, (size_t)n_tokens * 16);
-    slm_free(v->allocator, p.pairs, (p.mask + 1) * sizeof(*p.pairs));
+    if (p.order)
+        slm_free(v->allocator, p.order, (size_t)n_tokens * 16);
+    if (p.pairs)
+        slm_free(v->allocator, p.pairs, (p.mask + 1) * sizeof(*p.pairs));
     slm_buf_free(&p.work_text);
     return rc;
 }

@@ -16,7 +16,8 @@ struct slm_merge_plan {
 };
 
 /* For the first n_tokens of the vocabulary. index: of the tokens of the model. mergeable: tokens
- * that merging may make or begin with. SLM_EFORMAT: a merge makes no token. */
+ * that merging may make or begin with; in models without merges all of them are whole.
+ * SLM_EFORMAT: a merge makes no token. */
 int slm_merge_plan(struct slm_merge_plan *plan, const struct slm_vocab *v, uint32_t n_tokens,
                    const struct slm_vocab_index *index,
                    bool (*mergeable)(const struct slm_vocab_token *));

@@ -129,7 +129,7 @@ int slm_vocab_named_steps(struct slm_vocab *v, const char *name, size_t n, bool 
         row++;
     if (row == n_rows)
         return not_known(name, n);
-    int rc = TABLE[row].flags & NFC ? slm_vocab_add_normal(v, SLM_NORMAL_NFC, 0, "", "") : SLM_OK;
+    int rc = TABLE[row].flags & NFC ? slm_vocab_add_normal(v, SLM_NORMAL_FORM, 0, "", "") : SLM_OK;
     for (int i = 0; i < 6 && TABLE[row].patterns[i] && rc == SLM_OK; i++)
         rc = slm_vocab_add_step(v, TABLE[row].patterns[i], strlen(TABLE[row].patterns[i]),
                                 SLM_SCAN_ISOLATED,

@@ -172,6 +172,12 @@ static uint32_t categories_named(const char *name, size_t n)
 bool slm_set_add_property(struct slm_char_set *set, const char *name, size_t n)
 {
     uint32_t mask = categories_named(name, n);
+    if (n == 2 && memcmp(name, "P8", 2) == 0) {
+        for (size_t i = 0; i < COUNT(PUNCTUATION_8); i += 2)
+            append(set, PUNCTUATION_8[i], PUNCTUATION_8[i + 1]);
+        tidy(set);
+        return true;
+    }
     if (mask == 0)
         return false;
     add_categories(set, mask);
@@ -221,11 +227,12 @@ void slm_set_fold_case(struct slm_char_set *set)
 
 /* ------------------------------------------------------------------------- normal forms --- */
 
-/* What NFC has to know of a character: see struct slm_nfc. */
+/* What is to be known of characters: see struct slm_nfc. */
 struct nfc_builder {
     uint16_t *number;       /* [0x110000]: of the entry; 0 for most */
     struct slm_buf entries; /* u32[]; entry 0 is that of most characters */
     struct slm_buf words;   /* u32[]: decompositions, each behind its length */
+    bool with_pairs;
 };
 
 /* Give the character an entry of its own to hold `bits`, unless it has one. */
@@ -250,26 +257,38 @@ static bool is_composed(uint32_t c)
     return false;
 }
 
+/* Rows as in unicode_data.h: c << 8 | n, then what c becomes. A character that has a decomposition
+ * already keeps it. */
+static void add_decompositions(struct nfc_builder *b, const uint32_t *rows, size_t n, bool final)
+{
+    for (size_t i = 0; i < n; i += 1 + (rows[i] & 0xFF)) {
+        uint32_t c = rows[i] >> 8, count = rows[i] & 0xFF;
+        uint32_t at = (uint32_t)(b->words.length / 4) << SLM_NFC_WORDS_SHIFT;
+        if (b->number[c] != 0)
+            continue;
+        add_entry(b, c, at | (final || !is_composed(c) ? SLM_NFC_CHANGES : 0));
+        slm_buf_u32(&b->words, count);
+        for (uint32_t k = 1; k <= count; k++)
+            slm_buf_u32(&b->words, rows[i + k]);
+    }
+}
+
 /* Three reasons to have an entry: a decomposition, a combining class, or being the second part of a
  * composition. */
-static void add_entries(struct nfc_builder *b)
+static void add_entries(struct nfc_builder *b, bool compatible, bool decomposed)
 {
-    slm_buf_u32(&b->entries, 0);
-    slm_buf_u32(&b->words, 0);
-    for (size_t i = 0; i < COUNT(DECOMPOSITIONS); i += 1 + (DECOMPOSITIONS[i] & 0xFF)) {
-        uint32_t c = DECOMPOSITIONS[i] >> 8, n = DECOMPOSITIONS[i] & 0xFF;
-        uint32_t at = (uint32_t)(b->words.length / 4) << SLM_NFC_WORDS_SHIFT;
-        add_entry(b, c, at | (is_composed(c) ? 0 : SLM_NFC_CHANGES));
-        slm_buf_u32(&b->words, n);
-        for (uint32_t k = 1; k <= n; k++)
-            slm_buf_u32(&b->words, DECOMPOSITIONS[i + k]);
-    }
+    if (compatible)
+        add_decompositions(b, COMPATIBILITY, COUNT(COMPATIBILITY), true);
+    add_decompositions(b, DECOMPOSITIONS, COUNT(DECOMPOSITIONS), decomposed);
     for (size_t i = 0; i < COUNT(COMBINING_RUNS); i++) {
         uint32_t last =
             i + 1 < COUNT(COMBINING_RUNS) ? (COMBINING_RUNS[i + 1] >> 8) - 1 : SLM_UNICODE_LAST;
         for (uint32_t c = COMBINING_RUNS[i] >> 8; (COMBINING_RUNS[i] & 0xFF) && c <= last; c++)
             add_entry(b, c, COMBINING_RUNS[i] & 0xFF);
     }
+    b->with_pairs = !decomposed;
+    if (decomposed)
+        return;
     for (size_t i = 1; i < COUNT(COMPOSITIONS); i += 3)
         add_entry(b, COMPOSITIONS[i], SLM_NFC_CHANGES);
     for (uint32_t c = 0x1161; c <= 0x1175; c++) /* vowels and final consonants of Hangul */
@@ -278,11 +297,11 @@ static void add_entries(struct nfc_builder *b)
         add_entry(b, c, SLM_NFC_CHANGES);
 }
 
-static void write_nfc(const struct nfc_builder *b, struct slm_buf *blocks, struct slm_buf *out)
+static void write_table(const struct nfc_builder *b, struct slm_buf *blocks, struct slm_buf *out)
 {
     uint32_t last = SLM_UNICODE_LAST, n_blocks = 0;
     uint16_t stage[(SLM_UNICODE_LAST + 1) / 128];
-    while (b->number[last] == 0)
+    while (last > 0 && b->number[last] == 0)
         last--;
     uint32_t n_stage = last / 128 + 1;
     for (uint32_t i = 0; i < n_stage && !blocks->failed; i++) {
@@ -296,8 +315,13 @@ static void write_nfc(const struct nfc_builder *b, struct slm_buf *blocks, struc
         }
         stage[i] = (uint16_t)same;
     }
-    struct slm_nfc head = {n_stage + (n_stage & 1), n_blocks, (uint32_t)(b->entries.length / 4),
-                           (uint32_t)(b->words.length / 4), (uint32_t)(COUNT(COMPOSITIONS) / 3)};
+    struct slm_nfc head = {.n_stage = n_stage + (n_stage & 1),
+                           .n_blocks = n_blocks,
+                           .n_entries = (uint32_t)(b->entries.length / 4),
+                           .n_words = (uint32_t)(b->words.length / 4),
+                           .n_pairs = b->with_pairs ? (uint32_t)(COUNT(COMPOSITIONS) / 3) : 0};
+    for (uint32_t c = 0; c < 128; c++)
+        head.ascii[c >> 5] |= (uint32_t)(b->number[c] != 0) << (c & 31);
     if (n_stage & 1)
         stage[n_stage] = stage[n_stage - 1];
     slm_buf_append(out, &head, sizeof(head));
@@ -305,10 +329,12 @@ static void write_nfc(const struct nfc_builder *b, struct slm_buf *blocks, struc
     slm_buf_append(out, blocks->data, blocks->length);
     slm_buf_append(out, b->entries.data, b->entries.length);
     slm_buf_append(out, b->words.data, b->words.length);
-    slm_buf_append(out, COMPOSITIONS, sizeof(COMPOSITIONS));
+    slm_buf_append(out, COMPOSITIONS, head.n_pairs * 12);
 }
 
-int slm_unicode_normal_tables(struct slm_buf *out)
+/* Fill a table with `fill` and append it. */
+static int build_table(struct slm_buf *out, void (*fill)(struct nfc_builder *, const void *),
+                       const void *what)
 {
     struct nfc_builder b = {.entries.allocator = out->allocator, .words.allocator = out->allocator};
     struct slm_buf blocks = {.allocator = out->allocator};
@@ -316,8 +342,10 @@ int slm_unicode_normal_tables(struct slm_buf *out)
     int rc = SLM_ENOMEM;
     b.number = slm_calloc(out->allocator, size);
     if (b.number) {
-        add_entries(&b);
-        write_nfc(&b, &blocks, out);
+        slm_buf_u32(&b.entries, 0);
+        slm_buf_u32(&b.words, 0);
+        fill(&b, what);
+        write_table(&b, &blocks, out);
         out->failed |= b.entries.failed || b.words.failed || blocks.failed;
         rc = slm_buf_ok(out);
     }
@@ -326,4 +354,81 @@ int slm_unicode_normal_tables(struct slm_buf *out)
     slm_buf_free(&b.words);
     slm_buf_free(&blocks);
     return rc;
+}
+
+static void fill_form(struct nfc_builder *b, const void *what)
+{
+    const bool *form = what;
+    add_entries(b, form[0], form[1]);
+}
+
+int slm_unicode_normal_tables(struct slm_buf *out, bool compatible, bool decomposed)
+{
+    bool form[2] = {compatible, decomposed};
+    return build_table(out, fill_form, form);
+}
+
+/* ----------------------------------------------------------------------------- mappings --- */
+
+void slm_unicode_map_row(struct slm_buf *rows, uint32_t first, uint32_t last, uint32_t n,
+                         const uint32_t *to)
+{
+    slm_buf_u32(rows, first);
+    slm_buf_u32(rows, last);
+    slm_buf_u32(rows, n);
+    slm_buf_append(rows, to, (size_t)n * 4);
+}
+
+static void map_ranges(struct slm_buf *rows, const uint32_t *ranges, size_t n, uint32_t count,
+                       const uint32_t *to)
+{
+    for (size_t i = 0; i < n; i += 2)
+        slm_unicode_map_row(rows, ranges[i], ranges[i + 1], count, to);
+}
+
+void slm_unicode_mapping(struct slm_buf *rows, enum slm_unicode_mapping which)
+{
+    static const uint32_t SPACE[] = {' '}, AROUND[] = {' ', SLM_NFC_SELF, ' '};
+    static const uint32_t SPACES[] = {'\t',   '\n',   '\r',   '\r',   0xA0,   0xA0,   0x1680,
+                                      0x1680, 0x2000, 0x200A, 0x2028, 0x2029, 0x202F, 0x202F,
+                                      0x205F, 0x205F, 0x3000, 0x3000, 0xFFFD, 0xFFFD};
+    /* As BERT has them, with a gap before U+2B920 that its authors meant to be none. */
+    static const uint32_t CHINESE[] = {0x4E00,  0x9FFF,  0x3400,  0x4DBF,  0x20000,
+                                       0x2A6DF, 0x2A700, 0x2B81F, 0x2B920, 0x2CEAF,
+                                       0xF900,  0xFAFF,  0x2F800, 0x2FA1F};
+    switch (which) {
+    case SLM_MAP_LOWER:
+        for (size_t i = 0; i < COUNT(LOWERCASE); i += 1 + (LOWERCASE[i] & 0xFF))
+            slm_unicode_map_row(rows, LOWERCASE[i] >> 8, LOWERCASE[i] >> 8, LOWERCASE[i] & 0xFF,
+                                LOWERCASE + i + 1);
+        break;
+    case SLM_MAP_NO_ACCENTS: map_ranges(rows, NONSPACING_8, COUNT(NONSPACING_8), 0, NULL); break;
+    case SLM_MAP_NO_MARKS: map_ranges(rows, MARKS_9, COUNT(MARKS_9), 0, NULL); break;
+    case SLM_MAP_CLEAN:
+        map_ranges(rows, OTHER_8, COUNT(OTHER_8), 0, NULL);
+        map_ranges(rows, SPACES, COUNT(SPACES) - 2, 1, SPACE);
+        map_ranges(rows, SPACES + COUNT(SPACES) - 2, 2, 0, NULL); /* U+FFFD vanishes */
+        break;
+    case SLM_MAP_SPACE_CHINESE: map_ranges(rows, CHINESE, COUNT(CHINESE), 3, AROUND); break;
+    }
+}
+
+/* Characters of a row share an entry. */
+static void fill_map(struct nfc_builder *b, const void *what)
+{
+    const struct slm_buf *rows = what;
+    const uint32_t *row = (const uint32_t *)(const void *)rows->data;
+    const uint32_t *end = row + rows->length / 4;
+    for (; row < end; row += 3 + row[2]) {
+        uint16_t number = (uint16_t)(b->entries.length / 4);
+        slm_buf_u32(&b->entries, (uint32_t)(b->words.length / 4) << SLM_NFC_WORDS_SHIFT);
+        slm_buf_append(&b->words, row + 2, (size_t)(row[2] + 1) * 4);
+        for (uint32_t c = row[0]; c <= row[1]; c++)
+            b->number[c] = number;
+    }
+}
+
+int slm_unicode_map_table(const struct slm_buf *rows, struct slm_buf *out)
+{
+    return build_table(out, fill_map, rows);
 }

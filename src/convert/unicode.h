@@ -35,7 +35,8 @@ bool slm_set_equal(const struct slm_char_set *a, const struct slm_char_set *b);
 bool slm_set_disjoint(const struct slm_char_set *a, const struct slm_char_set *b);
 void slm_set_free(struct slm_char_set *set);
 
-/* Add \p{name}: a general category ("Lu"), or a group of them ("L"). False: not known. */
+/* Add \p{name}: a general category ("Lu"), or a group of them ("L"); "P8" is Unicode 8.0's
+ * punctuation, which the reference tokenizers mean outside of patterns. False: not known. */
 bool slm_set_add_property(struct slm_char_set *set, const char *name, size_t n);
 /* Add \s, \d or \w, as Oniguruma and the regex crate define them. */
 void slm_set_add_space(struct slm_char_set *set);
@@ -44,7 +45,21 @@ void slm_set_add_word(struct slm_char_set *set);
 /* Add the letters that differ from a member in case only, where the member is ASCII. */
 void slm_set_fold_case(struct slm_char_set *set);
 
-/* Append the table behind NFC as text/nfc.h has it. */
-int slm_unicode_normal_tables(struct slm_buf *out);
+/* Append the table behind a normal form as text/nfc.h has it. */
+int slm_unicode_normal_tables(struct slm_buf *out, bool compatible, bool decomposed);
+
+/* Mappings of characters are rows of u32: first, last, n, then the n characters that each of those
+ * becomes (SLM_NFC_SELF: itself). A later row counts more. The second makes a table of them. */
+enum slm_unicode_mapping {
+    SLM_MAP_LOWER,        /* lower case, without regard to neighbours */
+    SLM_MAP_NO_ACCENTS,   /* what BERT calls accents vanishes: nonspacing marks */
+    SLM_MAP_NO_MARKS,     /* all marks vanish */
+    SLM_MAP_CLEAN,        /* BERT: white space to spaces, control characters vanish */
+    SLM_MAP_SPACE_CHINESE /* BERT: spaces around Chinese characters */
+};
+void slm_unicode_mapping(struct slm_buf *rows, enum slm_unicode_mapping which);
+void slm_unicode_map_row(struct slm_buf *rows, uint32_t first, uint32_t last, uint32_t n,
+                         const uint32_t *to);
+int slm_unicode_map_table(const struct slm_buf *rows, struct slm_buf *out);
 
 #endif

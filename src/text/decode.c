@@ -77,6 +77,13 @@ int slm_decoder_push(struct slm_decoder *decoder, slm_token token, struct slm_bu
         return SLM_OK;
     size_t n, i = 0;
     const uint8_t *bytes = slm_text_bytes(t, (uint32_t)token, &n);
+    if ((t->header->flags & SLM_TEXT_SPACED_WORDS) && !decoder->at_start) {
+        uint16_t info = t->info[token];
+        if (info & SLM_INFO_CONTINUES)
+            i = t->n_continuation < n ? t->n_continuation : n;
+        else if (!(info & SLM_INFO_TIGHT))
+            push_byte(decoder, ' ', out);
+    }
     /* Only the space that encoding put there goes: the first one, if it belongs to ordinary text.
      */
     if (decoder->at_start && n > 0) {

@@ -9,6 +9,7 @@
 #include "text/merge.h"
 #include "text/normal.h"
 #include "text/scan.h"
+#include "text/wordpiece.h"
 
 #include <string.h>
 
@@ -23,6 +24,7 @@ struct encoder {
     uint32_t *marks;                /* [4 * n_opaque]: of input, then of segment */
     size_t n_opaque;
     struct slm_buf known_bytes; /* see without_unknown_bytes() */
+    struct slm_buf word;        /* work space of slm_wordpiece() */
     struct slm_merger merger;
     struct slm_token_sink sink;
     bool drops_bytes; /* bytes without a token vanish */
@@ -58,6 +60,8 @@ static int encode_piece(struct encoder *e, const uint8_t *data, size_t n)
             return SLM_OK;
         }
     }
+    if (t->header->model == SLM_TEXT_WORDPIECE)
+        return slm_wordpiece(t, data, n, &e->word, &e->sink);
     if (e->drops_bytes) {
         int rc = without_unknown_bytes(e, &data, &n);
         if (rc < 0 || n == 0)
@@ -197,7 +201,7 @@ static int prepare(struct encoder *e, const char *input, size_t n, const struct 
     e->stretch.buffers[0].allocator = e->stretch.buffers[1].allocator = e->allocator;
     for (uint32_t i = 0; i < e->text->n_normal; i++)
         e->late_steps = e->late_steps || (e->text->normal[i].flags & SLM_NORMAL_LATE);
-    e->known_bytes.allocator = e->allocator;
+    e->known_bytes.allocator = e->word.allocator = e->allocator;
     e->drops_bytes = e->text->header->model == SLM_TEXT_BPE_BYTES &&
                      e->text->header->unknown == SLM_TEXT_NO_TOKEN;
     if (e->n_opaque > 0) {
@@ -252,6 +256,7 @@ int64_t slm_text_encode(const struct slm_text *text, const char *input, size_t n
     slm_normal_free(&e.segment);
     slm_normal_free(&e.stretch);
     slm_buf_free(&e.known_bytes);
+    slm_buf_free(&e.word);
     slm_free(a, e.marks, e.n_opaque * 4 * sizeof(uint32_t));
     return rc < 0 ? rc : (int64_t)e.sink.n;
 }

@@ -1,8 +1,9 @@
 /*
- * nfc.c - Unicode's composed normal form (Unicode Standard Annex 15).
+ * nfc.c - Unicode's normal forms (Unicode Standard Annex 15), and mappings of single characters.
  *
  * A stretch runs from a character that can't join anything before it to the next such one. It is
- * decomposed, its marks are brought into order, and what composes is put together again.
+ * decomposed, its marks are brought into order, and what composes is put together again, unless the
+ * decomposed form is wanted. Whether the form is a compatible one is in the table alone.
  */
 #include "text/nfc.h"
 
@@ -37,6 +38,7 @@ bool slm_nfc_open(struct slm_nfc_view *view, const void *data, size_t length)
     view->entries = (const uint32_t *)(const void *)(view->blocks + (size_t)head->n_blocks * 128);
     view->words = view->entries + head->n_entries;
     view->pairs = view->words + head->n_words;
+    view->decomposed = false;
     return true;
 }
 
@@ -52,7 +54,8 @@ static uint32_t entry_of(const struct slm_nfc_view *v, uint32_t c)
 /* Whether something before the character could join with it, or it with itself. */
 static bool is_loose(const struct slm_nfc_view *v, uint32_t c)
 {
-    return (entry_of(v, c) & (SLM_NFC_CLASS | SLM_NFC_CHANGES)) != 0;
+    return (entry_of(v, c) & (SLM_NFC_CLASS | SLM_NFC_CHANGES)) != 0 ||
+           (v->decomposed && c >= HANGUL && c < HANGUL_END);
 }
 
 /* Everything up to the last character that stands firm is skipped; ASCII always does. */
@@ -86,7 +89,16 @@ bool slm_nfc_next(const struct slm_nfc_view *view, const uint8_t *data, size_t n
 
 /* ------------------------------------------------------------------------- decomposing --- */
 
-/* Full canonical decomposition; the table has it ready, so there is no recursion. */
+/* What the character becomes, behind its length; NULL: it stays. */
+static const uint32_t *words_of(const struct slm_nfc_view *v, uint32_t c)
+{
+    uint32_t at = entry_of(v, c) >> SLM_NFC_WORDS_SHIFT;
+    if (at == 0 || at >= v->head->n_words || v->words[at] >= v->head->n_words - at)
+        return NULL;
+    return v->words + at;
+}
+
+/* Full decomposition; the table has it ready, so there is no recursion. */
 static void decompose(const struct slm_nfc_view *v, uint32_t c, struct slm_buf *out)
 {
     if (c >= HANGUL && c < HANGUL_END) {
@@ -97,13 +109,11 @@ static void decompose(const struct slm_nfc_view *v, uint32_t c, struct slm_buf *
             slm_buf_u32(out, TRAIL + index % N_TRAIL);
         return;
     }
-    uint32_t words = entry_of(v, c) >> SLM_NFC_WORDS_SHIFT;
-    if (words == 0 || words >= v->head->n_words || v->words[words] >= v->head->n_words - words) {
+    const uint32_t *words = words_of(v, c);
+    if (!words)
         slm_buf_u32(out, c);
-        return;
-    }
-    for (uint32_t i = 1; i <= v->words[words]; i++)
-        slm_buf_u32(out, v->words[words + i] <= 0x10FFFF ? v->words[words + i] : 0xFFFD);
+    for (uint32_t i = 1; words && i <= words[0]; i++)
+        slm_buf_u32(out, words[i] <= 0x10FFFF ? words[i] : 0xFFFD);
 }
 
 static uint32_t class_of(const struct slm_nfc_view *v, uint32_t c)
@@ -181,6 +191,14 @@ static size_t compose_all(const struct slm_nfc_view *v, uint32_t *c, size_t n)
     return kept;
 }
 
+/* A damaged table must not make text that is no UTF-8. */
+static void put(uint32_t c, struct slm_buf *out)
+{
+    char utf8[4];
+    bool bad = c > 0x10FFFF || (c >= 0xD800 && c < 0xE000);
+    slm_buf_append(out, utf8, slm_utf8_encode(bad ? 0xFFFD : c, utf8));
+}
+
 /* Decompose, order, compose, write. The work space holds the characters, and behind them as much
  * again to sort in. */
 void slm_nfc_compose(const struct slm_nfc_view *view, const uint8_t *data, size_t n,
@@ -206,10 +224,44 @@ void slm_nfc_compose(const struct slm_nfc_view *view, const uint8_t *data, size_
             order_marks(view, c + i, end - i, c + count);
         i = end + 1;
     }
-    count = compose_all(view, c, count);
-    for (size_t i = 0; i < count; i++) {
-        char utf8[4];
-        bool surrogate = c[i] >= 0xD800 && c[i] < 0xE000;
-        slm_buf_append(out, utf8, slm_utf8_encode(surrogate ? 0xFFFD : c[i], utf8));
+    if (!view->decomposed)
+        count = compose_all(view, c, count);
+    for (size_t i = 0; i < count; i++)
+        put(c[i], out);
+}
+
+/* -------------------------------------------------------------------------------- maps --- */
+
+size_t slm_nfc_mapped(const struct slm_nfc_view *view, const uint8_t *data, size_t n, size_t from)
+{
+    const uint32_t *ascii = view->head->ascii;
+    for (size_t at = from; at < n;) {
+        uint32_t c = data[at];
+        size_t length = 1;
+        if (c < 0x80) {
+            if (ascii[c >> 5] >> (c & 31) & 1)
+                return at;
+        } else {
+            length = slm_utf8_decode((const char *)data + at, n - at, &c);
+            if (length == 0)
+                length = 1; /* can't be: the text was repaired */
+            else if (words_of(view, c))
+                return at;
+        }
+        at += length;
     }
+    return n;
+}
+
+size_t slm_nfc_map(const struct slm_nfc_view *view, const uint8_t *data, size_t n,
+                   struct slm_buf *out)
+{
+    uint32_t c;
+    size_t length = slm_utf8_decode((const char *)data, n, &c);
+    const uint32_t *words = length ? words_of(view, c) : NULL;
+    if (!words)
+        slm_buf_append(out, data, length ? length : 1);
+    for (uint32_t i = 1; words && i <= words[0]; i++)
+        put(words[i] == SLM_NFC_SELF ? c : words[i], out);
+    return length ? length : 1;
 }

@@ -201,7 +201,39 @@ static int squeeze(struct slm_normal_text *text)
     return finish(&r, text);
 }
 
-/* NFC. Only the stretches that may change are looked at closely. */
+static int open_table(struct slm_nfc_view *view, const struct slm_text *t,
+                      const struct slm_text_normal *step)
+{
+    return slm_nfc_open(view, t->normal_pool + step->a, step->a_length)
+               ? SLM_OK
+               : slm_fail(SLM_EFORMAT, "tokenizer section: a table of characters is damaged");
+}
+
+/* Each character by itself: lower case, accents removed, spaces around. */
+static int map(const struct slm_text *t, const struct slm_text_normal *step,
+               struct slm_normal_text *text)
+{
+    struct slm_nfc_view view;
+    const uint8_t *in = text->data;
+    size_t n = text->length, at = 0;
+    int rc = open_table(&view, t, step);
+    if (rc < 0)
+        return rc;
+    size_t next = slm_nfc_mapped(&view, in, n, 0);
+    if (next == n)
+        return SLM_OK;
+    struct rewriter r = begin(text);
+    while (next < n && r.out->length <= text->most) {
+        copy(&r, in, at, next);
+        at = next + slm_nfc_map(&view, in + next, n - next, r.out);
+        move_marks(&r, at);
+        next = slm_nfc_mapped(&view, in, n, at);
+    }
+    copy(&r, in, at, n);
+    return finish(&r, text);
+}
+
+/* Normal forms. Only the stretches that may change are looked at closely. */
 static int compose(const struct slm_text *t, const struct slm_text_normal *step,
                    struct slm_normal_text *text)
 {
@@ -209,8 +241,10 @@ static int compose(const struct slm_text *t, const struct slm_text_normal *step,
     struct slm_nfc_stretch stretch = {0};
     const uint8_t *in = text->data;
     size_t n = text->length, at = 0;
-    if (!slm_nfc_open(&nfc, t->normal_pool + step->a, step->a_length))
-        return slm_fail(SLM_EFORMAT, "tokenizer section: the table for NFC is damaged");
+    int rc = open_table(&nfc, t, step);
+    if (rc < 0)
+        return rc;
+    nfc.decomposed = (step->flags & SLM_NORMAL_DECOMPOSED) != 0;
     if (!slm_nfc_next(&nfc, in, n, 0, &stretch))
         return SLM_OK;
     struct rewriter r = begin(text);
@@ -237,8 +271,9 @@ int slm_normal_apply(const struct slm_text *t, struct slm_normal_text *text, boo
         switch (step->kind) {
         case SLM_NORMAL_REPLACE: rc = replace(t, step, text); break;
         case SLM_NORMAL_PREPEND: rc = prepend(t, step, text, first); break;
-        case SLM_NORMAL_NFC: rc = compose(t, step, text); break;
+        case SLM_NORMAL_FORM: rc = compose(t, step, text); break;
         case SLM_NORMAL_SQUEEZE: rc = squeeze(text); break;
+        case SLM_NORMAL_MAP: rc = map(t, step, text); break;
         default: break;
         }
     }

@@ -123,7 +123,7 @@ static int open_normal(struct slm_text *t, uint32_t pool_length)
         return wrong("too many normalizers");
     for (uint32_t i = 0; i < t->n_normal; i++) {
         const struct slm_text_normal *n = &t->normal[i];
-        if (n->kind < SLM_NORMAL_REPLACE || n->kind > SLM_NORMAL_SQUEEZE)
+        if (n->kind < SLM_NORMAL_REPLACE || n->kind > SLM_NORMAL_MAP)
             return slm_fail(SLM_EUNSUPPORTED,
                             "tokenizer section: normalizer %u is not known to this "
                             "version of the library",
@@ -184,7 +184,7 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
         h->n_tables > SLM_TEXT_MAX_TABLES ||
         h->length < sizeof(*h) + h->n_tables * sizeof(struct slm_text_table))
         return wrong("it is cut short");
-    if (h->model != SLM_TEXT_BPE_BYTES && h->model != SLM_TEXT_BPE_CHARS)
+    if (h->model < SLM_TEXT_BPE_BYTES || h->model > SLM_TEXT_WORDPIECE)
         return slm_fail(SLM_EUNSUPPORTED,
                         "tokenizer section: model %u is not known to this version "
                         "of the library",
@@ -212,7 +212,7 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
         .header = h, .n_tokens = h->n_tokens, .n_vocab = n_vocab, .word_scanner = -1};
     uint32_t n_bases, n_offsets, n_info, n_hash, n_ranks, n_bytes, n_cuts, added[2], classes,
         scanners;
-    uint32_t normal_pool, n_named;
+    uint32_t normal_pool, n_named, n_beginnings;
     t.pool = table(h, SLM_TEXT_POOL, 1, &t.pool_length, &rc);
     t.bases = table(h, SLM_TEXT_BASES, 4, &n_bases, &rc);
     t.offsets = table(h, SLM_TEXT_OFFSETS, 2, &n_offsets, &rc);
@@ -234,11 +234,14 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
     t.suffix = table(h, SLM_TEXT_SUFFIX, 4, &t.n_suffix, &rc);
     t.stop = table(h, SLM_TEXT_STOP, 4, &t.n_stop, &rc);
     t.named = table(h, SLM_TEXT_NAMED, 4, &n_named, &rc);
+    t.continuation = table(h, SLM_TEXT_CONTINUE, 1, &t.n_continuation, &rc);
+    t.beginnings = table(h, SLM_TEXT_BEGINNINGS, 1, &n_beginnings, &rc);
     if (rc < 0)
         return rc;
     if (n_bases < (h->n_tokens >> h->block_shift) + 1 || n_offsets < h->n_tokens + 1 ||
         n_info < h->n_tokens || n_hash < h->n_slots + SLM_HASH_REACH || n_bytes != 256 ||
-        (n_ranks != 0 && n_ranks < h->n_tokens) || (n_cuts != 0 && n_cuts != 8192))
+        (n_ranks != 0 && n_ranks < h->n_tokens) || (n_cuts != 0 && n_cuts != 8192) ||
+        t.n_continuation > SLM_LIMIT_TOKEN_TEXT)
         return wrong("a table is too short for the vocabulary");
     /* Some tables may be left out; what they would say then follows from the rest. */
     if (n_ranks == 0)
@@ -247,6 +250,12 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
         t.cuts = NULL;
     if (n_named < SLM_NAMED_COUNT)
         t.named = NULL;
+    if (n_beginnings == 0)
+        t.beginnings = NULL;
+    else if (n_beginnings & (n_beginnings - 1))
+        return wrong("the beginnings of tokens are no power of two");
+    for (t.beginnings_shift = 61; n_beginnings > 1; n_beginnings /= 2)
+        t.beginnings_shift--;
     if (scanners > 0) {
         if ((rc = open_classes(&t, classes_data, classes)) < 0 ||
             (rc = open_scanners(&t, scanners_data, scanners)) < 0)

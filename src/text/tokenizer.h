@@ -21,7 +21,8 @@
 /* How a piece of text becomes tokens. */
 enum slm_text_model {
     SLM_TEXT_BPE_BYTES = 1, /* merging begins with bytes: GPT-2 and its children */
-    SLM_TEXT_BPE_CHARS = 2  /* merging begins with characters: SentencePiece */
+    SLM_TEXT_BPE_CHARS = 2, /* merging begins with characters: SentencePiece */
+    SLM_TEXT_WORDPIECE = 3  /* the longest token that fits, again and again: BERT */
 };
 
 enum slm_text_section_flags {
@@ -32,7 +33,8 @@ enum slm_text_section_flags {
                                            encoding put there */
     SLM_TEXT_BAD_BYTES_SINGLE = 1 << 4, /* decoding: one U+FFFD a bad byte, not a bad sequence */
     SLM_TEXT_DROP_FIRST_SPACES = 1 << 5, /* the same, all spaces of the first token */
-    SLM_TEXT_META_SPACE = 1 << 6 /* a space in normalized text is U+2581, so no white space */
+    SLM_TEXT_META_SPACE = 1 << 6,  /* a space in normalized text is U+2581, so no white space */
+    SLM_TEXT_SPACED_WORDS = 1 << 7 /* decoding: a space before each token that does not join */
 };
 
 enum slm_text_table_kind {
@@ -57,6 +59,9 @@ enum slm_text_table_kind {
     SLM_TEXT_SUFFIX,      /* u32[]: tokens after it */
     SLM_TEXT_STOP,        /* u32[]: tokens that end an answer; ascending */
     SLM_TEXT_NAMED,       /* u32[SLM_NAMED_COUNT]: by enum slm_text_named, or SLM_TEXT_NO_TOKEN */
+    SLM_TEXT_CONTINUE,    /* bytes: WordPiece: what tokens that continue a word begin with: "##" */
+    SLM_TEXT_BEGINNINGS,  /* u8[power of two]: a bit for each beginning of a token, by its hash; see
+                             slm_text_goes_on(); empty: not known */
     SLM_TEXT_N_TABLES
 };
 
@@ -98,7 +103,8 @@ struct slm_text_header {
     uint32_t block_shift;                /* a block of OFFSETS has 1 << block_shift tokens */
     uint32_t max_length;                 /* bytes of the longest token that the hash holds */
     uint32_t bos, eos, unknown, padding; /* or SLM_TEXT_NO_TOKEN */
-    uint32_t reserved[6];                /* 0 */
+    uint32_t max_word;    /* WordPiece: characters; a longer word is the unknown token */
+    uint32_t reserved[5]; /* 0 */
     /* struct slm_text_table tables[n_tables] follow, by enum slm_text_table_kind */
 };
 
@@ -116,6 +122,9 @@ static inline const struct slm_text_table *slm_text_tables(const struct slm_text
 #define SLM_SPLIT_ROW 255u    /* the one in SLM_TEXT_MERGES */
 #define SLM_INFO_KIND_SHIFT 8 /* bits 8 to 10: enum slm_token_kind */
 #define SLM_INFO_WHOLE 0x800u /* a piece that is this text is this token */
+
+#define SLM_INFO_CONTINUES 0x1000u /* decoding: it joins what is before, without its prefix */
+#define SLM_INFO_TIGHT 0x2000u     /* decoding: no space before it */
 
 enum slm_token_kind {
     SLM_TOKEN_NORMAL = 1,
@@ -159,12 +168,15 @@ struct slm_text_added_table {
 enum slm_normal_kind {
     SLM_NORMAL_REPLACE = 1, /* text a by text b */
     SLM_NORMAL_PREPEND = 2, /* text a; flags: see below */
-    SLM_NORMAL_NFC = 3,     /* a: the table of slm_unicode_normal_tables() */
-    SLM_NORMAL_SQUEEZE = 4  /* no spaces at the ends, no two in a row */
+    SLM_NORMAL_FORM = 3,    /* a normal form; a: the table of slm_unicode_normal_tables() */
+    SLM_NORMAL_SQUEEZE = 4, /* no spaces at the ends, no two in a row */
+    SLM_NORMAL_MAP = 5      /* a: the table of slm_unicode_map_table() */
 };
 #define SLM_PREPEND_UNLESS_THERE 1u /* not if the text begins with it */
 #define SLM_PREPEND_FIRST_ONLY 2u   /* only at the start of the input, not after an added token */
 #define SLM_NORMAL_LATE 4u          /* any kind: after the added tokens of ADDED_LATE were found */
+#define SLM_NORMAL_DECOMPOSED 8u    /* FORM: NFD or NFKD */
+#define SLM_NORMAL_COMPATIBLE 16u   /* FORM: NFKC or NFKD; readers see it in the table */
 
 struct slm_text_normal {
     uint32_t kind, flags;
@@ -248,13 +260,16 @@ struct slm_text {
     const uint8_t *blocks; /* [n_blocks][128] */
     const struct slm_text_scanner *scanners;
     const uint16_t *transitions;
+    const uint8_t *continuation; /* [n_continuation] */
+    const uint8_t *beginnings;   /* bits; NULL: not known */
     const uint32_t *prefix, *suffix, *stop;
     const uint32_t *named; /* [SLM_NAMED_COUNT]; NULL: nothing is known */
     uint32_t pool_length, n_merges, n_normal, n_scanners, n_prefix, n_suffix, n_stop;
-    uint32_t added_pool_length;
-    int32_t word_scanner; /* the SLM_SCAN_WORD one, or -1 */
-    uint32_t n_tokens;    /* of the section */
-    uint32_t n_vocab;     /* of the model: ids above n_tokens are padding without a text */
+    uint32_t added_pool_length, n_continuation;
+    uint32_t beginnings_shift; /* of a mixed hash: what is left is the number of its bit */
+    int32_t word_scanner;      /* the SLM_SCAN_WORD one, or -1 */
+    uint32_t n_tokens;         /* of the section */
+    uint32_t n_vocab;          /* of the model: ids above n_tokens are padding without a text */
 };
 
 /* Text of a token; *n is 0 for one that has none, or whose entry is damaged. */
@@ -310,6 +325,16 @@ static inline uint32_t slm_hash_slot(uint64_t mixed, uint32_t n_slots)
 static inline uint32_t slm_hash_tag(uint64_t mixed)
 {
     return (uint32_t)(mixed >> 20) & 63;
+}
+
+/* Whether some token may begin with a text that has this hash, and go on. Wrong once in a while,
+ * but never when it says no. */
+static inline bool slm_text_goes_on(const struct slm_text *t, uint64_t h)
+{
+    if (!t->beginnings)
+        return true;
+    uint64_t bit = slm_hash_mix(h) >> t->beginnings_shift;
+    return t->beginnings[bit >> 3] >> (bit & 7) & 1;
 }
 
 /* memcmp for a few bytes: the last words overlap. */

@@ -85,7 +85,7 @@ static void make_vocabulary(struct slm_vocab *v, int kind)
               slm_vocab_add_step(v, PATTERN, strlen(PATTERN),
                                  kind == 1 ? SLM_SCAN_CONTIGUOUS : SLM_SCAN_ISOLATED, 0) == SLM_OK);
     if (kind == 1)
-        check(slm_vocab_add_normal(v, SLM_NORMAL_NFC, 0, "", "") == SLM_OK);
+        check(slm_vocab_add_normal(v, SLM_NORMAL_FORM, 0, "", "") == SLM_OK);
     if (kind == 3)
         check(slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, "ee", "e") == SLM_OK &&
               slm_vocab_add_normal(v, SLM_NORMAL_PREPEND, 0, " ", "") == SLM_OK);

@@ -8,6 +8,7 @@ cases.bin      the texts: u32 n, then n times u32 length and the bytes; 40 scrip
 NAME.json      a tokenizer.json. All have the same small vocabulary or one made from it; they differ in
                normalizer, pre-tokenizer, added tokens, order of merges, post-processor and decoder.
 tok512.model   tests/data/stories260K/tok512.bin as a SentencePiece model.
+bert.vocab.txt the words of bert.json, as BERT's own files have them.
 NAME.expected  by Hugging Face's tokenizers (tok512: by sentencepiece). For every text: u16 number of ids
                and u16 ids with special tokens added, u32 FNV-1a of the text that they decode to with special tokens
                dropped, and kept. Then u16 number of id sequences, and for each its ids and the two hashes.
@@ -20,7 +21,7 @@ import os
 import random
 import struct
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "..", "data", "tokenizers")
@@ -134,6 +135,21 @@ def train(byte_level):
     return model["vocab"], [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in model["merges"]]
 
 
+def train_words():
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(corpus(), trainers.WordPieceTrainer(
+        vocab_size=700, limit_alphabet=180, special_tokens=special, show_progress=False))
+    # The order of equal counts changes from run to run.
+    vocab = special + sorted(t for t in tokenizer.get_vocab() if t not in special)
+    for token in ("'", "##.", "...", "'s", "The", "café", "É", "##É", "的", "\u0301", "'mid"):
+        if token not in vocab:
+            vocab.append(token)
+    return {t: i for i, t in enumerate(vocab)}
+
+
 def all_splits(vocab, merges, key):
     """Every way to make every merged token, as converters from other formats list them."""
     out, made = [], []
@@ -196,6 +212,19 @@ def tokenizer(vocab, merges, pre, tokens=(), normalizer=None, post=None, decoder
                       "ignore_merges": False, "vocab": vocab, "merges": [list(m) for m in merges], **model}}
 
 
+def wordpiece(vocab, normalizer, pre, post, decoder, tokens=(), **model):
+    special = tuple((t, "s") for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"))
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added(vocab, *special, *tokens),
+            "normalizer": normalizer, "pre_tokenizer": pre, "post_processor": post, "decoder": decoder,
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                      "max_input_chars_per_word": 100, "vocab": vocab, **model}}
+
+
+def bert_normalizer(clean=True, chinese=True, strip=None, lower=True):
+    return {"type": "BertNormalizer", "clean_text": clean, "handle_chinese_chars": chinese, "strip_accents": strip,
+            "lowercase": lower}
+
+
 CHAT = (("<|begin|>", "s"), ("<|end|>", "s"), ("<tool>", ""), ("</tool>", ""))
 FLAGS = CHAT + (("<left>", "sl"), ("<right>", "sr"), ("<both>", "lr"), ("xyzzy", "w"), ("[MASK]", "sln"),
                 ("<É>", "n"), ("xyz", ""))
@@ -234,7 +263,7 @@ def tokenizers():
     yield "odd", tokenizer(some, odd, byte_level())
     # Ties: a few tokens of two letters, made in every way, in both orders in use, and in ways of which some
     # are missing, in order and out of order.
-    small = {t: i for i, t in enumerate(pre_tokenizers.ByteLevel.alphabet())}
+    small = {t: i for i, t in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     for token in ("aa", "ba", "aaa", "ab", "aab", "aaaa", "baa", "abaa", "aaba", "aaaaa", "aabaa", "\u0120a", "\u0120aa"):
         small[token] = len(small)
     by_id = all_splits(small, [(t, "") for t in small if len(t) > 1], lambda x: (small[x[0]], small[x[1]]))
@@ -245,6 +274,21 @@ def tokenizers():
     yield "ties-length", tokenizer(small, by_length, byte_level())
     yield "ties-partial", tokenizer(small, [m for i, m in enumerate(by_id) if i % 4 != 1], byte_level())
     yield "ties-shuffled", tokenizer(small, shuffled, byte_level())
+
+    yield "nfkc", tokenizer(vocab, merges, byte_level(), CHAT, normalizer={
+        "type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]})
+    yield "nfkd", tokenizer(vocab, merges, byte_level(), CHAT + (("<É>", "n"),), normalizer={
+        "type": "Sequence", "normalizers": [{"type": "NFKD"}, {"type": "StripAccents"}]})
+
+    words = train_words()
+    bert = {"type": "BertPreTokenizer"}
+    post = {"type": "BertProcessing", "sep": ["[SEP]", words["[SEP]"]], "cls": ["[CLS]", words["[CLS]"]]}
+    pieces = {"type": "WordPiece", "prefix": "##", "cleanup": True}
+    yield "bert", wordpiece(words, bert_normalizer(), bert, post, pieces)
+    yield "bert-cased", wordpiece(words, bert_normalizer(clean=False, strip=True, lower=False), bert, post,
+                                  dict(pieces, cleanup=False), (("<tool>", ""), ("xyzzy", "wn")))
+    yield "wordpiece", wordpiece(words, {"type": "NFD"}, {"type": "WhitespaceSplit"}, None, pieces,
+                                 max_input_chars_per_word=12)
 
     chars, merges = train(False)
     for token in [f"<0x{b:02X}>" for b in range(256)]:
@@ -336,17 +380,21 @@ def main():
     texts = cases()
     with open(os.path.join(OUT, "cases.bin"), "wb") as f:
         f.write(struct.pack("<I", len(texts)) + b"".join(struct.pack("<I", len(t)) + t for t in texts))
+    words = None
     for name, description in tokenizers():
+        words = description["model"]["vocab"] if name == "bert" else words
         path = os.path.join(OUT, name + ".json")
         with open(path, "w", encoding="utf-8") as f:
             json.dump(description, f, ensure_ascii=False, separators=(",", ":"))
         reference = Tokenizer.from_file(path)
-        whole_only = description["model"]["byte_fallback"]
+        whole_only = description["model"].get("byte_fallback", False)
         write(name, lambda text: reference.encode(text).ids,
               lambda ids, skip: reference.decode(ids, skip_special_tokens=skip), reference.get_vocab_size(), whole_only)
         print(name, reference.get_vocab_size())
     ties = [open(os.path.join(OUT, f"ties-{x}.expected"), "rb").read() for x in ("id", "length", "partial", "shuffled")]
     assert len(set(ties)) == 4, "the orders must differ"
+    with open(os.path.join(OUT, "bert.vocab.txt"), "w", encoding="utf-8") as f:
+        f.write("".join(t + "\n" for t in words))
     tok512()
 
 

@@ -133,6 +133,21 @@ static void test_json(void **state)
     free(json);
 }
 
+static void test_wordlist(void **state)
+{
+    struct slm_vocab vocab;
+    struct slm_text text;
+    struct slm_buf section = {0};
+    size_t n;
+    uint8_t *words = load("bert", ".vocab.txt", &n);
+    (void)state;
+    slm_vocab_init(&vocab, NULL);
+    open_text(&text, &vocab, slm_vocab_from_wordlist(&vocab, (char *)words, n, NULL), &section);
+    check(&text, "bert");
+    slm_buf_free(&section);
+    free(words);
+}
+
 static void test_sentencepiece(void **state)
 {
     struct slm_vocab vocab;
@@ -188,10 +203,16 @@ int main(void)
         JSON("ties-length"),
         JSON("ties-partial"),
         JSON("ties-shuffled"),
+        JSON("nfkc"),
+        JSON("nfkd"),
+        JSON("bert"),
+        JSON("bert-cased"),
+        JSON("wordpiece"),
         JSON("mistral"),
         JSON("gemma"),
         JSON("metaspace"),
         JSON("always"),
+        cmocka_unit_test(test_wordlist),
         cmocka_unit_test(test_sentencepiece),
         cmocka_unit_test(test_llama2c),
     };

@@ -19,7 +19,7 @@ class Tokenizer:
     def __init__(self, data):
         self.data = data
         (magic, major, _, _, n_tables, self.model, self.flags, self.n_tokens, self.n_slots, self.shift,
-         self.max_length, self.bos, self.eos, self.unknown, self.padding, *_) = struct.unpack_from("<IHH18I", data)
+         self.max_length, self.bos, self.eos, self.unknown, self.padding, self.max_word, *_) = struct.unpack_from("<IHH18I", data)
         assert magic == 0x4B544D53 and major == 2
         tables = [struct.unpack_from("<II", data, 80 + 8 * i) for i in range(n_tables)]
         self.table = [data[o:o + n] for o, n in tables]
@@ -111,14 +111,16 @@ class Tokenizer:
                 if text and not (flags & 1 and text.startswith(what)) and not (flags & 2 and not first):
                     text = what + text
             elif kind == 3:
-                text = self.nfc(text, pool[a:a + na])
+                text = self.form(text, pool[a:a + na], flags & 8)
             elif kind == 4:
                 text = " ".join(x for x in text.split(" ") if x)
+            elif kind == 5:
+                text = self.map(text, pool[a:a + na])
         return text
 
-    def nfc(self, text, table):
+    def character_table(self, table):
         n_stage, n_blocks, n_entries, n_words, n_pairs = struct.unpack_from("<5I", table)
-        at, parts = 20, []
+        at, parts = 36, []
         for count, kind in ((n_stage, "H"), (128 * n_blocks, "H"), (n_entries, "I"), (n_words, "I"), (3 * n_pairs, "I")):
             parts.append(struct.unpack_from(f"<{count}{kind}", table, at))
             at += count * struct.calcsize(kind)
@@ -128,6 +130,19 @@ class Tokenizer:
         def entry(c):
             return entries[blocks[128 * stage[c >> 7] + (c & 127)]] if c >> 7 < n_stage else 0
 
+        return entry, words, pairs
+
+    def map(self, text, table):
+        entry, words, _ = self.character_table(table)
+        out = ""
+        for c in text:
+            place = entry(ord(c)) >> 9
+            new = words[place + 1:place + 1 + words[place]] if place else [ord(c)]
+            out += "".join(c if x == NONE else chr(x) for x in new)
+        return out
+
+    def form(self, text, table, decomposed):
+        entry, words, pairs = self.character_table(table)
         out = []
         for c in map(ord, text):
             place = entry(c) >> 9
@@ -142,6 +157,8 @@ class Tokenizer:
                 end += 1
             out[i:end] = sorted(out[i:end], key=lambda c: entry(c) & 255)
             i = end + 1
+        if decomposed:
+            return "".join(map(chr, out))
         kept, starter, last = [], None, 0
         for c in out:
             k, both = entry(c) & 255, None
@@ -231,7 +248,22 @@ class Tokenizer:
             split, key = self.rows.get(t, (0, 0))
         return (key, t) if split == len(a) else None
 
+    def encode_word(self, word):
+        out, at = [], 0
+        while at < len(word) <= self.max_word:
+            for end in range(len(word), at, -1):
+                token = self.find((self.table[20] if at else b"") + word[at:end].encode())
+                if token is not None:
+                    break
+            else:
+                return [self.unknown]
+            out.append(token)
+            at = end
+        return out or [self.unknown]
+
     def encode_piece(self, piece):
+        if self.model == 3:
+            return self.encode_word(piece.decode())
         whole = self.find(piece) if piece else None
         if whole is not None and self.info[whole] & 0x800:
             return [whole]
@@ -287,6 +319,9 @@ class Tokenizer:
             text = self.text(i)
             if special and not show_special:
                 continue
+            if not start and self.flags & 128:
+                join = self.info[i] & 0x3000
+                text = text[len(self.table[20]):] if join & 0x1000 else text if join else b" " + text
             if start and text and not special:
                 text = text[1:] if self.flags & 8 and text[:1] == b" " else text.lstrip(b" ") if self.flags & 32 else text
             start = start and not self.text(i)

@@ -144,6 +144,75 @@ static void test_gguf_special(void **state)
     slm_vocab_free(&v);
 }
 
+/* As llama.cpp's converter writes the tokens of BERT. */
+static void gguf_from_wordlist(struct gguf_builder *g, const char *text, size_t n)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += text[i] == '\n';
+    gguf_text(g, "tokenizer.ggml.model", "bert");
+    gguf_array(g, "tokenizer.ggml.tokens", SLM_GGUF_STRING, count);
+    while (n > 0) {
+        char out[256];
+        size_t line = (size_t)((const char *)memchr(text, '\n', n) - text);
+        bool bracket = line > 1 && text[0] == '[' && text[line - 1] == ']';
+        bool inside = line > 2 && memcmp(text, "##", 2) == 0;
+        snprintf(out, sizeof out, "%s%.*s", inside || bracket ? "" : SLM_META_SPACE,
+                 (int)(line - (inside ? 2 : 0)), text + (inside ? 2 : 0));
+        put_text(&g->keys, out);
+        text += line + 1;
+        n -= line + 1;
+    }
+    gguf_u32(g, "tokenizer.ggml.unknown_token_id", 1);
+    gguf_u32(g, "tokenizer.ggml.cls_token_id", 2);
+    gguf_u32(g, "tokenizer.ggml.seperator_token_id", 3);
+    gguf_u32(g, "tokenizer.ggml.padding_token_id", 0);
+    gguf_u32(g, "tokenizer.ggml.mask_token_id", 4);
+}
+
+static void test_gguf_bert(void **state)
+{
+    static const char *const TEXTS[] = {"The caf\xC3\xA9's [MASK] wasn't small.", "##and [UNK]", "",
+                                        "\xE7\x9A\x84other\tunthinkable \xC4\xB0"};
+    (void)state;
+    for (int lower = 0; lower < 2; lower++) {
+        struct gguf_builder g = {.version = 3};
+        struct slm_vocab v;
+        struct tokenizer a, b;
+        size_t n;
+        char *words = tokenizer_file("bert.vocab.txt", &n);
+        gguf_from_wordlist(&g, words, n);
+        if (!lower) {
+            gguf_key(&g, "tokenizer.ggml.normalizer.lowercase", SLM_GGUF_BOOL);
+            slm_buf_byte(&g.keys, 0);
+        }
+        struct slm_buf file = gguf_finish(&g);
+        slm_vocab_init(&v, NULL);
+        tokenizer_build(&a, &v, from_gguf(&v, &file));
+        slm_vocab_init(&v, NULL);
+        struct slm_vocab_json files = {.tokenizer_config = "{\"do_lower_case\": false}",
+                                       .tokenizer_config_length = lower ? 0 : 24};
+        files.tokenizer_config = lower ? NULL : files.tokenizer_config;
+        tokenizer_build(&b, &v, slm_vocab_from_wordlist(&v, words, n, &files));
+        for (size_t i = 0; i < sizeof TEXTS / sizeof TEXTS[0]; i++) {
+            slm_token x[100], y[100];
+            unsigned flags = SLM_TEXT_ADD_SPECIAL | SLM_TEXT_PARSE_SPECIAL;
+            int64_t count =
+                slm_text_encode(&a.text, TEXTS[i], strlen(TEXTS[i]), flags, NULL, 0, x, 100, NULL);
+            assert_true(count >= 2);
+            assert_int_equal(
+                slm_text_encode(&b.text, TEXTS[i], strlen(TEXTS[i]), flags, NULL, 0, y, 100, NULL),
+                count);
+            assert_memory_equal(x, y, (size_t)count * sizeof x[0]);
+        }
+        assert_int_equal(slm_text_named(&a.text, SLM_NAMED_MASK), 4);
+        assert_int_equal(slm_text_named(&b.text, SLM_NAMED_MASK), 4);
+        tokenizer_free(&a);
+        tokenizer_free(&b);
+        free(words);
+    }
+}
+
 /* The GGUF form of tok512. */
 static void gguf_from_tok512(struct gguf_builder *g, float spoil)
 {
@@ -279,9 +348,9 @@ static void test_gguf_refused(void **state)
     struct gguf_builder g = {.version = 3};
     (void)state;
     gguf_refused(&g, SLM_EUNSUPPORTED, "no tokenizer");
-    gguf_text(&g, "tokenizer.ggml.model", "bert");
+    gguf_text(&g, "tokenizer.ggml.model", "plamo2");
     gguf_refused(&g, SLM_EUNSUPPORTED,
-                 "\"bert\" is not supported; known are gpt2, llama and gemma4");
+                 "\"plamo2\" is not supported; known are gpt2, llama, gemma4 and bert");
     gguf_text(&g, "tokenizer.ggml.model", "llama");
     gguf_refused(&g, SLM_EFORMAT, "tokenizer.ggml.tokens");
     gguf_from_json(&g, "gpt2", "of-mars");
@@ -438,8 +507,8 @@ static void test_json_refused(void **state)
     } BAD[] = {
         {"", SLM_EFORMAT, "tokenizer.json"},
         {"[]", SLM_EUNSUPPORTED, "model \"(none)\""},
-        {"{\"model\":{\"type\":\"WordPiece\"}}", SLM_EUNSUPPORTED,
-         "\"WordPiece\" is not supported; known are BPE"},
+        {"{\"model\":{\"type\":\"WordLevel\"}}", SLM_EUNSUPPORTED,
+         "\"WordLevel\" is not supported; known are BPE, WordPiece"},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":[]}}", SLM_EFORMAT,
          "model.vocab must be an object"},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1}}}", SLM_EFORMAT, "the id of \"a\""},
@@ -459,11 +528,11 @@ static void test_json_refused(void **state)
          SLM_EUNSUPPORTED, "end_of_word_suffix"},
         {"{\"added_tokens\":[{\"content\":\"x\"}],\"model\":{\"type\":\"BPE\"," VOCAB "}}",
          SLM_EFORMAT, "added token lacks"},
-        {"{\"normalizer\":{\"type\":\"Lowercase\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
-         SLM_EUNSUPPORTED, "normalizer \"Lowercase\""},
-        {"{\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"model\":{\"type\":\"BPE\"," VOCAB
+        {"{\"normalizer\":{\"type\":\"Nmt\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
+         SLM_EUNSUPPORTED, "normalizer \"Nmt\""},
+        {"{\"pre_tokenizer\":{\"type\":\"FixedLength\"},\"model\":{\"type\":\"BPE\"," VOCAB
          "}}",
-         SLM_EUNSUPPORTED, "\"BertPreTokenizer\""},
+         SLM_EUNSUPPORTED, "\"FixedLength\""},
         {"{\"pre_tokenizer\":{\"type\":\"Split\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
          SLM_EFORMAT, "neither a Regex nor a String"},
         {"{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"No\",\"pattern\":{\"Regex\":\"a\"}}"
@@ -495,9 +564,9 @@ static void test_json_refused(void **state)
 /* Each allocation of an import and of building refused in turn. */
 static void test_memory(void **state)
 {
-    static const char *const NAMES[] = {"qwen2", "mistral"};
+    static const char *const NAMES[] = {"qwen2", "mistral", "bert"};
     (void)state;
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < 3; k++) {
         char file[64];
         struct slm_vocab_json files = {0};
         snprintf(file, sizeof file, "%s.json", NAMES[k]);
@@ -649,6 +718,7 @@ int main(void)
         cmocka_unit_test(test_gguf_scores),
         cmocka_unit_test(test_order_of_scores),
         cmocka_unit_test(test_gguf_refused),
+        cmocka_unit_test(test_gguf_bert),
         cmocka_unit_test(test_duplicates),
         cmocka_unit_test(test_configs),
         cmocka_unit_test(test_json_refused),
