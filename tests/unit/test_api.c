@@ -182,7 +182,7 @@ static void order_of_tensors_is_free(void **state)
         must(slm_model_open(&model, path, NULL));
         slm_tensor_info first = {.size = sizeof first};
         must(slm_model_tensor(model, 0, &first));
-        assert_int_equal(strcmp(first.role, "embedding") == 0, i == 0);
+        assert_int_equal(strcmp(first.role, "embedding") == 0, !i);
         logits[i] = text_logits(model, &(struct way){0}, text, 20);
         slm_model_unref(model);
     }
