@@ -18,7 +18,7 @@ void slm_activate(struct slm_fwd *f, const struct slm_step *step, int part, int 
     size_t cols = slm_round_up(width, SLM_TILE_COLS), blocks = cols / SLM_TILE_COLS;
     size_t first, last;
     slm_share(f->n_rows * blocks, part, n_parts, &first, &last);
-    while (first < last) {
+    while (first < last && !slm_interrupted(f)) {
         size_t row = first / blocks, col = first % blocks * SLM_TILE_COLS;
         size_t n = cols - col;
         if (n > (last - first) * SLM_TILE_COLS)

@@ -80,6 +80,8 @@ static void whole_tile(const struct tiling *g, const struct tile *tile)
     }
     size_t last = (a.end[a.n_rows - 1] - 1) / SLM_SPAN;
     for (size_t span = a.begin[0] / SLM_SPAN; span <= last; span++) {
+        if (slm_interrupted(f)) /* a tile of a long text is long */
+            return;
         f->kern->attend(&a, span);
         for (size_t r = 0; r < a.n_rows; r++)
             f->kern->attend_merge(&largest[r], &total[r], sums + r * stride, span_largest[r],
@@ -152,13 +154,13 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int
                 struct tile tile = {row, n, kv_head * g.group + h,
                                     g.group - h < g.heads ? g.group - h : g.heads, kv_head};
                 if (!g.split) {
-                    if (unit++ % (size_t)n_parts == (size_t)part && !slm_interrupted(f))
+                    if (unit++ % (size_t)n_parts == (size_t)part)
                         whole_tile(&g, &tile);
                     continue;
                 }
                 size_t position = f->rows[row].position;
                 for (size_t s = first_seen(t, position) / SLM_SPAN; s <= position / SLM_SPAN; s++)
-                    if (unit++ % (size_t)n_parts == (size_t)part)
+                    if (unit++ % (size_t)n_parts == (size_t)part && !slm_interrupted(f))
                         one_span(&g, &tile, s);
             }
     }
@@ -186,7 +188,7 @@ void slm_attention_finish(struct slm_fwd *f, const struct slm_step *step, int pa
     size_t first, last, width = (size_t)t->n_heads * t->head_dim;
     size_t cols = slm_round_up(width, SLM_TILE_COLS);
     slm_share(f->n_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last; i++) {
+    for (size_t i = first; i < last && !slm_interrupted(f); i++) {
         float *h = f->h + i * f->h_stride;
         if (is_split(f))
             for (size_t head = 0; head < t->n_heads; head++)

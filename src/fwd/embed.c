@@ -30,7 +30,7 @@ void slm_embed(struct slm_fwd *f, const struct slm_step *step, int part, int n_p
     (void)step;
     size_t first, last;
     slm_share(f->n_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last; i++)
+    for (size_t i = first; i < last && !slm_interrupted(f); i++)
         embed_row(f, i, f->x + i * f->dim_stride);
     slm_rope_angles(f, part, n_parts);
 }

@@ -94,6 +94,11 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
  * SLM_EINTR when *interrupt became true. */
 int slm_forward(struct slm_fwd *f);
 
+/* An interrupt must not wait for a large matrix or a long text: every thread looks for it at least
+ * once in so many multiply-adds of products and of attention, a few milliseconds even without
+ * vectors. (A kernel call does no less than one row of one panel, or one span of a tile.) */
+enum { SLM_INTERRUPT_WORK = 1 << 23 };
+
 /* For stages with much to do: true once the pass is to be given up. */
 static inline bool slm_interrupted(struct slm_fwd *f)
 {

@@ -34,7 +34,7 @@ void slm_norm(struct slm_fwd *f, const struct slm_step *step, int part, int n_pa
 {
     size_t first, last;
     slm_share(f->n_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last; i++)
+    for (size_t i = first; i < last && !slm_interrupted(f); i++)
         norm_row(f, step, i, i);
 }
 
@@ -44,7 +44,7 @@ void slm_add_normed(struct slm_fwd *f, const struct slm_step *step, int part, in
     const struct slm_traits *t = f->model->traits;
     size_t first, last;
     slm_share(f->n_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last; i++) {
+    for (size_t i = first; i < last && !slm_interrupted(f); i++) {
         float *x = f->x + i * f->dim_stride, *block = f->block + i * f->dim_stride;
         slm_norm_values(f, step->norm, block, block, t->dim);
         if (t->residual_scale != 1.0f)
@@ -59,6 +59,6 @@ void slm_head_norm(struct slm_fwd *f, const struct slm_step *step, int part, int
 {
     size_t first, last;
     slm_share(f->n_logit_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last; i++)
+    for (size_t i = first; i < last && !slm_interrupted(f); i++)
         norm_row(f, step, (size_t)(f->logit_rows[i] - f->rows), i);
 }

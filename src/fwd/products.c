@@ -6,9 +6,6 @@
  */
 #include "fwd/fwd.h"
 
-/* Multiplications between two looks at the interrupt: below 1 ms with vectors, 20 ms without. */
-enum { INTERRUPT_PRODUCTS = 1 << 25 };
-
 static size_t panel_bytes(const struct slm_matrix *w)
 {
     return w->n_tiles * w->quant->tile_bytes;
@@ -23,12 +20,30 @@ static size_t panel_at(const struct slm_matrix *w, size_t start, size_t bytes)
     return panel < w->n_panels ? panel : w->n_panels;
 }
 
+/* How much of a product is done between two looks at the interrupt: some panels for all rows, or
+ * where one panel of a wide matrix is too much for that, some rows at a time. */
+static void choose_step(const struct slm_matrix *w, size_t rows, size_t *panel_step, size_t *row_step)
+{
+    enum { WHOLE = 12 }; /* rows that kernels like to take together divide it */
+    size_t of_row = w->n_tiles * SLM_PANEL_ROWS * SLM_TILE_COLS; /* in one panel */
+    *panel_step = SLM_INTERRUPT_WORK / of_row / rows;
+    *row_step = rows;
+    if (*panel_step > 0)
+        return;
+    *panel_step = 1;
+    *row_step = SLM_INTERRUPT_WORK / of_row;
+    if (*row_step >= WHOLE)
+        *row_step -= *row_step % WHOLE;
+    else
+        *row_step = *row_step > 0 ? *row_step : 1;
+}
+
 static void product(struct slm_fwd *f, const struct slm_product *p, size_t rows, float scale,
                     bool add, size_t first, size_t last)
 {
     if (first >= last)
         return;
-    struct slm_gemm gemm = {
+    const struct slm_gemm whole = {
         .panels = p->w->panels,
         .n_tiles = p->w->n_tiles,
         .rows = p->w->rows,
@@ -36,16 +51,24 @@ static void product(struct slm_fwd *f, const struct slm_product *p, size_t rows,
         .x = f->h,
         .x_stride = f->h_stride,
         .acts = {f->acts.q, f->acts.blocks, p->w->n_tiles * SLM_TILE_COLS},
-        .n = rows,
         .y = p->y,
         .y_stride = p->y_stride,
         .scale = scale,
         .add = add,
     };
-    /* A few panels at a time: an interrupt must not wait for a large matrix. */
-    size_t step = 1 + INTERRUPT_PRODUCTS / (rows * p->w->n_tiles * SLM_PANEL_ROWS * SLM_TILE_COLS);
-    for (size_t panel = first; panel < last && !slm_interrupted(f); panel += step)
-        f->kern->gemm[p->w->quant->type](&gemm, panel, last - panel < step ? last : panel + step);
+    size_t panel_step, row_step;
+    choose_step(p->w, rows, &panel_step, &row_step);
+    for (size_t panel = first; panel < last; panel += panel_step)
+        for (size_t row = 0; row < rows && !slm_interrupted(f); row += row_step) {
+            struct slm_gemm gemm = whole;
+            gemm.n = rows - row < row_step ? rows - row : row_step;
+            gemm.x += row * gemm.x_stride;
+            gemm.acts.q += row * gemm.acts.cols;
+            gemm.acts.blocks += row * gemm.n_tiles;
+            gemm.y += row * gemm.y_stride;
+            size_t end = last - panel < panel_step ? last : panel + panel_step;
+            f->kern->gemm[p->w->quant->type](&gemm, panel, end);
+        }
 }
 
 void slm_products(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)

@@ -76,7 +76,7 @@ void slm_rotate_store(struct slm_fwd *f, const struct slm_step *step, int part, 
     const struct slm_kv_layer *kv = &f->kv->layers[step->layer];
     size_t first, last;
     slm_share(f->n_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last; i++) {
+    for (size_t i = first; i < last && !slm_interrupted(f); i++) {
         const struct slm_row *row = &f->rows[i];
         float *q = f->q + i * f->query_stride, *k = f->k + i * f->kv_stride;
         norm_heads(f, t, &layer->q_norm, q, t->n_heads);

@@ -1,0 +1,164 @@
+/*
+ * test_interrupt.c - how soon an interrupt is seen, in work instead of time: what is between two
+ * looks at the flag is bounded, on a model with wide matrices and on a long text. The kernels are
+ * wrapped: each call counts its multiply-adds, and one of them raises the flag.
+ */
+#include "run/run.h"
+
+#include "support/evaluate.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { LENGTH = 700, BATCH = 512 };
+
+static const struct tiny_model wide = {
+    .name = "interrupted",
+    .dim = 64,
+    .n_vocab = 9000,
+    .n_layers = 1,
+    .layers = {{.n_heads = 4, .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 20000}},
+    .n_ropes = 1,
+    .ropes = {{.dims = 16, .scaling = SLM_ROPE_TABLE}},
+    .types = {SLM_TYPE_Q8},
+    .n_types = 1,
+};
+
+/* What the wrapped kernels of one test share. */
+static struct {
+    const struct slm_kern *kern; /* the real ones */
+    slm_ctx *ctx;
+    atomic_size_t n_calls, greatest; /* calls so far, and the most multiply-adds of one */
+    size_t raise_at;                 /* number of the call that interrupts; 0: none */
+    atomic_size_t n_late;            /* calls that began afterwards */
+    atomic_bool raised;
+} watch;
+
+static void begin_call(size_t work)
+{
+    size_t n = atomic_fetch_add(&watch.n_calls, 1) + 1, greatest = atomic_load(&watch.greatest);
+    while (work > greatest && !atomic_compare_exchange_weak(&watch.greatest, &greatest, work))
+        ;
+    if (atomic_load(&watch.raised))
+        atomic_fetch_add(&watch.n_late, 1);
+    if (n == watch.raise_at) {
+        slm_ctx_interrupt(watch.ctx);
+        atomic_store(&watch.raised, true);
+    }
+}
+
+static void watched_gemm(const struct slm_gemm *g, size_t first, size_t last)
+{
+    begin_call(g->n * g->n_tiles * SLM_TILE_COLS * (last - first) * SLM_PANEL_ROWS);
+    watch.kern->gemm[SLM_TYPE_Q8](g, first, last);
+}
+
+static void watched_attend(const struct slm_attend *a, size_t span)
+{
+    begin_call(2 * a->n_rows * a->head_dim * SLM_SPAN);
+    watch.kern->attend(a, span);
+}
+
+struct bench {
+    slm_model *model;
+    slm_token *text;
+    slm_ctx *ctx;
+    slm_seq *seq;
+    struct slm_kern kern;
+};
+
+static void set_up(struct bench *b, int32_t threads)
+{
+    memset(b, 0, sizeof *b);
+    b->model = open_tiny(&wide);
+    b->text = make_text(&wide, LENGTH, 1);
+    slm_ctx_options options = {.size = sizeof options,
+                               .n_threads = threads,
+                               .max_tokens = LENGTH,
+                               .max_batch = BATCH,
+                               .max_logits = LENGTH};
+    must(slm_ctx_new(&b->ctx, b->model, &options));
+    must(slm_seq_new(&b->seq, b->ctx));
+    memset(&watch, 0, sizeof watch);
+    watch.ctx = b->ctx;
+    watch.kern = b->ctx->fwd.kern;
+    b->kern = *watch.kern;
+    b->kern.gemm[SLM_TYPE_Q8] = watched_gemm;
+    b->kern.attend = watched_attend;
+    b->ctx->fwd.kern = &b->kern;
+}
+
+static void tear_down(struct bench *b)
+{
+    slm_seq_free(b->seq);
+    slm_ctx_free(b->ctx);
+    slm_model_unref(b->model);
+    free(b->text);
+}
+
+static int evaluate(struct bench *b, size_t raise_at)
+{
+    watch.raise_at = raise_at;
+    watch.n_calls = watch.n_late = 0;
+    watch.raised = false;
+    must(slm_seq_truncate(b->seq, 0));
+    slm_span span = {sizeof span, b->seq, b->text, LENGTH, LENGTH};
+    return slm_eval(b->ctx, &span, 1);
+}
+
+/* Wherever the interrupt comes, only what the other threads have looked for already still begins. */
+static void little_follows(void **state)
+{
+    (void)state;
+    for (int32_t threads = 1; threads <= 3; threads += 2) {
+        struct bench b;
+        set_up(&b, threads);
+        must(evaluate(&b, 0));
+        size_t n_calls = watch.n_calls;
+        assert_true(n_calls > 100);
+        assert_in_range(watch.greatest, SLM_INTERRUPT_WORK / 4, SLM_INTERRUPT_WORK);
+        for (size_t at = 1; at <= n_calls; at += n_calls / 13) {
+            int rc = evaluate(&b, at);
+            if (rc == SLM_OK) /* it came in the very last calls */
+                assert_true(at + (size_t)threads > n_calls && slm_ctx_interrupt_clear(b.ctx));
+            else
+                assert_int_equal(rc, SLM_EINTR);
+            assert_in_range(watch.n_late, 0, (size_t)threads - 1);
+        }
+        tear_down(&b);
+    }
+}
+
+/* Looking more often changes no bit: rows of wide matrices are taken in groups. */
+static void groups_change_nothing(void **state)
+{
+    (void)state;
+    struct bench b;
+    set_up(&b, 1);
+    must(evaluate(&b, 0));
+    float *all = malloc(LENGTH * (size_t)wide.n_vocab * sizeof *all);
+    for (size_t i = 0; i < LENGTH; i++)
+        memcpy(all + i * wide.n_vocab, slm_logits(b.ctx, 0, i), wide.n_vocab * sizeof *all);
+    for (size_t i = LENGTH - 50; i > 100; i -= 99) { /* one by one: a group is a row */
+        must(slm_seq_truncate(b.seq, (int32_t)i));
+        slm_span span = {sizeof span, b.seq, b.text + i, 1, 1};
+        must(slm_eval(b.ctx, &span, 1));
+        same_logits(slm_logits(b.ctx, 0, 0), all + i * wide.n_vocab, 1, wide.n_vocab, "alone");
+    }
+    free(all);
+    tear_down(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(little_follows),
+        cmocka_unit_test(groups_change_nothing),
+    };
+    return cmocka_run_group_tests_name("interrupt", tests, NULL, NULL);
+}
