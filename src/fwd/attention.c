@@ -6,6 +6,9 @@
  * results merged in order. With many tiles a thread does all spans of a tile; with few (a single
  * token after a long text) the threads share the spans, and slm_attention_finish() merges. Both
  * merge the same numbers in the same order, so the result is the same.
+ *
+ * Results of shared spans wait in slots. There are only so many: a longer text goes through them in
+ * rounds, and what a round has merged waits in the first slot of its row.
  */
 #include "fwd/fwd.h"
 
@@ -94,31 +97,71 @@ static void whole_tile(const struct tiling *g, const struct tile *tile)
     }
 }
 
-static size_t part_of(const struct slm_fwd *f, size_t row, size_t head, size_t span)
-{
-    return (row * f->max_heads + head) * f->max_spans + span;
-}
-
-/* One span of a tile of one row. */
-static void one_span(const struct tiling *g, const struct tile *tile, size_t span)
-{
-    struct slm_fwd *f = g->f;
-    float largest[SLM_TILE_ROWS], total[SLM_TILE_ROWS];
-    struct slm_attend a = {.largest = largest, .total = total};
-    prepare(g, tile, &a);
-    for (size_t h = 0; h < tile->n_heads; h++)
-        a.out[h] = f->span_out + part_of(f, tile->row, tile->head + h, span) * f->value_stride;
-    f->kern->attend(&a, span);
-    for (size_t h = 0; h < tile->n_heads; h++) {
-        size_t part = part_of(f, tile->row, tile->head + h, span);
-        f->span_largest[part] = largest[h];
-        f->span_total[part] = total[h];
-    }
-}
-
 static bool is_split(const struct slm_fwd *f)
 {
     return f->n_rows <= f->split_rows;
+}
+
+/* Enough to keep the threads busy, and no more than all spans and the first slot. */
+enum { LEAST_SLOTS = 64, LEAST_OF_ROW = 4 };
+
+size_t slm_attention_slots(size_t rows, size_t max_spans)
+{
+    size_t of_row = rows * LEAST_OF_ROW > LEAST_SLOTS ? LEAST_OF_ROW : LEAST_SLOTS / (rows ? rows : 1);
+    return rows * (of_row < max_spans + 1 ? of_row : max_spans + 1);
+}
+
+static uint32_t rounds_for(size_t spans, size_t of_row)
+{
+    return (uint32_t)((spans + of_row - 1) / of_row);
+}
+
+uint32_t slm_attention_most_rounds(size_t rows, size_t max_spans)
+{
+    return rows ? rounds_for(max_spans, slm_attention_slots(rows, max_spans) / rows - 1) : 1;
+}
+
+/* Spans of a row in one round. */
+static size_t spans_of_round(const struct slm_fwd *f)
+{
+    return f->n_slots / f->n_rows - 1;
+}
+
+uint32_t slm_attention_rounds(const struct slm_fwd *f)
+{
+    size_t last = 0; /* windows make some rounds of some layers empty */
+    for (size_t i = 0; i < f->n_rows && is_split(f); i++)
+        last = f->rows[i].position > last ? f->rows[i].position : last;
+    return is_split(f) ? rounds_for(last / SLM_SPAN + 1, spans_of_round(f)) : 1;
+}
+
+/* The spans [*first, *last) of a row's round. */
+static void round_spans(const struct slm_fwd *f, const struct slm_layer_traits *t, size_t row,
+                        uint32_t round, size_t *first, size_t *last)
+{
+    size_t position = f->rows[row].position, end = position / SLM_SPAN + 1;
+    *first = first_seen(t, position) / SLM_SPAN + round * spans_of_round(f);
+    *last = *first + spans_of_round(f) < end ? *first + spans_of_round(f) : end;
+}
+
+/* Where a row's slot for a head is: number 0 holds what was merged. */
+static size_t slot_of(const struct slm_fwd *f, size_t row, size_t slot, size_t head)
+{
+    return (row * (spans_of_round(f) + 1) + slot) * f->max_heads + head;
+}
+
+/* One span of a tile of one row, into a slot. */
+static void one_span(const struct tiling *g, const struct tile *tile, size_t span, size_t slot)
+{
+    struct slm_fwd *f = g->f;
+    struct slm_attend a = {0};
+    prepare(g, tile, &a);
+    size_t at = slot_of(f, tile->row, slot, tile->head);
+    a.largest = f->span_largest + at;
+    a.total = f->span_total + at;
+    for (size_t h = 0; h < tile->n_heads; h++)
+        a.out[h] = f->span_out + (at + h) * f->value_stride;
+    f->kern->attend(&a, span);
 }
 
 /* Rows from `row` on that belong to the same sequence, at most `most`. */
@@ -158,28 +201,55 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int
                         whole_tile(&g, &tile);
                     continue;
                 }
-                size_t position = f->rows[row].position;
-                for (size_t s = first_seen(t, position) / SLM_SPAN; s <= position / SLM_SPAN; s++)
+                size_t from, to;
+                round_spans(f, t, row, step->round, &from, &to);
+                for (size_t s = from; s < to; s++)
                     if (unit++ % (size_t)n_parts == (size_t)part && !slm_interrupted(f))
-                        one_span(&g, &tile, s);
+                        one_span(&g, &tile, s, 1 + s - from);
             }
     }
 }
 
+/* A round's spans join what was merged before. */
 static void merge_spans(struct slm_fwd *f, const struct slm_layer_traits *t, size_t row, size_t head,
-                        int scratch)
+                        uint32_t round)
 {
-    size_t position = f->rows[row].position, span = first_seen(t, position) / SLM_SPAN;
-    size_t stride = slm_round_up(t->head_dim, 16);
-    float *out = f->scores + (size_t)scratch * (f->score_bytes / sizeof(float));
-    float largest = -INFINITY, total = 0; /* as in whole_tile() */
-    memset(out, 0, stride * sizeof *out);
-    for (; span <= position / SLM_SPAN; span++) {
-        size_t part = part_of(f, row, head, span);
-        f->kern->attend_merge(&largest, &total, out, f->span_largest[part], f->span_total[part],
-                              f->span_out + part * f->value_stride, stride);
+    size_t stride = slm_round_up(t->head_dim, 16), merged = slot_of(f, row, 0, head), from, to;
+    float *out = f->span_out + merged * f->value_stride;
+    if (round == 0) { /* as in whole_tile() */
+        f->span_largest[merged] = -INFINITY;
+        f->span_total[merged] = 0;
+        memset(out, 0, stride * sizeof *out);
     }
-    f->kern->scale(f->h + row * f->h_stride + head * t->head_dim, out, 1.0f / total, t->head_dim);
+    round_spans(f, t, row, round, &from, &to);
+    for (size_t span = from; span < to; span++) {
+        size_t slot = slot_of(f, row, 1 + span - from, head);
+        f->kern->attend_merge(&f->span_largest[merged], &f->span_total[merged], out,
+                              f->span_largest[slot], f->span_total[slot],
+                              f->span_out + slot * f->value_stride, stride);
+    }
+}
+
+/* The round before this step's: the next needs its slots. */
+void slm_attention_merge(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
+{
+    const struct slm_layer_traits *t = f->model->layers[step->layer].traits;
+    size_t first, last;
+    slm_share(f->n_rows * t->n_heads, part, n_parts, &first, &last);
+    for (size_t i = first; i < last; i++)
+        merge_spans(f, t, i / t->n_heads, i % t->n_heads, step->round - 1);
+}
+
+/* The last round of a row, and its result into h. */
+static void finish_row(struct slm_fwd *f, const struct slm_layer_traits *t, size_t row)
+{
+    for (size_t head = 0; head < t->n_heads; head++) {
+        merge_spans(f, t, row, head, f->n_rounds - 1);
+        size_t merged = slot_of(f, row, 0, head);
+        f->kern->scale(f->h + row * f->h_stride + head * t->head_dim,
+                       f->span_out + merged * f->value_stride, 1.0f / f->span_total[merged],
+                       t->head_dim);
+    }
 }
 
 void slm_attention_finish(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
@@ -191,8 +261,7 @@ void slm_attention_finish(struct slm_fwd *f, const struct slm_step *step, int pa
     for (size_t i = first; i < last && !slm_interrupted(f); i++) {
         float *h = f->h + i * f->h_stride;
         if (is_split(f))
-            for (size_t head = 0; head < t->n_heads; head++)
-                merge_spans(f, t, i, head, part);
+            finish_row(f, t, i);
         memset(h + width, 0, (cols - width) * sizeof *h);
         if (step->quantize)
             f->kern->quantize(h, cols, f->acts.q + i * cols,

@@ -11,7 +11,7 @@ static void do_part(void *arg, size_t step, int part, int n_parts)
 {
     struct slm_fwd *f = arg;
     if (!slm_interrupted(f))
-        f->plan[step].run(f, &f->plan[step], part, n_parts);
+        f->order[step]->run(f, f->order[step], part, n_parts);
 }
 
 int slm_forward(struct slm_fwd *f)
@@ -20,8 +20,13 @@ int slm_forward(struct slm_fwd *f)
     for (size_t i = 0; i < f->n_rows; i++)
         if (f->rows[i].logits)
             f->logit_rows[f->n_logit_rows++] = &f->rows[i];
+    f->n_rounds = slm_attention_rounds(f);
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_steps; i++)
+        if (f->plan[i].round < f->n_rounds)
+            f->order[n++] = &f->plan[i];
     atomic_store(&f->interrupted, false);
-    slm_team_run(f->team, do_part, f, f->n_steps);
+    slm_team_run(f->team, do_part, f, n);
     if (atomic_load(&f->interrupted))
         return slm_fail(SLM_EINTR, "evaluation was interrupted; the sequences are unchanged");
     return SLM_OK;

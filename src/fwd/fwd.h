@@ -30,6 +30,7 @@ struct slm_product {
 struct slm_step {
     slm_step_fn *run;
     uint32_t layer;
+    uint32_t round;                 /* left out of passes that have fewer rounds (attention.c) */
     const struct slm_norm_weights *norm;    /* without a weight: rows go on as they are */
     struct slm_product products[3]; /* matrices that read the same activations */
     uint32_t n_products;
@@ -55,6 +56,9 @@ struct slm_fwd {
 
     struct slm_step *plan; /* [n_steps] */
     size_t n_steps;
+    const struct slm_step **order; /* [n_steps] those of a pass, one after the other */
+    uint32_t n_rounds;     /* of attention in this pass */
+    uint32_t max_rounds;   /* that the plan has */
 
     size_t max_rows, n_rows;
     struct slm_row *rows;  /* [max_rows] */
@@ -72,14 +76,15 @@ struct slm_fwd {
     size_t angle_stride;   /* most pairs that any rope rotates */
     bool long_text;        /* ropes with two tables use the one for long texts */
 
-    /* Attention: scratch of each part, and results of single spans where several threads share
-     * a row's positions. */
+    /* Attention: scratch of each part, and where several threads share a row's positions, results
+     * of single spans and what was merged of them: a fixed number of slots, however long texts are,
+     * divided among the rows of a pass. */
     size_t score_bytes;    /* of a part's scratch */
     float *scores;         /* [threads][score_bytes / 4] */
     size_t split_rows;     /* at most so many rows are split by spans */
-    size_t max_spans, max_heads, value_stride;
-    float *span_largest, *span_total; /* [split_rows][max_heads][max_spans] */
-    float *span_out;       /* [split_rows][max_heads][max_spans][value_stride] */
+    size_t n_slots, max_heads, value_stride;
+    float *span_largest, *span_total; /* [n_slots][max_heads] */
+    float *span_out;       /* [n_slots][max_heads][value_stride] */
 
     struct slm_row **logit_rows; /* [max_rows] rows whose logits are wanted */
     size_t n_logit_rows;
@@ -113,7 +118,14 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps); /* steps NULL: only 
 
 /* One file a stage. */
 slm_step_fn slm_embed, slm_norm, slm_products, slm_rotate_store, slm_attention,
-    slm_attention_finish, slm_activate, slm_add_normed, slm_head_norm, slm_head;
+    slm_attention_merge, slm_attention_finish, slm_activate, slm_add_normed, slm_head_norm, slm_head;
+
+/* Rounds of attention that a pass over rows [0, n_rows) takes. */
+uint32_t slm_attention_rounds(const struct slm_fwd *f);
+
+/* Slots for the spans of `rows` rows that are split, and the rounds that the longest text takes. */
+size_t slm_attention_slots(size_t rows, size_t max_spans);
+uint32_t slm_attention_most_rounds(size_t rows, size_t max_spans);
 
 /* The model's kind of norm: out[n] of x[n], which may be the same. */
 void slm_norm_values(const struct slm_fwd *f, const struct slm_norm_weights *norm, float *out, const float *x,

@@ -94,6 +94,10 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
             read_ffn(&plan, i); /* before anything is added to the residual stream */
         add(&plan, (struct slm_step){.run = slm_rotate_store, .layer = i});
         add(&plan, (struct slm_step){.run = slm_attention, .layer = i});
+        for (uint32_t round = 1; round < f->max_rounds; round++) {
+            add(&plan, (struct slm_step){.run = slm_attention_merge, .layer = i, .round = round});
+            add(&plan, (struct slm_step){.run = slm_attention, .layer = i, .round = round});
+        }
         add_to_stream(&plan, (struct slm_step){.run = slm_attention_finish, .layer = i},
                       &layer->out, &layer->attn_post_norm);
         if (!parallel)
@@ -177,21 +181,23 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
 
     f->max_heads = heads;
     f->value_stride = slm_round_up(head, 16);
-    f->max_spans = (max_tokens + SLM_SPAN - 1) / SLM_SPAN;
     f->split_rows = n_threads == 1 ? 0 : most(1, 2 * (size_t)n_threads / kv_heads);
     f->split_rows = f->split_rows < max_rows ? f->split_rows : max_rows;
     /* Of a thread: scores, and the sums of this and of all earlier spans of a tile's rows. */
     f->score_bytes = sizeof(float) * SLM_TILE_ROWS * (SLM_SPAN + 2 * f->value_stride);
     f->scores = slm_arena_take(arena, (size_t)n_threads, f->score_bytes);
-    size_t parts = f->split_rows * f->max_heads * f->max_spans;
-    f->span_largest = take_rows(arena, parts, 1);
-    f->span_total = take_rows(arena, parts, 1);
-    f->span_out = take_rows(arena, parts, f->value_stride);
+    size_t max_spans = (max_tokens + SLM_SPAN - 1) / SLM_SPAN;
+    f->n_slots = slm_attention_slots(f->split_rows, max_spans);
+    f->max_rounds = slm_attention_most_rounds(f->split_rows, max_spans);
+    f->span_largest = take_rows(arena, f->n_slots, f->max_heads);
+    f->span_total = take_rows(arena, f->n_slots, f->max_heads);
+    f->span_out = take_rows(arena, f->n_slots, f->max_heads * f->value_stride);
 
     f->n_steps = slm_plan(f, NULL);
     struct slm_step *steps = slm_arena_take(arena, f->n_steps, sizeof *steps);
     if (steps)
         slm_plan(f, steps);
     f->plan = steps;
+    f->order = slm_arena_take(arena, f->n_steps, sizeof *f->order);
     return SLM_OK;
 }

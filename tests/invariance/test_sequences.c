@@ -8,6 +8,7 @@
 #include "support/random.h"
 
 #include "base/os.h"
+#include "run/run.h"
 
 #include <fenv.h>
 #include <math.h>
@@ -209,6 +210,67 @@ static void room_for_forks(void **state)
     for (int i = 0; i < N; i++)
         slm_seq_free(seqs[i]);
     slm_ctx_free(ctx);
+    forget(&k);
+}
+
+/* Many rows and threads share few slots for spans: attention takes two rounds, and the logits are
+ * those of each sequence alone. */
+static void rounds_of_spans(void **state)
+{
+    (void)state;
+    enum { N = 16, PREFIX = 1000 };
+    static const char *const names[] = {"wide", "posted"};
+    for (int m = 0; m < 2; m++) {
+        struct known k = know(names[m], PREFIX + N);
+        slm_ctx_options options = {.size = sizeof options,
+                                   .n_threads = 8,
+                                   .max_tokens = 2048,
+                                   .max_seqs = N,
+                                   .max_seq_tokens = PREFIX + N}; /* as know(): posted looks at it */
+        slm_ctx *ctx = NULL;
+        must(slm_ctx_new(&ctx, k.model, &options));
+        slm_seq *seqs[N];
+        slm_span spans[N];
+        must(slm_seq_new(&seqs[0], ctx));
+        append(ctx, seqs[0], k.text, PREFIX, 1, k.n_vocab, NULL);
+        for (int i = 0; i < N; i++) { /* sequence i is i tokens longer than the first */
+            if (i) {
+                must(slm_seq_fork(&seqs[i], seqs[i - 1]));
+                append(ctx, seqs[i], k.text + PREFIX + i - 1, 1, 1, k.n_vocab, NULL);
+            }
+            spans[i] = make_span(seqs[i], k.text + PREFIX + i, 1, 1);
+        }
+        must(slm_eval(ctx, spans, N));
+        if (m == 0) /* of one KV head */
+            assert_true(ctx->fwd.n_rounds > 1);
+        for (int i = 0; i < N; i++) {
+            same_logits(slm_logits(ctx, (size_t)i, 0), k.truth + (size_t)(PREFIX + i) * k.n_vocab, 1,
+                        k.n_vocab, "in rounds");
+            slm_seq_free(seqs[i]);
+        }
+        slm_ctx_free(ctx);
+        forget(&k);
+    }
+}
+
+/* The scratch of split attention does not grow with the context. */
+static void scratch_is_bounded(void **state)
+{
+    (void)state;
+    struct known k = know("wide", 1);
+    int64_t bytes[2][2];
+    for (int threads = 0; threads < 2; threads++)
+        for (int longer = 0; longer < 2; longer++) {
+            slm_ctx_options options = {.size = sizeof options,
+                                       .n_threads = 1 + 63 * threads,
+                                       .max_tokens = longer ? 1 << 22 : 1 << 20,
+                                       .max_batch = 64};
+            bytes[threads][longer] = slm_ctx_memory(k.model, &options);
+            must(bytes[threads][longer]);
+        }
+    /* What is left are the plan's steps for more rounds: below a byte a position and thread. */
+    int64_t grown = (bytes[1][1] - bytes[1][0]) - (bytes[0][1] - bytes[0][0]);
+    assert_in_range(grown, 0, 3 << 20);
     forget(&k);
 }
 
@@ -916,6 +978,7 @@ int main(void)
         cmocka_unit_test(errors_change_nothing), cmocka_unit_test(no_space),
         cmocka_unit_test(room_for_forks),        cmocka_unit_test(wrong_options),
         cmocka_unit_test(memory_to_the_byte),    cmocka_unit_test(memory_may_hold_anything),
+        cmocka_unit_test(rounds_of_spans),       cmocka_unit_test(scratch_is_bounded),
         cmocka_unit_test(longer_than_stored),    cmocka_unit_test(small_windows),
         cmocka_unit_test(order_of_freeing),      cmocka_unit_test(interrupt_before),
         cmocka_unit_test(interrupt_during),      cmocka_unit_test(interrupt_from_a_signal),
