@@ -30,11 +30,8 @@ INLINED void nibble_dots(const uint8_t *groups, size_t index, const struct slm_g
                          vu *dot, const int tokens)
 {
     UNROLLED
-    for (int c = 0; c < 4; c++) {
-        vb low, high;
-        vb_nibbles(groups + 64 * c, &low, &high);
-        vu_dots(dot, low, high, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
-    }
+    for (int c = 0; c < 4; c++)
+        vu_dots(dot, groups + 64 * c, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
     vu_split(dot, tokens);
 }
 
@@ -80,10 +77,8 @@ INLINED void tile_q8(const uint8_t *tile, size_t index, const struct slm_gemm *g
     for (int i = 0; i < tokens; i++)
         dot[i] = vs_begin(act_block(g, t + (size_t)i, index)->minus128);
     UNROLLED
-    for (int c = 0; c < 4; c++) {
-        vb first = vb_load(tile + 32 + 128 * c), second = vb_load(tile + 96 + 128 * c);
-        vs_dots(dot, first, second, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
-    }
+    for (int c = 0; c < 4; c++)
+        vs_dots(dot, tile + 32 + 128 * c, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
     vs_split(dot, tokens);
     vf scale = vf_load_f16((const uint16_t *)tile);
     UNROLLED

@@ -6,9 +6,8 @@
  * operation, in the nearest-even mode, so all machines agree to the bit.
  *
  * types   vf   16 floats            vi   16 int32
- *         vb   64 bytes of weights: for each of 16 rows, 4 consecutive columns
- *         vu   sums of products of unsigned nibbles, in whatever form is fast; at most 8 products
- *              of vb (a tile) may be added up before vu_end
+ *         vu   16 sums of products of unsigned nibbles with int8, in whatever form is fast; at most
+ *              32 columns (a tile) may be added up before vu_end
  *         vs   the same for signed bytes
  *
  * floats  vf_set(x)  vf_load(p)  vf_store(p, v)      p: no alignment is assumed
@@ -24,14 +23,16 @@
  * ints    vi_set(x)  vi_add  vi_to_f(v)  vf_to_i(v)  nearest even; |v| < 2^31
  *         vi_power2(v)                               2^v as float, v in -126..127
  *         vi_sum(v)  vi_store_i8(p, v)               lanes must fit
- * weights vb_load(p)                                 64 signed bytes
- *         vb_nibbles(p, &low, &high)                 64 bytes: the low and the high halves
- *         vu_begin(start)  vu_end(acc, start)        start + all products, as floats
- *         vu_dot(acc, w, x)                          x: 4 int8 that all rows are multiplied with
- *         vs_begin(shift)  vs_end(acc)  vs_dot(acc, w, x)   shift: -128 * sum of all x, for
- *                                                    machines that shift the weights to unsigned
- *         A machine that does better with 8 columns or two tokens at once defines VM_DOTS and, in
- *         place of vu_dot and vs_dot, what stands at the end of this file.
+ * weights vu_begin(start)  vu_end(acc, start)        start + all products, as floats
+ *         vs_begin(shift)  vs_end(acc)               shift: -128 * sum of all x, for machines
+ *                                                    that shift the weights to unsigned
+ *         vu_dots(dot, p, x, stride, tokens)         dot[i] += 8 columns times x[i * stride +
+ * 0...7]; vs_dots(dot, p, x, stride, tokens)         of weights, p has a tile's next 64 or 128
+ * bytes vu_split(dot, tokens)  vs_split            after all columns: gives each token its own sums
+ * again, where tokens share registers A machine without VM_DOTS leaves these four to this header,
+ * and defines instead vb   64 bytes of weights: for each of 16 rows, 4 consecutive columns
+ *         vb_load(p)  vb_nibbles(p, &low, &high)     64 signed bytes, or nibbles of twice as many
+ *         vu_dot(acc, w, x)  vs_dot(acc, w, x)       x: 4 int8 that all rows are multiplied with
  *         vm_prefetch(p)
  *
  * numbers VM_TOKENS  tokens that share one unpacked tile in registers
@@ -43,18 +44,7 @@
 #ifndef SLM_KERN_VM_H
 #define SLM_KERN_VM_H
 
-#if !defined(VM_REGISTERS) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UNROLLED /* checked code grows tenfold when unrolled, and takes minutes to compile */
-#elif defined(__clang__)
-#define UNROLLED _Pragma("unroll")
-#else
-#define UNROLLED _Pragma("GCC unroll 16")
-#endif
-#if defined(VM_REGISTERS)
-#define INLINED static inline __attribute__((always_inline))
-#else
-#define INLINED static /* lanes in memory: inlining what many call only makes it larger */
-#endif
+#include "kern/unroll.h"
 
 /*
  * e^x, relative error below 1e-7; exactly 0 below -87 (so there are no denormals) and
@@ -123,19 +113,21 @@ static inline vf vf_normal(vf x)
 
 #ifndef VM_DOTS
 
-/* dot[tokens] += 8 columns: `first` holds columns 0 to 3, `second` 4 to 7, of x[token * stride]. */
-INLINED void vu_dots(vu *dot, vb first, vb second, const int8_t *x, size_t stride, const int tokens)
+INLINED void vu_dots(vu *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
 {
+    vb low, high;
+    vb_nibbles(p, &low, &high);
     UNROLLED
     for (int i = 0; i < tokens; i++)
-        dot[i] = vu_dot(dot[i], first, x + (size_t)i * stride);
+        dot[i] = vu_dot(dot[i], low, x + (size_t)i * stride);
     UNROLLED
     for (int i = 0; i < tokens; i++)
-        dot[i] = vu_dot(dot[i], second, x + (size_t)i * stride + 4);
+        dot[i] = vu_dot(dot[i], high, x + (size_t)i * stride + 4);
 }
 
-INLINED void vs_dots(vs *dot, vb first, vb second, const int8_t *x, size_t stride, const int tokens)
+INLINED void vs_dots(vs *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
 {
+    vb first = vb_load(p), second = vb_load(p + 64);
     UNROLLED
     for (int i = 0; i < tokens; i++)
         dot[i] = vs_dot(dot[i], first, x + (size_t)i * stride);
@@ -144,7 +136,6 @@ INLINED void vs_dots(vs *dot, vb first, vb second, const int8_t *x, size_t strid
         dot[i] = vs_dot(dot[i], second, x + (size_t)i * stride + 4);
 }
 
-/* After all columns: gives each token its own sums again, where tokens have shared registers. */
 INLINED void vu_split(vu *dot, const int tokens)
 {
     (void)dot, (void)tokens;

@@ -1,4 +1,5 @@
-/* cmocka.c - see cmocka.h. Its lines of output are cmocka's, because tests/summary.py counts them. */
+/* cmocka.c - see cmocka.h. Its lines of output are cmocka's, because tests/summary.py counts them.
+ */
 #include "cmocka.h"
 
 #include <setjmp.h>
@@ -89,7 +90,11 @@ int _cmocka_run_group_tests(const char *name, const struct CMUnitTest *tests, si
     for (size_t i = 0; i < n; i++) {
         int end = run(&tests[i]);
         counts[end]++;
-        printf("[ %s ] %s\n", end == FAILED ? " FAILED " : end ? "SKIPPED " : "      OK", tests[i].name);
+        printf("[ %s ] %s\n",
+               end == FAILED ? " FAILED "
+               : end         ? "SKIPPED "
+                             : "      OK",
+               tests[i].name);
         fflush(stdout);
     }
     if (fixture(teardown))

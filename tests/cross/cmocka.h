@@ -19,8 +19,14 @@ struct CMUnitTest {
     void *initial_state;
 };
 
-#define cmocka_unit_test(f) {#f, f, NULL, NULL, NULL}
-#define cmocka_unit_test_setup_teardown(f, setup, teardown) {#f, f, setup, teardown, NULL}
+#define cmocka_unit_test(f)                                                                        \
+    {                                                                                              \
+#f, f, NULL, NULL, NULL                                                                    \
+    }
+#define cmocka_unit_test_setup_teardown(f, setup, teardown)                                        \
+    {                                                                                              \
+#f, f, setup, teardown, NULL                                                               \
+    }
 
 /* Returns the number of failures. */
 int _cmocka_run_group_tests(const char *name, const struct CMUnitTest *tests, size_t n,
@@ -56,8 +62,7 @@ void slm_test_string(const char *file, int line, const char *what, const char *a
 #define assert_ptr_equal(a, b) assert_true((const void *)(a) == (const void *)(b))
 #define assert_in_range(x, low, high)                                                              \
     slm_test_range(__FILE__, __LINE__, #x, (uint64_t)(x), (uint64_t)(low), (uint64_t)(high))
-#define assert_memory_equal(a, b, n)                                                               \
-    slm_test_memory(__FILE__, __LINE__, #a " = " #b, a, b, n, true)
+#define assert_memory_equal(a, b, n) slm_test_memory(__FILE__, __LINE__, #a " = " #b, a, b, n, true)
 #define assert_memory_not_equal(a, b, n)                                                           \
     slm_test_memory(__FILE__, __LINE__, #a " differs from " #b, a, b, n, false)
 #define assert_string_equal(a, b) slm_test_string(__FILE__, __LINE__, #a " = " #b, a, b, true)

@@ -14,15 +14,14 @@
 
 #define VM_REGISTERS
 
+#include "kern/unroll.h"
+
 typedef struct {
     float32x4_t a, b, c, d;
 } vf;
 typedef struct {
     int32x4_t a, b, c, d;
 } vi;
-typedef struct {
-    int8x16_t a, b, c, d; /* 4 rows each */
-} vb;
 
 /* One call for each quarter. */
 #define QUARTERS1(type, f, x) ((type){f((x).a), f((x).b), f((x).c), f((x).d)})
@@ -232,10 +231,18 @@ static inline void vi_store_i8(int8_t *p, vi v)
     vst1q_s8(p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
 }
 
-static inline vb vb_load(const uint8_t *p)
+/* Quarters that are multiplied before the first is needed again: enough chains for a core that
+ * executes in order, and no more registers than there are. */
+INLINED int quarters_at_once(const int tokens)
 {
-    const int8_t *q = (const int8_t *)p;
-    return (vb){vld1q_s8(q), vld1q_s8(q + 16), vld1q_s8(q + 32), vld1q_s8(q + 48)};
+    return tokens > 1 ? 2 : 4;
+}
+
+/* 16 bytes of weights: 4 columns of 4 rows, or nibbles of 8 columns, the first 4 in the low ones.
+ */
+static inline int8x16_t bytes_at(const uint8_t *p)
+{
+    return vld1q_s8((const int8_t *)p);
 }
 
 static inline int8x16_t low_nibbles(int8x16_t v)
@@ -246,13 +253,6 @@ static inline int8x16_t low_nibbles(int8x16_t v)
 static inline int8x16_t high_nibbles(int8x16_t v)
 {
     return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(v), 4));
-}
-
-static inline void vb_nibbles(const uint8_t *p, vb *low, vb *high)
-{
-    vb bytes = vb_load(p);
-    *low = QUARTERS1(vb, low_nibbles, bytes);
-    *high = QUARTERS1(vb, high_nibbles, bytes);
 }
 
 static inline void vm_prefetch(const void *p)
@@ -268,19 +268,15 @@ static inline void vm_prefetch(const void *p)
 #define SUM_BITS 0x4B400000
 #define SUM_FLOAT 0x1.8p23f
 
-static inline vi sums_from(int32_t start)
+static inline int32x4_t sums_from(int32_t start)
 {
-    return vi_set(SUM_BITS + start);
+    return vdupq_n_s32(SUM_BITS + start);
 }
 
-static inline float32x4_t sum_to_f(int32x4_t v)
+/* The sums, less `from`: SUM_FLOAT, or that and what the sums have to be reduced by. */
+static inline float32x4_t sums_to_f(int32x4_t sums, float32x4_t from)
 {
-    return vsubq_f32(vreinterpretq_f32_s32(v), vdupq_n_f32(SUM_FLOAT));
-}
-
-static inline vf sums_to_f(vi v)
-{
-    return QUARTERS1(vf, sum_to_f, v);
+    return vsubq_f32(vreinterpretq_f32_s32(sums), from);
 }
 
 #endif

@@ -16,17 +16,34 @@
 #define VM_DOTS
 
 typedef struct {
-    int16x8_t v[8]; /* of each row, its 4 columns side by side */
+    int16x8_t v[8]; /* two a quarter; of each row its 4 columns side by side */
 } vu;
 typedef struct {
-    int32x4_t v[8]; /* of each row, two sums side by side */
+    int32x4_t v[8]; /* likewise two sums a row */
 } vs;
 
+/* 4 bytes, four times. */
 static inline int8x16_t four(const int8_t *x)
 {
     int32_t bits;
     memcpy(&bits, x, 4);
     return vreinterpretq_s8_s32(vdupq_n_s32(bits));
+}
+
+/* The first and the second 4 bytes of each token. */
+INLINED void load_fours(int8x16_t *x0, int8x16_t *x1, const int8_t *x, size_t stride,
+                        const int tokens)
+{
+    UNROLLED
+    for (int i = 0; i < tokens; i++) {
+        x0[i] = four(x + (size_t)i * stride);
+        x1[i] = four(x + (size_t)i * stride + 4);
+    }
+}
+
+static inline int16x8_t low_products(int16x8_t sums, int8x16_t w, int8x16_t x)
+{
+    return vmlal_s8(sums, vget_low_s8(w), vget_low_s8(x));
 }
 
 static inline vu vu_begin(int32_t start)
@@ -36,28 +53,33 @@ static inline vu vu_begin(int32_t start)
     return (vu){{zero, zero, zero, zero, zero, zero, zero, zero}};
 }
 
-static inline int16x8_t low_add(int16x8_t acc, int8x16_t w, int8x16_t x)
+INLINED void vu_dots(vu *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
 {
-    return vmlal_s8(acc, vget_low_s8(w), vget_low_s8(x));
-}
-
-static inline void vu_quarter(vu *dot, const int quarter, int8x16_t first, int8x16_t second,
-                              int8x16_t x0, int8x16_t x1)
-{
-    int16x8_t *acc = dot->v + 2 * quarter;
-    acc[0] = low_add(low_add(acc[0], first, x0), second, x1);
-    acc[1] = vmlal_high_s8(vmlal_high_s8(acc[1], first, x0), second, x1);
-}
-
-static inline void vu_dots(vu *dot, vb first, vb second, const int8_t *x, size_t stride,
-                           const int tokens)
-{
-    for (int i = 0; i < tokens; i++) {
-        int8x16_t x0 = four(x + (size_t)i * stride), x1 = four(x + (size_t)i * stride + 4);
-        vu_quarter(&dot[i], 0, first.a, second.a, x0, x1);
-        vu_quarter(&dot[i], 1, first.b, second.b, x0, x1);
-        vu_quarter(&dot[i], 2, first.c, second.c, x0, x1);
-        vu_quarter(&dot[i], 3, first.d, second.d, x0, x1);
+    const int at_once = quarters_at_once(tokens);
+    int8x16_t x0[VM_TOKENS], x1[VM_TOKENS], low[4], high[4];
+    load_fours(x0, x1, x, stride, tokens);
+    UNROLLED
+    for (int from = 0; from < 4; from += at_once) {
+        UNROLLED
+        for (int q = from; q < from + at_once; q++) {
+            int8x16_t w = bytes_at(p + 16 * q);
+            low[q] = low_nibbles(w);
+            high[q] = high_nibbles(w);
+        }
+        UNROLLED
+        for (int i = 0; i < tokens; i++)
+            UNROLLED
+        for (int q = from; q < from + at_once; q++) {
+            dot[i].v[2 * q] = low_products(dot[i].v[2 * q], low[q], x0[i]);
+            dot[i].v[2 * q + 1] = vmlal_high_s8(dot[i].v[2 * q + 1], low[q], x0[i]);
+        }
+        UNROLLED
+        for (int i = 0; i < tokens; i++)
+            UNROLLED
+        for (int q = from; q < from + at_once; q++) {
+            dot[i].v[2 * q] = low_products(dot[i].v[2 * q], high[q], x1[i]);
+            dot[i].v[2 * q + 1] = vmlal_high_s8(dot[i].v[2 * q + 1], high[q], x1[i]);
+        }
     }
 }
 
@@ -66,13 +88,16 @@ static inline void vu_split(vu *dot, const int tokens)
     (void)dot, (void)tokens;
 }
 
+static inline float32x4_t vu_quarter(vu acc, const int q, int32_t start)
+{
+    int16x8_t pairs = vpaddq_s16(acc.v[2 * q], acc.v[2 * q + 1]);
+    return sums_to_f(vpadalq_s16(sums_from(start), pairs), vdupq_n_f32(SUM_FLOAT));
+}
+
 static inline vf vu_end(vu acc, int32_t start)
 {
-    vi sums = sums_from(start);
-    return sums_to_f((vi){vpadalq_s16(sums.a, vpaddq_s16(acc.v[0], acc.v[1])),
-                          vpadalq_s16(sums.b, vpaddq_s16(acc.v[2], acc.v[3])),
-                          vpadalq_s16(sums.c, vpaddq_s16(acc.v[4], acc.v[5])),
-                          vpadalq_s16(sums.d, vpaddq_s16(acc.v[6], acc.v[7]))});
+    return (vf){vu_quarter(acc, 0, start), vu_quarter(acc, 1, start), vu_quarter(acc, 2, start),
+                vu_quarter(acc, 3, start)};
 }
 
 static inline vs vs_begin(int32_t shift)
@@ -82,25 +107,37 @@ static inline vs vs_begin(int32_t shift)
     return (vs){{zero, zero, zero, zero, zero, zero, zero, zero}};
 }
 
-static inline void vs_quarter(vs *dot, const int quarter, int8x16_t first, int8x16_t second,
-                              int8x16_t x0, int8x16_t x1)
+INLINED void vs_dots(vs *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
 {
-    int32x4_t *acc = dot->v + 2 * quarter;
-    int16x8_t low = low_add(vmull_s8(vget_low_s8(first), vget_low_s8(x0)), second, x1);
-    int16x8_t high = vmlal_high_s8(vmull_high_s8(first, x0), second, x1);
-    acc[0] = vpadalq_s16(acc[0], low);
-    acc[1] = vpadalq_s16(acc[1], high);
-}
-
-static inline void vs_dots(vs *dot, vb first, vb second, const int8_t *x, size_t stride,
-                           const int tokens)
-{
-    for (int i = 0; i < tokens; i++) {
-        int8x16_t x0 = four(x + (size_t)i * stride), x1 = four(x + (size_t)i * stride + 4);
-        vs_quarter(&dot[i], 0, first.a, second.a, x0, x1);
-        vs_quarter(&dot[i], 1, first.b, second.b, x0, x1);
-        vs_quarter(&dot[i], 2, first.c, second.c, x0, x1);
-        vs_quarter(&dot[i], 3, first.d, second.d, x0, x1);
+    const int at_once = quarters_at_once(tokens);
+    int8x16_t x0[VM_TOKENS], x1[VM_TOKENS];
+    load_fours(x0, x1, x, stride, tokens);
+    UNROLLED
+    for (int from = 0; from < 4; from += at_once) {
+        int16x8_t sums[VM_TOKENS][8];
+        UNROLLED
+        for (int q = from; q < from + at_once; q++) {
+            int8x16_t w = bytes_at(p + 16 * q);
+            UNROLLED
+            for (int i = 0; i < tokens; i++) {
+                sums[i][2 * q] = vmull_s8(vget_low_s8(w), vget_low_s8(x0[i]));
+                sums[i][2 * q + 1] = vmull_high_s8(w, x0[i]);
+            }
+        }
+        UNROLLED
+        for (int q = from; q < from + at_once; q++) {
+            int8x16_t w = bytes_at(p + 64 + 16 * q);
+            UNROLLED
+            for (int i = 0; i < tokens; i++) {
+                sums[i][2 * q] = low_products(sums[i][2 * q], w, x1[i]);
+                sums[i][2 * q + 1] = vmlal_high_s8(sums[i][2 * q + 1], w, x1[i]);
+            }
+        }
+        UNROLLED
+        for (int i = 0; i < tokens; i++)
+            UNROLLED
+        for (int h = 2 * from; h < 2 * (from + at_once); h++)
+            dot[i].v[h] = vpadalq_s16(dot[i].v[h], sums[i][h]);
     }
 }
 

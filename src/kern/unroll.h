@@ -1,0 +1,21 @@
+/*
+ * unroll.h - UNROLLED stands before a loop over tokens, rows or quarters, whose bound is a constant
+ * once its function is INLINED: what it indexes then stays in registers.
+ */
+#ifndef SLM_KERN_UNROLL_H
+#define SLM_KERN_UNROLL_H
+
+#if !defined(VM_REGISTERS) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNROLLED /* checked code grows tenfold when unrolled, and takes minutes to compile */
+#elif defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+#if defined(VM_REGISTERS)
+#define INLINED static inline __attribute__((always_inline))
+#else
+#define INLINED static /* lanes in memory: inlining what many call only makes it larger */
+#endif
+
+#endif
