@@ -18,6 +18,7 @@
 #include "base/os.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -25,6 +26,10 @@
 /* 25 to 350 microseconds, as long as a CPU's pause is: longer than most gaps between two steps, too
  * short to count as busy. */
 enum { SPINS = 8000 };
+/* With fewer CPUs than threads, one that spins keeps the one that it waits for from running: then it
+ * offers its CPU so many times instead. 4 threads on 2 cores decode as fast as 2 this way, and at 0.55
+ * of that when they sleep at once. */
+enum { YIELDS = 100 };
 
 /* A job as it was announced. A late thread may read it while the next is being written, so the
  * members are atomic and the reader checks the generation before and after. */
@@ -49,7 +54,7 @@ struct slm_team {
     slm_parallel_fn parallel_for; /* NULL: threads of its own */
     void *user;
     int n_threads;
-    int spins;
+    bool crowded; /* more threads than CPUs */
     uint64_t tickets; /* handed out so far; of who made it busy */
     struct announcement announced;
     _Alignas(64) atomic_uint_fast64_t generation; /* of announcements; odd while one is written */
@@ -72,10 +77,13 @@ static void relax(void)
 /* Until *counter is at least `least`. */
 static void wait_for(struct slm_team *team, atomic_uint_fast64_t *counter, uint64_t least)
 {
-    for (int i = 0; i < team->spins; i++) {
+    for (int i = 0; i < (team->crowded ? YIELDS : SPINS); i++) {
         if (atomic_load_explicit(counter, memory_order_acquire) >= least)
             return;
-        relax();
+        if (team->crowded)
+            sched_yield();
+        else
+            relax();
     }
     pthread_mutex_lock(&team->lock);
     atomic_fetch_add(&team->sleepers, 1);
@@ -234,8 +242,7 @@ static void stop(struct slm_team *team, int last)
 
 static int start_threads(struct slm_team *team)
 {
-    /* With fewer CPUs than threads, one that spins keeps the one that it waits for from running. */
-    team->spins = team->n_threads <= slm_cpu_count() ? SPINS : 0;
+    team->crowded = team->n_threads > slm_cpu_count();
     pthread_mutex_init(&team->lock, NULL);
     pthread_cond_init(&team->changed, NULL);
 
