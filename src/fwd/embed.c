@@ -1,6 +1,7 @@
 /*
  * embed.c - the first stage: each row starts as its token's embedding, and that of its position
- * where positions are learned.
+ * where positions are learned. A row that begins a KV page clears it: the first step is done before
+ * any key is stored.
  */
 #include "fwd/fwd.h"
 
@@ -25,12 +26,20 @@ static void embed_row(struct slm_fwd *f, size_t row, float *x)
     memset(x + dim, 0, (f->dim_stride - dim) * sizeof *x);
 }
 
+static void begin_page(const struct slm_fwd *f, const struct slm_row *row)
+{
+    for (uint32_t g = 0; g < f->kv->n_groups && row->position % SLM_PAGE == 0; g++)
+        slm_kv_clear(f->kv, g, row->tables[g].pages[row->position / SLM_PAGE]);
+}
+
 void slm_embed(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     (void)step;
     size_t first, last;
     slm_share(f->n_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last && !slm_interrupted(f); i++)
+    for (size_t i = first; i < last && !slm_interrupted(f); i++) {
+        begin_page(f, &f->rows[i]);
         embed_row(f, i, f->x + i * f->dim_stride);
+    }
     slm_rope_angles(f, part, n_parts);
 }

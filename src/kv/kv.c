@@ -111,9 +111,7 @@ static void drop(struct slm_kv_group *group, uint32_t page)
         group->free[group->n_free++] = page;
 }
 
-/* A new page is all zeros: attention reads whole vectors of positions and drops those that do not
- * exist, and what another text left behind should not even be read. */
-static void clear_page(struct slm_kv *kv, uint32_t group, uint32_t page)
+void slm_kv_clear(const struct slm_kv *kv, uint32_t group, uint32_t page)
 {
     for (uint32_t i = 0; i < kv->n_layers; i++) {
         const struct slm_kv_layer *layer = &kv->layers[i];
@@ -142,11 +140,8 @@ void slm_kv_grow(struct slm_kv *kv, uint32_t index, struct slm_kv_table *table, 
         drop(group, *last);
         *last = page;
     }
-    while (table->n_pages < pages_for(wanted)) {
-        uint32_t page = take(group);
-        clear_page(kv, index, page);
-        table->pages[table->n_pages++] = page;
-    }
+    while (table->n_pages < pages_for(wanted))
+        table->pages[table->n_pages++] = take(group);
 }
 
 void slm_kv_shrink(struct slm_kv *kv, uint32_t index, struct slm_kv_table *table, uint32_t length)

@@ -75,9 +75,14 @@ uint32_t slm_kv_missing_at_once(const struct slm_kv *kv, uint32_t group,
                                 const struct slm_kv_table *table, uint32_t length, uint32_t wanted,
                                 uint32_t copied);
 
-/* Take them, and make the page that `length` ends in the table's own. There must be enough. */
+/* Take them, not cleared, and make the page that `length` ends in the table's own. There must be enough. */
 void slm_kv_grow(struct slm_kv *kv, uint32_t group, struct slm_kv_table *table, uint32_t length,
                  uint32_t wanted);
+
+/* Make a page all zeros: attention reads whole vectors of positions and drops those that do not exist,
+ * and what another text left behind should not even be read. Who writes a page's first position does
+ * this before, so it is shared by threads as the rows are; a call that takes pages only takes them. */
+void slm_kv_clear(const struct slm_kv *kv, uint32_t group, uint32_t page);
 
 /* Give back all pages but those of the first `length` positions. */
 void slm_kv_shrink(struct slm_kv *kv, uint32_t group, struct slm_kv_table *table, uint32_t length);
