@@ -1,6 +1,6 @@
 /*
  * config.c - see config.h. First the table of numbers with their two spellings, then what only one
- * of the worlds has, then the traits.
+ * of the worlds has. config_rope.c, config_layers.c and config_traits.c have the rest.
  */
 #include "convert/config.h"
 
@@ -12,16 +12,8 @@
 
 /* ------------------------------------------------------------------------ numbers --- */
 
-/* Where to look: exactly one of json and gguf is there. */
-struct keys {
-    const struct slm_json *json;
-    slm_json_node node;
-    const struct slm_gguf *gguf;
-    char prefix[32]; /* "llama." */
-};
-
 struct field {
-    const char *hf, *gguf; /* NULL: that world does not have it */
+    const char *hf, *gguf; /* NULL: that world does not have it; "a|b": either */
     size_t offset;         /* in struct slm_config */
     uint32_t high;         /* an integer of 1 to high; 0: a number, as double */
     bool required;
@@ -30,44 +22,38 @@ struct field {
 #define AT(member) offsetof(struct slm_config, member)
 
 /* What is required has no default that one could trust: the classes of transformers have some, but
- * a file that leaves out its width is damaged. */
+ * a file that leaves out its width is damaged. What a family may know stands in complete(). */
 static const struct field model_fields[] = {
-    {"num_hidden_layers", "block_count", AT(n_layers), SLM_LIMIT_LAYERS, true},
-    {"hidden_size", "embedding_length", AT(dim), SLM_LIMIT_DIM, true},
-    {"intermediate_size", "feed_forward_length", AT(ffn_dim), SLM_LIMIT_FFN_DIM, true},
-    {"num_attention_heads", "attention.head_count", AT(n_heads), SLM_LIMIT_HEADS, true},
-    {"num_key_value_heads", "attention.head_count_kv", AT(n_kv_heads), SLM_LIMIT_HEADS, false},
+    {"num_hidden_layers|n_layer|n_layers", "block_count", AT(n_layers), SLM_LIMIT_LAYERS, true},
+    {"hidden_size|n_embd|n_embed|d_model", "embedding_length", AT(dim), SLM_LIMIT_DIM, true},
+    {"intermediate_size|n_inner|ffn_dim|ffn_hidden_size", "feed_forward_length", AT(ffn_dim),
+     SLM_LIMIT_FFN_DIM, false},
+    {"num_attention_heads|n_head|n_heads", "attention.head_count", AT(n_heads), SLM_LIMIT_HEADS,
+     true},
+    {"num_key_value_heads|num_kv_heads|n_head_kv", "attention.head_count_kv", AT(n_kv_heads),
+     SLM_LIMIT_HEADS, false},
     {"head_dim", "attention.key_length", AT(head_dim), SLM_LIMIT_HEAD_DIM, false},
-    {"max_position_embeddings", "context_length", AT(max_context), SLM_LIMIT_CONTEXT, false},
-    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", AT(norm_eps), 0, true},
-    {"rope_theta", "rope.freq_base", AT(rope.base), 0, false},
-    {NULL, "rope.dimension_count", AT(rope.dims), SLM_LIMIT_HEAD_DIM, false},
+    {"max_position_embeddings|n_positions|max_seq_len|seq_length", "context_length",
+     AT(max_context), SLM_LIMIT_CONTEXT, false},
+    {"rms_norm_eps|layer_norm_eps|layer_norm_epsilon|norm_epsilon",
+     "attention.layer_norm_rms_epsilon|attention.layer_norm_epsilon", AT(norm_eps), 0, false},
+    {"rope_theta|rotary_emb_base", "rope.freq_base", AT(rope.base), 0, false},
+    {"rotary_dim", "rope.dimension_count", AT(rope.dims), SLM_LIMIT_HEAD_DIM, false},
     {NULL, "vocab_size", AT(n_vocab), SLM_LIMIT_VOCAB, false},
     {"vocab_size", NULL, AT(n_vocab), SLM_LIMIT_VOCAB, true},
+    {"embedding_multiplier", "embedding_scale", AT(embedding_scale), 0, false},
+    {"residual_multiplier", "residual_scale", AT(residual_scale), 0, false},
+    {"attention_multiplier", "attention.scale", AT(attention_scale), 0, false},
+    {"logit_scale", "logit_scale", AT(logit_scale), 0, false},
+    {"logits_scaling", NULL, AT(logit_divisor), 0, false},
+    {"attn_logit_softcapping", "attn_logit_softcapping", AT(attention_cap), 0, false},
+    {"final_logit_softcapping", "final_logit_softcapping", AT(logit_cap), 0, false},
     {NULL, NULL, 0, 0, false},
 };
 
-/* Of the object rope_parameters or rope_scaling. */
-static const struct field rope_fields[] = {
-    {"rope_theta", NULL, AT(rope.base), 0, false},
-    {NULL, "rope.scale_linear", AT(rope.factor), 0, false}, /* its name in old files */
-    {"factor", "rope.scaling.factor", AT(rope.factor), 0, false},
-    {"original_max_position_embeddings", "rope.scaling.original_context_length",
-     AT(rope.original_context), 0, false},
-    {"attention_factor", "rope.scaling.yarn_attn_factor", AT(rope.attention_factor), 0, false},
-    {NULL, "rope.scaling.attn_factor", AT(rope_magnitude), 0, false},
-    {"beta_fast", "rope.scaling.yarn_beta_fast", AT(rope.beta_fast), 0, false},
-    {"beta_slow", "rope.scaling.yarn_beta_slow", AT(rope.beta_slow), 0, false},
-    {"mscale", NULL, AT(rope.mscale), 0, false},
-    {"mscale_all_dim", "rope.scaling.yarn_log_multiplier", AT(rope.mscale_all_dim), 0, false},
-    {"low_freq_factor", NULL, AT(rope.low_freq_factor), 0, false},
-    {"high_freq_factor", NULL, AT(rope.high_freq_factor), 0, false},
-    {NULL, NULL, 0, 0, false},
-};
-
-static void full_name(const struct keys *keys, const char *name, char out[96])
+static void full_name(const struct slm_keys *keys, const char *name, char out[160])
 {
-    snprintf(out, 96, "%s%s", keys->prefix, name);
+    snprintf(out, 160, "%s%s", keys->prefix, name);
 }
 
 /* Member of an object; null counts as not there. */
@@ -77,37 +63,92 @@ static slm_json_node member(const struct slm_json *json, slm_json_node node, con
     return found >= 0 && slm_json_type(json, found) == JSON_NULL ? -1 : found;
 }
 
-/* An integer or a double by name: 1 found, 0 not there, or an error. */
-static int find_number(const struct keys *keys, const char *name, double *value)
+/* An integer or a double by one name; flags: a boolean will do as well. */
+static int one_number(const struct slm_keys *keys, const char *name, bool flags, double *value)
 {
     if (keys->gguf) {
-        char full[96];
+        char full[160];
         full_name(keys, name, full);
-        return slm_gguf_f64(keys->gguf, full, value);
+        const struct slm_gguf_key *key = slm_gguf_find(keys->gguf, full);
+        bool flag;
+        if (!flags || !key || key->array || key->type != SLM_GGUF_BOOL)
+            return slm_gguf_f64(keys->gguf, full, value);
+        int found = slm_gguf_bool(keys->gguf, full, &flag);
+        *value = found == 1 ? flag : *value;
+        return found;
     }
     slm_json_node node = member(keys->json, keys->node, name);
     if (node < 0)
         return 0;
-    if (slm_json_type(keys->json, node) != JSON_NUMBER)
+    enum slm_json_type type = slm_json_type(keys->json, node);
+    if (flags && (type == JSON_TRUE || type == JSON_FALSE)) {
+        *value = type == JSON_TRUE;
+        return 1;
+    }
+    if (type != JSON_NUMBER)
         return slm_fail(SLM_EFORMAT, "config.json: %s is not a number", name);
     *value = slm_json_number(keys->json, node, 0);
     return 1;
 }
 
+/* The first of "a|b" that is there; its name into found[96] for messages. */
+static int find_number(const struct slm_keys *keys, const char *names, bool flags, char found[96],
+                       double *value)
+{
+    for (const char *name = names; name;) {
+        size_t n = strcspn(name, "|");
+        snprintf(found, 96, "%.*s", (int)n, name);
+        int code = one_number(keys, found, flags, value);
+        if (code)
+            return code;
+        name = name[n] ? name + n + 1 : NULL;
+    }
+    snprintf(found, 96, "%.*s", (int)strcspn(names, "|"), names);
+    return 0;
+}
+
+int slm_keys_number(const struct slm_keys *keys, const char *hf, const char *gguf, double *value)
+{
+    char found[96];
+    const char *names = keys->gguf ? gguf : hf;
+    int code = names ? find_number(keys, names, true, found, value) : 0;
+    if (code == 1 && !isfinite(*value))
+        return slm_fail(SLM_EFORMAT, "%s%s%s is not a finite number",
+                        keys->gguf ? "" : "config.json: ", keys->prefix, found);
+    return code;
+}
+
+bool slm_keys_bool(const struct slm_keys *keys, const char *hf, bool missing)
+{
+    return keys->json ? slm_json_bool(keys->json, slm_json_get(keys->json, keys->node, hf), missing)
+                      : missing;
+}
+
+int slm_keys_expect(const struct slm_keys *keys, const char *hf, const char *gguf, double value)
+{
+    double found = value;
+    int code = slm_keys_number(keys, hf, gguf, &found);
+    if (code < 0 || found == value)
+        return code < 0 ? code : SLM_OK;
+    return slm_fail(SLM_EUNSUPPORTED, "%s%s%s is %g; only %g is supported",
+                    keys->gguf ? "" : "config.json: ", keys->prefix, keys->gguf ? gguf : hf, found,
+                    value);
+}
+
 /* One row of a table into its member. What a source does not name stays as it was, so members are
  * preset with their defaults; 0 stands for "not said". */
-static int read_field(const struct keys *keys, const struct field *field, struct slm_config *config)
+static int read_field(const struct slm_keys *keys, const struct field *field,
+                      struct slm_config *config)
 {
-    const char *name = keys->gguf ? field->gguf : field->hf;
+    const char *names = keys->gguf ? field->gguf : field->hf;
     void *target = (uint8_t *)config + field->offset;
     double value;
-    if (!name)
+    if (!names)
         return SLM_OK;
-    char full[96];
+    char name[96], full[160];
+    int found = find_number(keys, names, false, name, &value);
     full_name(keys, name, full);
     const char *where = keys->gguf ? "" : "config.json: ";
-
-    int found = find_number(keys, name, &value);
     if (found < 0)
         return found;
     if (!found)
@@ -129,7 +170,7 @@ static int read_field(const struct keys *keys, const struct field *field, struct
     return SLM_OK;
 }
 
-static int read_fields(const struct keys *keys, const struct field *fields,
+static int read_fields(const struct slm_keys *keys, const struct field *fields,
                        struct slm_config *config)
 {
     for (; fields->hf || fields->gguf; fields++) {
@@ -137,110 +178,6 @@ static int read_fields(const struct keys *keys, const struct field *fields,
         if (err)
             return err;
     }
-    return SLM_OK;
-}
-
-/* ------------------------------------------------------------------- rope scaling --- */
-
-/* Both worlds use the same words, but that GGUF knows neither dynamic nor llama3: it has a table of
- * divisors for the latter. */
-static int rope_kind(const char *name, size_t n, enum slm_rope_kind *kind)
-{
-    static const struct {
-        const char *name;
-        enum slm_rope_kind kind;
-    } kinds[] = {
-        {"default", SLM_ROPE_KIND_DEFAULT}, {"none", SLM_ROPE_KIND_DEFAULT},
-        {"linear", SLM_ROPE_KIND_LINEAR},   {"dynamic", SLM_ROPE_KIND_DYNAMIC},
-        {"yarn", SLM_ROPE_KIND_YARN},       {"llama3", SLM_ROPE_KIND_LLAMA3},
-    };
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (strlen(kinds[i].name) == n && memcmp(kinds[i].name, name, n) == 0) {
-            *kind = kinds[i].kind;
-            return SLM_OK;
-        }
-    return slm_fail(SLM_EUNSUPPORTED,
-                    "RoPE scaling %s is not supported; supported: default, linear, dynamic, yarn, "
-                    "llama3",
-                    slm_quote(name, n).text);
-}
-
-/* Old files: "rope_scaling": {"type": ...}; newer: {"rope_type": ...}; newest: "rope_parameters",
- * which has the base in it as well. */
-static int json_rope(struct slm_config *config, const struct slm_json *json)
-{
-    struct keys keys = {.json = json, .node = member(json, 0, "rope_scaling")};
-    if (keys.node < 0 || (slm_json_type(json, keys.node) == JSON_OBJECT &&
-                          slm_json_count(json, keys.node) == 0)) /* {} counts as not there */
-        keys.node = member(json, 0, "rope_parameters");
-    config->rope.truncate = true;
-    double partial = 1;
-    struct keys top = {.json = json, .node = 0};
-    int err = find_number(&top, "partial_rotary_factor", &partial);
-    if (err < 0)
-        return err;
-    if (keys.node >= 0) {
-        if (slm_json_type(json, keys.node) != JSON_OBJECT)
-            return slm_fail(SLM_EFORMAT, "config.json: rope_scaling is not an object");
-        slm_json_node type = member(json, keys.node, "rope_type");
-        if (type < 0)
-            type = member(json, keys.node, "type");
-        size_t n = 0;
-        const char *name = slm_json_string(json, type, &n);
-        if (name && (err = rope_kind(name, n, &config->rope.kind)))
-            return err;
-        if ((err = find_number(&keys, "partial_rotary_factor", &partial)) < 0 ||
-            (err = read_fields(&keys, rope_fields, config)))
-            return err;
-        config->rope.truncate =
-            slm_json_bool(json, slm_json_get(json, keys.node, "truncate"), true);
-    }
-    /* A top-level value has precedence over the one inside, as in transformers. */
-    err = find_number(&top, "original_max_position_embeddings", &config->rope.original_context);
-    if (err < 0)
-        return err;
-    if (!(partial > 0 && partial <= 1))
-        return slm_fail(SLM_EFORMAT, "config.json: partial_rotary_factor is %g", partial);
-    if (partial < 1) /* rounded down, as Python's int() does */
-        config->rope.dims =
-            (uint32_t)(partial *
-                       (config->head_dim ? config->head_dim : config->dim / config->n_heads));
-    return SLM_OK;
-}
-
-/* The type may be missing, and then it is linear; so it can't be read from a table. */
-static int gguf_rope(struct slm_config *config, const struct keys *keys)
-{
-    char full[96];
-    const char *text;
-    size_t n;
-    int err = read_fields(keys, rope_fields, config);
-    if (err)
-        return err;
-    /* A factor without a type is linear. */
-    bool scaled = config->rope.factor != 0 && config->rope.factor != 1;
-    config->rope.kind = scaled ? SLM_ROPE_KIND_LINEAR : SLM_ROPE_KIND_DEFAULT;
-    config->rope.truncate = true;
-    /* GGUF has one of the two numbers of yarn's attention factor; the other is always 1. */
-    config->rope.mscale = config->rope.mscale_all_dim != 0 ? 1 : 0;
-    full_name(keys, "rope.scaling.type", full);
-    int found = slm_gguf_text(keys->gguf, full, &text, &n);
-    if (found < 0)
-        return found;
-    if (found) {
-        enum slm_rope_kind kind;
-        if ((err = rope_kind(text, n, &kind)))
-            return err;
-        if (kind != SLM_ROPE_KIND_LINEAR)
-            config->rope.kind = kind;
-    }
-    double extrapolation = 1;
-    if ((err = find_number(keys, "rope.scaling.yarn_ext_factor", &extrapolation)) < 0)
-        return err;
-    if (extrapolation != 1)
-        return slm_fail(SLM_EUNSUPPORTED,
-                        "%srope.scaling.yarn_ext_factor is %g; only 1 is supported", keys->prefix,
-                        extrapolation);
     return SLM_OK;
 }
 
@@ -259,89 +196,101 @@ static int json_family(struct slm_config *config, const struct slm_json *json)
     return config->family ? SLM_OK : slm_family_unknown_class(name, n);
 }
 
+/* "hidden_act" goes by several names. */
+static int json_activation(struct slm_config *config, const struct slm_json *json)
+{
+    static const char *const keys[] = {"hidden_activation", "hidden_act", "activation_function",
+                                       "activation"};
+    static const struct {
+        const char *name;
+        uint32_t activation;
+    } names[] = {
+        {"silu", SLM_ACT_SILU},           {"swish", SLM_ACT_SILU},
+        {"gelu", SLM_ACT_GELU},           {"gelu_pytorch_tanh", SLM_ACT_GELU_TANH},
+        {"gelu_new", SLM_ACT_GELU_TANH},  {"gelu_fast", SLM_ACT_GELU_TANH},
+        {"gelu_tanh", SLM_ACT_GELU_TANH}, {"quick_gelu", SLM_ACT_GELU_QUICK},
+        {"relu", SLM_ACT_RELU},
+    };
+    size_t n = 0;
+    const char *act = NULL, *key = NULL;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0] && !act; i++)
+        act = slm_json_string(json, member(json, 0, key = keys[i]), &n);
+    if (!act)
+        return SLM_OK;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strlen(names[i].name) == n && memcmp(names[i].name, act, n) == 0) {
+            config->activation = names[i].activation;
+            return SLM_OK;
+        }
+    return slm_fail(SLM_EUNSUPPORTED,
+                    "config.json: %s %s is not supported; supported: silu, gelu, gelu_new, "
+                    "gelu_pytorch_tanh, quick_gelu, relu",
+                    key, slm_quote(act, n).text);
+}
+
 /* Things that config.json can ask for and that would change the result if they were ignored. */
 static int json_refuse(const struct slm_json *json)
 {
-    size_t n = 0;
-    const char *act = slm_json_string(json, slm_json_get(json, 0, "hidden_act"), &n);
-    if (act && strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
-        return slm_fail(SLM_EUNSUPPORTED, "config.json: hidden_act %s is not supported, only silu",
-                        slm_quote(act, n).text);
     slm_json_node quantization = member(json, 0, "quantization_config");
-    if (quantization >= 0) {
-        const char *how = slm_json_string(json, member(json, quantization, "quant_method"), &n);
-        return slm_fail(SLM_EUNSUPPORTED,
-                        "config.json: weights quantized with %s are not supported; take the "
-                        "original model, or a GGUF file",
-                        how ? slm_quote(how, n).text : "an unknown method");
-    }
-    return SLM_OK;
+    if (quantization < 0)
+        return SLM_OK;
+    size_t n = 0;
+    const char *how = slm_json_string(json, member(json, quantization, "quant_method"), &n);
+    return slm_fail(SLM_EUNSUPPORTED,
+                    "config.json: weights quantized with %s are not supported; take the "
+                    "original model, or a GGUF file",
+                    how ? slm_quote(how, n).text : "an unknown method");
 }
 
-/* One entry of layer_types a layer, else what the family does. */
-static int json_windows(struct slm_config *config, const struct slm_json *json)
+/* What is the same for both worlds before the first key is read. */
+static void preset(struct slm_config *config)
 {
     const struct slm_family *family = config->family;
-    if (family->window == SLM_WINDOW_NONE)
-        return SLM_OK;
-    /* Qwen writes a window into every file, and a switch that says whether to use it. */
-    if (family->window == SLM_WINDOW_LATE &&
-        !slm_json_bool(json, slm_json_get(json, 0, "use_sliding_window"), false))
-        return SLM_OK;
-    double window = family->default_window, first = 0;
-    struct keys keys = {.json = json, .node = 0};
-    int err = find_number(&keys, "sliding_window", &window);
-    if (err < 0)
-        return err;
-    /* null is an answer here, "no window", where a missing key means the default. */
-    slm_json_node node = slm_json_get(json, 0, "sliding_window");
-    if (node >= 0 && slm_json_type(json, node) == JSON_NULL)
-        return SLM_OK;
-    if (!(window >= 1 && window <= SLM_LIMIT_CONTEXT) || window != floor(window))
-        return slm_fail(SLM_EFORMAT, "config.json: sliding_window is %g", window);
-    config->window = (uint32_t)window;
+    config->parts = family->parts | SLM_PART_ALWAYS;
+    config->activation = family->activation ? family->activation : SLM_ACT_SILU;
+    config->n_ropes = family->position == SLM_FAMILY_ROPE ? 1 : 0;
+    config->norm_eps = -1; /* not said: 0 would be an answer, if a wrong one */
+}
 
-    if (family->window == SLM_WINDOW_LATE) {
-        first = 28; /* the default of its class */
-        if ((err = find_number(&keys, "max_window_layers", &first)) < 0)
-            return err;
+static int model_keys(struct slm_config *config, const struct slm_keys *keys)
+{
+    int err = read_fields(keys, model_fields, config);
+    if (!err && config->norm_eps < 0 && config->family->norm_eps == 0) {
+        const char *name = config->family->norm ? "layer_norm_eps" : "rms_norm_eps";
+        err = keys->json ? slm_fail(SLM_EFORMAT, "config.json: %s is missing", name)
+                         : slm_fail(SLM_EFORMAT, "%sattention.layer_norm_%sepsilon is missing",
+                                    keys->prefix, config->family->norm ? "" : "rms_");
     }
-    slm_json_node types = member(json, 0, "layer_types");
-    if (types >= 0 && slm_json_count(json, types) != config->n_layers)
-        return slm_fail(SLM_EFORMAT, "config.json: layer_types has %zu entries for %u layers",
-                        slm_json_count(json, types), (unsigned)config->n_layers);
-    slm_json_node type = slm_json_first(json, types);
-    for (uint32_t i = 0; i < config->n_layers; i++) {
-        config->slides[i] = i >= first;
-        if (types < 0)
-            continue;
-        size_t n = 0;
-        const char *name = slm_json_string(json, type, &n);
-        if (!name || (strcmp(name, "sliding_attention") && strcmp(name, "full_attention")))
-            return slm_fail(SLM_EUNSUPPORTED,
-                            "config.json: layer_types[%u] %s is not supported; supported: "
-                            "full_attention, sliding_attention",
-                            (unsigned)i, name ? slm_quote(name, n).text : "");
-        config->slides[i] = name[0] == 's';
-        type = slm_json_next(json, type);
-    }
-    return SLM_OK;
+    if (!err && config->ffn_dim == 0 && config->family->ffn_factor == 0)
+        err = slm_fail(SLM_EFORMAT, "%s%s is missing", keys->json ? "config.json: " : keys->prefix,
+                       keys->json ? "intermediate_size" : "feed_forward_length");
+    if (!err)
+        err = slm_config_rope(config, keys);
+    if (!err)
+        err = slm_config_windows(config, keys);
+    if (!err && config->family->rule)
+        err = config->family->rule(config, keys);
+    return err;
 }
 
 int slm_config_from_json(struct slm_config *config, const struct slm_json *json)
 {
-    struct keys keys = {.json = json, .node = 0};
+    struct slm_keys keys = {.json = json, .node = 0};
     if (slm_json_type(json, 0) != JSON_OBJECT)
         return slm_fail(SLM_EFORMAT, "config.json: not an object");
     int err = json_family(config, json);
-    if (err || (err = json_refuse(json)) || (err = read_fields(&keys, model_fields, config)) ||
-        (err = json_rope(config, json)) || (err = json_windows(config, json)))
+    if (err || (err = json_refuse(json)))
         return err;
-    config->parts = config->family->parts;
+    preset(config);
+    config->neighbours = config->family->hf_neighbours;
+    if ((err = json_activation(config, json)) || (err = model_keys(config, &keys)))
+        return err;
     for (const struct slm_family_switch *s = config->family->switches; s->key; s++)
-        if (slm_json_bool(json, slm_json_get(json, 0, s->key), false))
+        if (slm_keys_bool(&keys, s->key, s->missing))
             config->parts |= s->parts;
-    if (!slm_json_bool(json, slm_json_get(json, 0, "tie_word_embeddings"), false))
+    slm_json_node tied = member(json, 0, "tie_word_embeddings");
+    config->head_not_said = tied < 0;
+    if (tied >= 0 && !slm_json_bool(json, tied, false))
         config->parts |= SLM_PART_HEAD;
     return SLM_OK;
 }
@@ -349,10 +298,10 @@ int slm_config_from_json(struct slm_config *config, const struct slm_json *json)
 /* --------------------------------------------------------------------------- gguf --- */
 
 /* Keys that would change the result if they were ignored. */
-static int gguf_refuse(const struct keys *keys, const struct slm_config *config)
+static int gguf_refuse(const struct slm_keys *keys, const struct slm_config *config)
 {
     double experts = 0, value_length = config->head_dim;
-    int err = find_number(keys, "expert_count", &experts);
+    int err = slm_keys_number(keys, NULL, "expert_count", &experts);
     if (err < 0)
         return err;
     if (experts != 0)
@@ -360,7 +309,7 @@ static int gguf_refuse(const struct keys *keys, const struct slm_config *config)
                         "%sexpert_count is %g: mixtures of experts are not "
                         "supported",
                         keys->prefix, experts);
-    if ((err = find_number(keys, "attention.value_length", &value_length)) < 0)
+    if ((err = slm_keys_number(keys, NULL, "attention.value_length", &value_length)) < 0)
         return err;
     if (config->head_dim && value_length != config->head_dim)
         return slm_fail(SLM_EUNSUPPORTED,
@@ -388,123 +337,12 @@ int slm_config_from_gguf(struct slm_config *config, const struct slm_gguf *gguf)
     config->family = slm_family_of_gguf(name, n);
     if (!config->family)
         return slm_family_unknown_gguf(name, n);
+    preset(config);
     config->neighbours = config->family->gguf_neighbours;
     /* Parts and vocabulary follow from the tensors: slm_import_finish(). */
 
-    struct keys keys = {.gguf = gguf};
+    struct slm_keys keys = {.gguf = gguf};
     snprintf(keys.prefix, sizeof keys.prefix, "%.*s.", (int)n, name); /* n: of a known name */
-    int err = read_fields(&keys, model_fields, config);
-    if (err || (err = gguf_rope(config, &keys)))
-        return err;
-    return gguf_refuse(&keys, config);
-}
-
-/* ------------------------------------------------------------------------- traits --- */
-
-/* What no key says follows from the others. */
-static int complete(struct slm_config *config)
-{
-    if (config->n_kv_heads == 0)
-        config->n_kv_heads = config->n_heads;
-    if (config->n_heads % config->n_kv_heads)
-        return slm_fail(SLM_EFORMAT, "%u attention heads can't share %u key-value heads evenly",
-                        (unsigned)config->n_heads, (unsigned)config->n_kv_heads);
-    if (config->head_dim == 0) {
-        if (config->dim % config->n_heads)
-            return slm_fail(SLM_EFORMAT,
-                            "a width of %u is no multiple of %u heads, and head_dim "
-                            "is not given",
-                            (unsigned)config->dim, (unsigned)config->n_heads);
-        config->head_dim = config->dim / config->n_heads;
-    }
-    if (config->head_dim > SLM_LIMIT_HEAD_DIM)
-        return slm_fail(SLM_ELIMIT, "heads of %u dimensions; the limit is %d",
-                        (unsigned)config->head_dim, SLM_LIMIT_HEAD_DIM);
-    struct slm_rope_config *rope = &config->rope;
-    /* transformers' defaults: all of a head rotates, and lengths count from the trained one. */
-    if (rope->dims == 0)
-        rope->dims = config->head_dim;
-    if (rope->dims > config->head_dim)
-        return slm_fail(SLM_EFORMAT, "%u rotating dimensions in heads of %u", (unsigned)rope->dims,
-                        (unsigned)config->head_dim);
-    if (rope->base == 0)
-        rope->base = 10000;
-    if (rope->original_context == 0 || rope->kind == SLM_ROPE_KIND_DYNAMIC)
-        rope->original_context = config->max_context;
-    if (rope->factor == 0 && rope->kind == SLM_ROPE_KIND_YARN && rope->original_context > 0)
-        rope->factor = config->max_context / rope->original_context;
-    if (!(config->norm_eps > 0 && config->norm_eps < 1))
-        return slm_fail(SLM_EFORMAT, "the epsilon of the norms is %g", config->norm_eps);
-    return SLM_OK;
-}
-
-/* The table and the record beside it. Only dynamic scaling leaves the runtime something to do. */
-static int fill_rope(struct slm_config *config)
-{
-    const struct slm_rope_config *rope = &config->rope;
-    config->frequencies = slm_alloc(config->allocator, rope->dims / 2 * sizeof(float));
-    if (!config->frequencies)
-        return SLM_ENOMEM;
-    struct slm_rope_traits *traits = &config->rope_traits;
-    traits->dims = rope->dims;
-    int err = slm_rope_table(rope, config->frequencies, &traits->magnitude);
-    if (err)
-        return err;
-    if (config->rope_magnitude != 0)
-        traits->magnitude *= (float)config->rope_magnitude;
-    if (!(traits->magnitude > 0) || !isfinite(traits->magnitude))
-        return slm_fail(SLM_EFORMAT, "RoPE scaling: the attention factor is %g",
-                        (double)traits->magnitude);
-    if (rope->kind == SLM_ROPE_KIND_DYNAMIC) {
-        traits->scaling = SLM_ROPE_DYNAMIC;
-        traits->base = (float)rope->base;
-        traits->factor = (float)rope->factor;
-        traits->original_context = (uint32_t)rope->original_context;
-    }
-    return SLM_OK;
-}
-
-int slm_config_finish(struct slm_config *config)
-{
-    int err = complete(config);
-    if (err || (err = fill_rope(config)))
-        return err;
-    config->traits = (struct slm_traits){
-        .n_layers = config->n_layers,
-        .dim = config->dim,
-        .n_vocab = config->n_vocab,
-        .max_context = config->max_context,
-        .norm = SLM_NORM_RMS,
-        .norm_eps = (float)config->norm_eps,
-        .n_ropes = 1,
-        .attention = SLM_ATTENTION_CAUSAL,
-        .activation = SLM_ACT_SILU,
-        .parts = SLM_MODEL_FINAL_NORM,
-        .embedding_scale = 1,
-        .residual_scale = 1,
-        .logit_scale = 1,
-    };
-    config->layers = slm_calloc(config->allocator, config->n_layers * sizeof *config->layers);
-    if (!config->layers)
-        return SLM_ENOMEM;
-    for (uint32_t i = 0; i < config->n_layers; i++)
-        config->layers[i] = (struct slm_layer_traits){
-            .n_heads = config->n_heads,
-            .n_kv_heads = config->n_kv_heads,
-            .head_dim = config->head_dim,
-            .ffn_dim = config->ffn_dim,
-            .window = config->slides[i] ? config->window : 0,
-            .rope = 0,
-            .attention_scale = (float)(1 / sqrt(config->head_dim)),
-            .parts = SLM_LAYER_ATTN_NORM | SLM_LAYER_FFN_NORM | SLM_LAYER_GATE,
-        };
-    return SLM_OK;
-}
-
-void slm_config_free(struct slm_config *config)
-{
-    slm_free(config->allocator, config->layers, config->n_layers * sizeof *config->layers);
-    slm_free(config->allocator, config->frequencies, config->rope.dims / 2 * sizeof(float));
-    config->layers = NULL;
-    config->frequencies = NULL;
+    int err = model_keys(config, &keys);
+    return err ? err : gguf_refuse(&keys, config);
 }

@@ -15,26 +15,59 @@
 #include "convert/rope.h"
 #include "format/traits.h"
 
+enum { SLM_CONFIG_ROPES = 2 }; /* the model's, and that of local layers where they have their own */
+
 struct slm_config {
     const struct slm_family *family;
-    uint32_t parts;  /* enum slm_part: what this model has */
-    bool neighbours; /* rows of q and k come in pairs (2i, 2i + 1) */
+    uint32_t parts;     /* enum slm_part: what this model has */
+    bool neighbours;    /* rows of q and k come in pairs (2i, 2i + 1) */
+    bool head_not_said; /* whether it has a head of its own, its tensors say */
 
     uint32_t n_layers, dim, n_vocab, max_context;
     uint32_t n_heads, n_kv_heads, head_dim, ffn_dim;
+    uint32_t activation; /* enum slm_activation */
     double norm_eps;
-    uint32_t window;               /* positions; 0: all */
-    bool slides[SLM_LIMIT_LAYERS]; /* whether a layer uses the window */
-    struct slm_rope_config rope;
-    double rope_magnitude; /* a further factor of cos and sin; 0: none */
+    double embedding_scale, residual_scale, logit_scale, logit_divisor; /* 0: 1 */
+    double attention_scale;                                             /* 0: 1 / sqrt(head_dim) */
+    double attention_cap, logit_cap;
+    double slope_exponent;              /* of ALiBi: the last head's slope is 2^-this */
+    double slope_scale;                 /* multiplies slopes; 0: 1 */
+    uint32_t window;                    /* positions; 0: all */
+    bool slides[SLM_LIMIT_LAYERS];      /* whether a layer uses the window */
+    uint32_t rope_of[SLM_LIMIT_LAYERS]; /* index of ropes, or SLM_NO_ROPE */
+    uint32_t n_ropes;
+    struct slm_rope_config rope, local_rope; /* number 0 and 1 */
+    double rope_magnitude;                   /* a further factor of cos and sin; 0: none */
 
     /* slm_config_finish() fills these from those. */
     struct slm_traits traits;
     struct slm_layer_traits *layers; /* [n_layers] */
-    struct slm_rope_traits rope_traits;
-    float *frequencies; /* [rope.dims / 2] */
+    struct slm_rope_traits rope_traits[SLM_CONFIG_ROPES];
+    float *frequencies[SLM_CONFIG_ROPES];      /* [rope.dims / 2] */
+    float *long_frequencies[SLM_CONFIG_ROPES]; /* the same for long texts, or NULL */
+    float *slopes;                             /* [n_heads] or NULL */
+    float *ones;                               /* [dim]: weights that the family does not store */
+    struct slm_buf factors; /* float[]: rope.divisors and rope.long_divisors, read from JSON */
     const slm_allocator *allocator;
 };
+
+/* Where to look for keys: exactly one of json and gguf is there. */
+struct slm_keys {
+    const struct slm_json *json;
+    slm_json_node node;
+    const struct slm_gguf *gguf;
+    char prefix[32]; /* "llama." */
+};
+
+/* A number under one of several names, "num_attention_heads|n_head"; hf or gguf NULL: that world
+ * does not have it. A true counts as 1. Returns 1 found, 0 not there (or null), or an error. */
+int slm_keys_number(const struct slm_keys *keys, const char *hf, const char *gguf, double *value);
+
+/* A boolean of config.json, at its top. */
+bool slm_keys_bool(const struct slm_keys *keys, const char *hf, bool missing);
+
+/* SLM_EUNSUPPORTED, "config.json: clip_qkv is 8; ...", when the key is there with another value. */
+int slm_keys_expect(const struct slm_keys *keys, const char *hf, const char *gguf, double value);
 
 /* Zero-initialise the struct, read one of these, complete what only the source knows (parts,
  * n_vocab, rope.divisors), then finish. Errors: SLM_EFORMAT, SLM_EUNSUPPORTED, SLM_ELIMIT. */
@@ -42,5 +75,9 @@ int slm_config_from_json(struct slm_config *config, const struct slm_json *json)
 int slm_config_from_gguf(struct slm_config *config, const struct slm_gguf *gguf);
 int slm_config_finish(struct slm_config *config);
 void slm_config_free(struct slm_config *config);
+
+/* For config.c: config_layers.c reads what differs from layer to layer, config_rope.c RoPE. */
+int slm_config_windows(struct slm_config *config, const struct slm_keys *keys);
+int slm_config_rope(struct slm_config *config, const struct slm_keys *keys);
 
 #endif

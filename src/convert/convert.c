@@ -145,14 +145,14 @@ static int advance(void *user, uint64_t bytes)
                                  : 0;
 }
 
-/* The records as they lie in the file: traits, layers, the one RoPE variant. */
+/* The records as they lie in the file: traits, layers, RoPE variants. */
 static int write_traits(struct job *job)
 {
     const struct slm_config *config = &job->import.config;
     struct slm_buf section = {.allocator = job->options.allocator};
     slm_buf_append(&section, &config->traits, sizeof config->traits);
     slm_buf_append(&section, config->layers, config->n_layers * sizeof *config->layers);
-    slm_buf_append(&section, &config->rope_traits, sizeof config->rope_traits);
+    slm_buf_append(&section, config->rope_traits, config->n_ropes * sizeof *config->rope_traits);
     int err = slm_buf_ok(&section);
     if (!err)
         err = slm_writer_section(job->writer, SLM_SECTION_TRAITS, section.data, section.length);
@@ -245,11 +245,10 @@ static int write_weights(struct job *job)
         const struct slm_weight *w = &job->plan.weights[i];
         double error = 0;
         int err;
-        if (!w->source) { /* the RoPE table, which is computed */
+        if (!w->source) { /* RoPE's tables and the like, which are computed */
             err = slm_writer_tensor(job->writer, w->role, w->layer, w->type, w->rows, w->cols);
             if (!err)
-                err = slm_writer_write(job->writer, job->import.config.frequencies,
-                                       (uint64_t)w->cols * sizeof(float));
+                err = slm_writer_write(job->writer, w->computed, (uint64_t)w->cols * sizeof(float));
             if (err)
                 return err;
             continue;
@@ -334,7 +333,8 @@ static int import(struct job *job, const char *in)
 /* The lines of the log that say what was understood. */
 static void describe(const struct job *job)
 {
-    static const char *const scalings[] = {"none", "linear", "dynamic", "yarn", "llama3"};
+    static const char *const scalings[] = {"none", "linear", "dynamic", "yarn", "llama3",
+                                           "longrope"};
     if (!job->options.log)
         return;
     const struct slm_config *c = &job->import.config;
@@ -348,7 +348,7 @@ static void describe(const struct job *job)
     job->options.log(job->options.log_user, SLM_LOG_INFO, line);
     snprintf(line, sizeof line,
              "context %u, RoPE base %g over %u dimensions, scaling %s, norm epsilon %g",
-             (unsigned)c->max_context, c->rope.base, (unsigned)c->rope_traits.dims,
+             (unsigned)c->max_context, c->rope.base, (unsigned)c->rope_traits[0].dims,
              c->rope.divisors ? "by a table of the file" : scalings[c->rope.kind], c->norm_eps);
     job->options.log(job->options.log_user, SLM_LOG_INFO, line);
 }

@@ -1,60 +1,108 @@
 /*
  * family.h - the model families that can be imported: what their sources call things.
  *
- * A family is a row of one table. It names the classes and architectures it goes by, says which
- * optional parts it has, and lists its tensors under the names of both worlds; everything else
- * about a model is read from its configuration (config.h) into traits.
+ * A family is a row of one table (families.c). It names the classes and architectures it goes by,
+ * says which parts its models have and which keys switch parts on, and lists its tensors under the
+ * names of both worlds; everything else about a model is read from its configuration (config.h)
+ * into traits. What no table can say is a rule: a short function beside the table.
  */
 #ifndef SLM_CONVERT_FAMILY_H
 #define SLM_CONVERT_FAMILY_H
 
 #include "base/buf.h"
 
-/* Parts that not every model of a family has. Hugging Face configurations say which; in GGUF the
- * tensors of the first layer do. */
+struct slm_config;
+struct slm_keys;
+
+/* Parts that not every model of a family, or not every family, has. */
 enum slm_part {
-    SLM_PART_ALWAYS = 0,
-    SLM_PART_HEAD = 1 << 0, /* a head of its own; else the embedding serves as head */
-    SLM_PART_HEAD_BIAS = 1 << 1,
-    SLM_PART_QKV_BIAS = 1 << 2,
-    SLM_PART_OUT_BIAS = 1 << 3,
-    SLM_PART_FFN_BIAS = 1 << 4
+    SLM_PART_ALWAYS = 1 << 0, /* every model of every family has it */
+    SLM_PART_HEAD = 1 << 1,   /* a head of its own; else the embedding serves as head */
+    SLM_PART_HEAD_BIAS = 1 << 2,
+    SLM_PART_QKV_BIAS = 1 << 3,
+    SLM_PART_OUT_BIAS = 1 << 4,
+    SLM_PART_FFN_BIAS = 1 << 5,
+    SLM_PART_NORM_BIAS = 1 << 6,
+    SLM_PART_QK_NORM = 1 << 7,
+    SLM_PART_FFN_NORM = 1 << 8,    /* the feed-forward block has a norm of its own, */
+    SLM_PART_SHARED_NORM = 1 << 9, /* or reads what attention reads: whatever lacks the other */
+    SLM_PART_TWO_NORMS = 1 << 10,  /* Falcon's names for two norms side by side */
+    SLM_PART_PARALLEL = 1 << 11,   /* both blocks read the same residual stream */
+
+    /* GGUF has no keys for these: a model has what its first layer has. */
+    SLM_PARTS_OF_TENSORS = SLM_PART_HEAD | SLM_PART_HEAD_BIAS | SLM_PART_QKV_BIAS |
+                           SLM_PART_OUT_BIAS | SLM_PART_FFN_BIAS | SLM_PART_NORM_BIAS |
+                           SLM_PART_QK_NORM | SLM_PART_FFN_NORM | SLM_PART_TWO_NORMS
 };
 
-/* A tensor of every layer, or of the whole model, and what sources call it; "{}" is the layer. */
+/* How a tensor differs from what our file wants. llama.cpp's converter has undone some of it. */
+enum slm_how {
+    SLM_HOW_ROTATES = 1 << 0,    /* rows are those of heads that RoPE rotates: see neighbours */
+    SLM_HOW_FUSED = 1 << 1,      /* one matrix for q, k and v, or for gate and up, in this order */
+    SLM_HOW_GROUPED = 1 << 2,    /* Hugging Face: q, k, v of one key-value head after another */
+    SLM_HOW_TRANSPOSED = 1 << 3, /* Hugging Face: a column for each output */
+    SLM_HOW_PLUS_ONE = 1 << 4,   /* Hugging Face: the weight is 1 more than what is stored */
+    SLM_HOW_REPEATED = 1 << 5,   /* one weight for all heads */
+    SLM_HOW_OFFSET_2 = 1 << 6,   /* the first two rows are not used */
+    SLM_HOW_ONES = 1 << 7        /* there is no such tensor: the weights are all 1 */
+};
+
+/* A tensor of every layer, or of the whole model, and what sources call it; "{}" is the layer. Its
+ * bias, if it has one, goes by the same name. */
 struct slm_family_tensor {
     uint32_t role;    /* enum slm_role */
-    uint32_t part;    /* enum slm_part: exists when the model has it */
-    bool rotates;     /* rows are those of heads that RoPE rotates: their order is a convention */
-    const char *hf;   /* "model.layers.{}.self_attn.q_proj.weight" */
-    const char *gguf; /* "blk.{}.attn_q.weight" */
+    uint32_t part;    /* exists in models with one of these parts; 0: in all */
+    uint32_t bias;    /* has a bias in models with one of these parts; 0: never */
+    uint32_t how;     /* enum slm_how */
+    const char *hf;   /* "layers.{}.self_attn.q_proj", behind the family's prefix */
+    const char *gguf; /* "blk.{}.attn_q"; NULL: the name that the role has everywhere */
 };
 
 /* A boolean of config.json and the parts that it switches on. */
 struct slm_family_switch {
     const char *key;
     uint32_t parts;
+    bool missing; /* what it means when the key is not there */
 };
 
 /* Which layers attend to a window of `sliding_window` positions only. A list "layer_types" in
  * config.json has the last word. */
 enum slm_family_window {
     SLM_WINDOW_NONE,
-    SLM_WINDOW_ALL, /* every layer */
-    SLM_WINDOW_LATE /* with use_sliding_window: those from max_window_layers on */
+    SLM_WINDOW_ALL,     /* every layer */
+    SLM_WINDOW_LATE,    /* with use_sliding_window: those from max_window_layers on */
+    SLM_WINDOW_PERIODIC /* all but each period's last */
 };
+
+enum slm_family_position { SLM_FAMILY_ROPE, SLM_FAMILY_LEARNED, SLM_FAMILY_SLOPES };
 
 struct slm_family {
     const char *name;             /* metadata "architecture" */
+    const char *models;           /* published models of the family, for people */
     const char *classes[4];       /* "architectures" of config.json */
     const char *architectures[4]; /* general.architecture of GGUF */
-    bool gguf_neighbours;         /* GGUF rotates dimensions (2i, 2i + 1), not (i, i + dims / 2) */
-    uint32_t parts;               /* parts that every model of the family has */
-    struct slm_family_switch switches[4];
+    const char *prefix; /* of its Hugging Face names but the head's; some files leave it out */
+    bool hf_neighbours; /* dimensions (2i, 2i + 1) form a pair, not (i, i + dims / 2) */
+    bool gguf_neighbours;
+    uint32_t parts; /* parts that every model of the family has */
+    struct slm_family_switch switches[5];
+    uint32_t norm;       /* enum slm_norm; 0: RMS */
+    uint32_t activation; /* enum slm_activation where no key says it; 0: SiLU */
+    bool wide_norms;     /* norms of queries and keys are over all heads */
+    enum slm_family_position position;
+    double norm_eps;     /* where no key says it; 0: a key must */
+    double rotary;       /* share of a head that rotates where no key says it; 0: all */
+    double theta;        /* RoPE's base where no key says it; 0: 10000 */
+    uint32_t ffn_factor; /* ffn_dim / dim where no key says it; 0: a key must */
     enum slm_family_window window;
     uint32_t default_window; /* where config.json does not name sliding_window; 0: none */
-    const struct slm_family_tensor *tensors; /* ends with role 0 */
+    uint32_t period;         /* of SLM_WINDOW_PERIODIC, where no key says it */
+    int (*rule)(struct slm_config *config, const struct slm_keys *keys); /* or NULL */
+    const struct slm_family_tensor *tensors;                             /* ends with role 0 */
 };
+
+/* The table (families.c); ends with name NULL. */
+extern const struct slm_family slm_families[];
 
 /* The family with that class or architecture (n bytes), or NULL. */
 const struct slm_family *slm_family_of_class(const char *name, size_t n);
@@ -67,9 +115,15 @@ const struct slm_family *slm_family_at(size_t i);
 int slm_family_unknown_class(const char *name, size_t n);
 int slm_family_unknown_gguf(const char *name, size_t n);
 
-/* "blk.{}.attn_q.weight" for layer 7: "blk.7.attn_q.weight", into out[SLM_FAMILY_NAME]. */
+/* What a tensor (or its bias) of a layer is called in a source: "blk.7.attn_q.weight", into
+ * out[SLM_FAMILY_NAME]. bare: Hugging Face names lack the family's prefix. */
 enum { SLM_FAMILY_NAME = 128 };
-void slm_family_name(const char *pattern, uint32_t layer, char *out);
+struct slm_family_names {
+    const struct slm_family *family;
+    bool gguf, bare;
+};
+void slm_family_name(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
+                     uint32_t layer, bool bias, char *out);
 
 /* Tensors that a source may have and nobody needs: buffers that are computed anyway. */
 bool slm_family_ignores(const char *name, size_t n);

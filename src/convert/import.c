@@ -21,8 +21,9 @@ void slm_import_free(struct slm_import *import)
     slm_json_free(import->json);
     slm_config_free(&import->config);
     slm_source_free(&import->source);
-    slm_buf_free(&import->names);
-    slm_buf_free(&import->divisors);
+    slm_buf_free(&import->texts);
+    slm_buf_free(&import->divisors[0]);
+    slm_buf_free(&import->divisors[1]);
     slm_buf_free(&import->chat_template);
     slm_buf_free(&import->metadata);
 }
@@ -133,43 +134,68 @@ void slm_import_template(struct slm_import *import, const char *text, size_t n)
 
 /* --------------------------------------------------------------------- completion --- */
 
-static const char *name_of(const struct slm_import *import, const struct slm_family_tensor *tensor)
+/* Whether the first layer, or the model, has a tensor of the family's table, or its bias. */
+static bool has(const struct slm_import *import, const struct slm_family_tensor *t, bool bias)
 {
-    return import->gguf_names ? tensor->gguf : tensor->hf;
+    char name[SLM_FAMILY_NAME];
+    slm_family_name(&import->names, t, 0, bias, name);
+    return slm_source_find(&import->source, name) != NULL;
 }
 
-/* GGUF has no flags for optional parts: a model has what its first layer has. */
-static void parts_from_tensors(struct slm_import *import)
+/* Parts that the configuration does not tell: a model has them when it has all of their tensors. */
+static void parts_from_tensors(struct slm_import *import, uint32_t unknown)
 {
+    uint32_t seen = 0, missing = 0;
     const struct slm_family_tensor *t = import->config.family->tensors;
     for (; t->role; t++) {
-        char name[SLM_FAMILY_NAME];
-        slm_family_name(name_of(import, t), 0, name);
-        if (t->part && slm_source_find(&import->source, name))
-            import->config.parts |= t->part;
+        bool there = has(import, t, false);
+        *(there ? &seen : &missing) |= t->part;
+        if (there)
+            *(has(import, t, true) ? &seen : &missing) |= t->bias;
     }
+    import->config.parts |= seen & ~missing & unknown;
+}
+
+static const struct slm_family_tensor *embedding_of(const struct slm_family *family)
+{
+    const struct slm_family_tensor *t = family->tensors;
+    while (t->role != SLM_ROLE_EMBEDDING)
+        t++;
+    return t;
 }
 
 /* Rows of the embedding, where the configuration does not know the vocabulary. */
 static int vocab_from_tensors(struct slm_import *import)
 {
-    const struct slm_family_tensor *t = import->config.family->tensors;
-    while (t->role && t->role != SLM_ROLE_EMBEDDING)
-        t++;
-    const struct slm_source_tensor *embedding =
-        t->role ? slm_source_find(&import->source, name_of(import, t)) : NULL;
+    char name[SLM_FAMILY_NAME];
+    slm_family_name(&import->names, embedding_of(import->config.family), 0, false, name);
+    const struct slm_source_tensor *embedding = slm_source_find(&import->source, name);
     if (!embedding)
-        return slm_fail(SLM_EFORMAT, "tensor '%s' is missing", t->role ? name_of(import, t) : "");
+        return slm_fail(SLM_EFORMAT, "tensor '%s' is missing", name);
     if (embedding->shape[0] > SLM_LIMIT_VOCAB)
         return slm_fail(SLM_ELIMIT, "a vocabulary of more than %d tokens", SLM_LIMIT_VOCAB);
     import->config.n_vocab = (uint32_t)embedding->shape[0];
     return SLM_OK;
 }
 
+/* Files of a base model, and old ones, leave out "model." or "transformer.". */
+static void find_prefix(struct slm_import *import)
+{
+    const struct slm_family_tensor *t = embedding_of(import->config.family);
+    bool there = has(import, t, false);
+    import->names.bare = true;
+    import->names.bare = !there && has(import, t, false);
+}
+
 int slm_import_finish(struct slm_import *import)
 {
-    if (import->gguf_names)
-        parts_from_tensors(import);
+    import->names.family = import->config.family;
+    if (import->names.gguf)
+        parts_from_tensors(import, SLM_PARTS_OF_TENSORS);
+    else
+        find_prefix(import);
+    if (import->config.head_not_said)
+        parts_from_tensors(import, SLM_PART_HEAD);
     int err = import->config.n_vocab ? SLM_OK : vocab_from_tensors(import);
     return err ? err : slm_config_finish(&import->config);
 }

@@ -27,14 +27,14 @@ struct slm_import {
     void *log_user;
 
     struct slm_config config;
-    bool gguf_names; /* which column of the family's names the tensors go by */
+    struct slm_family_names names; /* what tensors are called here */
     struct slm_source source;
 
     struct slm_import_file *files; /* [n_files] */
     size_t n_files, files_capacity;
-    struct slm_json *json;   /* config.json; NULL: no Hugging Face directory */
-    struct slm_buf names;    /* of tensors that have none in their file */
-    struct slm_buf divisors; /* float[]: config.rope.divisors */
+    struct slm_json *json;      /* config.json; NULL: no Hugging Face directory */
+    struct slm_buf texts;       /* names of tensors that have none in their file */
+    struct slm_buf divisors[2]; /* float[]: config.rope.divisors and long_divisors */
 
     struct slm_buf chat_template; /* empty: none */
     struct slm_buf metadata;      /* key NUL value NUL ... */

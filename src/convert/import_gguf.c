@@ -6,34 +6,46 @@
 #include <math.h>
 #include <stdio.h>
 
-/* Llama 3 models carry their RoPE scaling as a table of divisors. */
+/* A vector of divisors, one a pair of dimensions, into *divisors; or nothing. */
+static int read_divisors(struct slm_import *import, const char *name, struct slm_buf *buf,
+                         const float **divisors)
+{
+    const struct slm_config *config = &import->config;
+    const struct slm_source_tensor *t = slm_source_take(&import->source, name);
+    if (!t)
+        return SLM_OK;
+    uint32_t head_dim = config->head_dim ? config->head_dim : config->dim / config->n_heads;
+    uint32_t pairs = (config->rope.dims ? config->rope.dims : head_dim) / 2;
+    if (t->type != SLM_SOURCE_F32 || t->n_dims != 1 || t->shape[0] != pairs)
+        return slm_fail(SLM_EFORMAT, "tensor '%s' is not a vector of %u F32", name,
+                        (unsigned)pairs);
+    buf->allocator = import->allocator;
+    float *out = slm_buf_grow(buf, pairs * sizeof *out);
+    if (!out)
+        return SLM_ENOMEM;
+    for (uint32_t i = 0; i < pairs; i++) {
+        out[i] = slm_load_f32(t->data + 4 * i);
+        if (!isfinite(out[i]) || out[i] <= 0)
+            return slm_fail(SLM_EFORMAT, "tensor '%s': element %u is %g", name, (unsigned)i,
+                            (double)out[i]);
+    }
+    *divisors = out;
+    return SLM_OK;
+}
+
+/* Llama 3 models carry their RoPE scaling as a table of divisors, longrope as two. */
 static int rope_divisors(struct slm_import *import)
 {
     struct slm_rope_config *rope = &import->config.rope;
-    if (slm_source_find(&import->source, "rope_factors_long.weight"))
-        return slm_fail(SLM_EUNSUPPORTED, "RoPE scaling 'longrope' (tensor "
-                                          "'rope_factors_long.weight') is not supported");
-    const struct slm_source_tensor *t = slm_source_take(&import->source, "rope_freqs.weight");
-    if (!t)
-        return SLM_OK;
-    uint32_t heads = import->config.n_heads;
-    uint32_t head_dim =
-        import->config.head_dim ? import->config.head_dim : import->config.dim / heads;
-    uint32_t dims = rope->dims ? rope->dims : head_dim;
-    if (t->type != SLM_SOURCE_F32 || t->n_dims != 1 || t->shape[0] != dims / 2)
-        return slm_fail(SLM_EFORMAT, "tensor 'rope_freqs.weight' is not a vector of %u F32",
-                        (unsigned)dims / 2);
-    float *divisors = slm_buf_grow(&import->divisors, dims / 2 * sizeof *divisors);
-    if (!divisors)
-        return SLM_ENOMEM;
-    for (uint32_t i = 0; i < dims / 2; i++) {
-        divisors[i] = slm_load_f32(t->data + 4 * i);
-        if (!isfinite(divisors[i]) || divisors[i] <= 0)
-            return slm_fail(SLM_EFORMAT, "tensor 'rope_freqs.weight': element %u is %g",
-                            (unsigned)i, (double)divisors[i]);
-    }
-    rope->divisors = divisors;
-    return SLM_OK;
+    int err = read_divisors(import, "rope_freqs.weight", &import->divisors[0], &rope->divisors);
+    if (err || !slm_source_find(&import->source, "rope_factors_long.weight"))
+        return err;
+    rope->kind = SLM_ROPE_KIND_LONG;
+    import->divisors[0].length = 0;
+    err = read_divisors(import, "rope_factors_short.weight", &import->divisors[0], &rope->divisors);
+    return err ? err
+               : read_divisors(import, "rope_factors_long.weight", &import->divisors[1],
+                               &rope->long_divisors);
 }
 
 /* A key of another type than text is not worth an error here. */
@@ -62,8 +74,7 @@ int slm_import_gguf(struct slm_import *import)
     int err = slm_import_files(import, 1);
     if (err || (err = slm_import_map(import, NULL, &file)))
         return err;
-    import->gguf_names = true;
-    import->divisors.allocator = import->allocator;
+    import->names.gguf = true;
     err = slm_gguf_open(&file->gguf, file->map.data, (size_t)file->map.length, import->allocator);
     if (!err)
         err = slm_config_from_gguf(&import->config, file->gguf);

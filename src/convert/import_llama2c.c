@@ -37,7 +37,7 @@ static int read_header(struct slm_config *config, const uint8_t *data)
         bool separate_head = i == 5 && n[i] < 0 && n[i] != INT32_MIN;
         if (separate_head) {
             n[i] = -n[i];
-            config->parts = SLM_PART_HEAD;
+            config->parts |= SLM_PART_HEAD;
         }
         if (n[i] < 1 || n[i] > fields[i].high)
             return slm_fail(SLM_EFORMAT, "llama2.c header: %s is %d, not 1 to %d", fields[i].name,
@@ -52,6 +52,9 @@ static int read_header(struct slm_config *config, const uint8_t *data)
     config->n_kv_heads = (uint32_t)n[4];
     config->n_vocab = (uint32_t)n[5];
     config->max_context = (uint32_t)n[6];
+    config->parts |= config->family->parts | SLM_PART_ALWAYS;
+    config->activation = SLM_ACT_SILU;
+    config->n_ropes = 1;
     config->norm_eps = 1e-5; /* the next two stand in the source code of llama2.c */
     config->rope.base = 10000;
     return slm_config_finish(config);
@@ -70,7 +73,7 @@ static uint32_t kind_shape(const struct slm_config *config, uint32_t role, uint3
         return 0;
     bool per_layer = slm_role_info(role)->per_layer;
     slm_role_shape(role, per_layer ? 0 : SLM_NO_LAYER, &config->traits, config->layers,
-                   &config->rope_traits, rows, cols);
+                   config->rope_traits, rows, cols);
     return per_layer ? config->n_layers : 1;
 }
 
@@ -91,19 +94,19 @@ static int check_length(const struct slm_config *config, uint64_t length)
     return SLM_OK;
 }
 
-static const char *pattern_of(const struct slm_family *family, uint32_t role)
+static const struct slm_family_tensor *tensor_of(const struct slm_family *family, uint32_t role)
 {
     const struct slm_family_tensor *t = family->tensors;
     while (t->role != role)
         t++;
-    return t->gguf;
+    return t;
 }
 
 static int add_tensors(struct slm_import *import, const uint8_t *data)
 {
     const struct slm_config *config = &import->config;
     size_t n_names = (size_t)config->n_layers * N_KINDS + N_KINDS;
-    char *names = slm_buf_grow(&import->names, n_names * SLM_FAMILY_NAME);
+    char *names = slm_buf_grow(&import->texts, n_names * SLM_FAMILY_NAME);
     if (!names)
         return SLM_ENOMEM;
     for (int i = 0; i < N_KINDS; i++) {
@@ -112,7 +115,8 @@ static int add_tensors(struct slm_import *import, const uint8_t *data)
         for (uint32_t layer = 0; layer < times; layer++, data += bytes) {
             if (order[i] == ROPE_TABLES)
                 continue;
-            slm_family_name(pattern_of(config->family, order[i]), layer, names);
+            slm_family_name(&import->names, tensor_of(config->family, order[i]), layer, false,
+                            names);
             struct slm_source_tensor tensor = {.name = names,
                                                .name_length = strlen(names),
                                                .type = SLM_SOURCE_F32,
@@ -135,8 +139,8 @@ int slm_import_llama2c(struct slm_import *import)
     int err = slm_import_files(import, 1);
     if (err || (err = slm_import_map(import, NULL, &file)))
         return err;
-    import->gguf_names = true;
-    import->names.allocator = import->allocator;
+    import->names.gguf = true;
+    import->texts.allocator = import->allocator;
     if (file->map.length < HEADER)
         err = slm_fail(SLM_EFORMAT, "%" PRIu64 " bytes are too few for a llama2.c checkpoint",
                        file->map.length);
@@ -144,6 +148,8 @@ int slm_import_llama2c(struct slm_import *import)
         err = read_header(&import->config, file->map.data);
     if (!err)
         err = check_length(&import->config, file->map.length);
+    if (!err)
+        import->names.family = import->config.family;
     if (!err)
         err = add_tensors(import, file->map.data + HEADER);
     if (err)

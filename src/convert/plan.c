@@ -23,65 +23,134 @@ static struct shape_text shape_text(const struct slm_source_tensor *t)
     return s;
 }
 
-/* A vector may be stored as [1][n], a matrix not as a vector. */
-static bool fits(const struct slm_source_tensor *t, uint32_t rows, uint32_t cols, bool matrix)
+/* A vector may be stored as [1][n] or [heads][head_dim], a matrix not as a vector. */
+static bool fits(const struct slm_source_tensor *t, const struct slm_weight *w)
 {
-    uint32_t last = t->n_dims - 1;
-    if (t->n_dims == 0 || (matrix && t->n_dims < 2) || t->shape[last] != cols)
-        return false;
-    uint64_t others = 1;
-    for (uint32_t i = 0; i < last; i++)
-        if (__builtin_mul_overflow(others, t->shape[i], &others))
+    uint64_t all = 1, rows = w->transposed ? w->cols : w->source_rows;
+    uint32_t cols = w->transposed ? w->source_rows : w->cols;
+    for (uint32_t i = 0; i < t->n_dims; i++)
+        if (__builtin_mul_overflow(all, t->shape[i], &all))
             return false;
-    return others == rows;
+    if (t->n_dims == 0)
+        return false;
+    if (!w->matrix) {
+        bool heads = w->role == SLM_ROLE_ATTN_Q_NORM || w->role == SLM_ROLE_ATTN_K_NORM;
+        return all == w->source_rows && (heads || t->shape[t->n_dims - 1] == all);
+    }
+    return t->n_dims >= 2 && t->shape[t->n_dims - 1] == cols && all == rows * cols;
 }
 
 static int check_source(const struct slm_weight *w, const char *name)
 {
     const struct slm_source_tensor *t = w->source;
     const struct slm_source_type *type = slm_source_type(t->type);
-    if (!fits(t, w->rows, w->cols, w->matrix)) {
+    if (!fits(t, w)) {
+        uint32_t rows = w->source_rows, cols = w->cols;
         if (w->matrix)
             return slm_fail(SLM_EFORMAT,
                             "tensor '%s' is %s, but the configuration makes it %u x %u", name,
-                            shape_text(t).text, (unsigned)w->rows, (unsigned)w->cols);
+                            shape_text(t).text, (unsigned)(w->transposed ? cols : rows),
+                            (unsigned)(w->transposed ? rows : cols));
         return slm_fail(SLM_EFORMAT, "tensor '%s' is %s, but the configuration makes it %u", name,
-                        shape_text(t).text, (unsigned)w->cols);
+                        shape_text(t).text, (unsigned)rows);
     }
     if (!type->decode)
         return slm_fail(SLM_EUNSUPPORTED, "tensor '%s' has the type %s; supported: %s", name,
                         type->name, slm_source_types_supported());
+    if (w->transposed && type->values != 1)
+        return slm_fail(SLM_EUNSUPPORTED, "tensor '%s' has the type %s and must be transposed",
+                        name, type->name);
     return SLM_OK;
 }
 
+uint64_t slm_weight_source_bytes(const struct slm_weight *w)
+{
+    if (!w->source)
+        return 0;
+    const struct slm_source_type *type = slm_source_type(w->source->type);
+    uint64_t elements = w->matrix ? (uint64_t)w->rows * w->cols : w->source_rows;
+    return elements / type->values * type->bytes;
+}
+
 /* Vectors are f32 in the format; the head's options reach the embedding as well, which may be the
- * head itself. */
+ * head itself. Positions are added, not multiplied with: they are small, and stay exact. */
 static uint32_t type_of(const struct slm_weight *w, const struct slm_plan_types *types)
 {
     if (!w->matrix)
+        return SLM_TYPE_F32;
+    if (w->role == SLM_ROLE_POSITION_EMBEDDING)
         return SLM_TYPE_F32;
     bool head = w->role == SLM_ROLE_EMBEDDING || w->role == SLM_ROLE_HEAD;
     int32_t wanted = head ? types->head : types->type;
     return wanted >= 0 ? (uint32_t)wanted : slm_source_type(w->source->type)->keep;
 }
 
-/* The next line of the plan: a tensor of the family's table, in one layer. */
+/* Which rows of the source: those of one of three in a fused matrix, of heads in another order...
+ */
+static void map_rows(struct slm_weight *w, const struct slm_config *config, uint32_t how)
+{
+    bool q = w->role == SLM_ROLE_ATTN_Q || w->role == SLM_ROLE_ATTN_Q_BIAS;
+    bool k = w->role == SLM_ROLE_ATTN_K || w->role == SLM_ROLE_ATTN_K_BIAS;
+    bool v = w->role == SLM_ROLE_ATTN_V || w->role == SLM_ROLE_ATTN_V_BIAS;
+    const struct slm_layer_traits *l = w->layer == SLM_NO_LAYER ? NULL : &config->layers[w->layer];
+    w->source_rows = w->matrix ? w->rows : w->cols;
+    if (how & SLM_HOW_OFFSET_2) {
+        w->first_row = 2;
+        w->source_rows += 2;
+    }
+    if (!l)
+        return;
+    uint32_t group = l->n_heads / l->n_kv_heads;
+    w->run = l->n_heads; /* all heads one after another */
+    if (how & SLM_HOW_ROTATES && config->neighbours && config->n_ropes) {
+        w->head_dim = l->head_dim; /* in layers that don't rotate, too: it changes nothing there */
+        w->rotating = config->rope_traits[0].dims;
+    }
+    if (how & SLM_HOW_REPEATED) { /* every head is the source's first */
+        w->head_dim = w->source_rows = l->head_dim;
+        w->run = 1;
+    } else if (how & SLM_HOW_FUSED && (q || k || v)) {
+        w->head_dim = l->head_dim;
+        w->source_rows = (l->n_heads + 2 * l->n_kv_heads) * l->head_dim;
+        w->base = q ? 0 : k ? l->n_heads : l->n_heads + l->n_kv_heads;
+        if (how & SLM_HOW_GROUPED) {
+            w->run = q ? group : 1;
+            w->stride = group + 2;
+            w->base = q ? 0 : k ? group : group + 1;
+        }
+    } else if (how & SLM_HOW_FUSED) {
+        w->first_row = w->role == SLM_ROLE_FFN_UP ? l->ffn_dim : 0;
+        w->source_rows = 2 * l->ffn_dim;
+    }
+}
+
+/* The next line of the plan: a tensor of the family's table, or its bias, in one layer. */
 static int add(struct slm_plan *plan, struct slm_import *import,
-               const struct slm_family_tensor *tensor, uint32_t layer,
+               const struct slm_family_tensor *tensor, bool bias, uint32_t layer,
                const struct slm_plan_types *types)
 {
     const struct slm_config *config = &import->config;
+    /* llama.cpp's converter has undone what is peculiar to the other world. */
+    const uint32_t undone = SLM_HOW_GROUPED | SLM_HOW_TRANSPOSED | SLM_HOW_PLUS_ONE;
+    uint32_t how = import->names.gguf ? tensor->how & ~undone : tensor->how;
+    uint32_t role = bias ? slm_role_info(tensor->role)->bias : tensor->role;
     struct slm_weight *w = &plan->weights[plan->n++];
-    *w = (struct slm_weight){
-        .role = tensor->role, .layer = layer, .matrix = slm_role_info(tensor->role)->matrix};
-    slm_role_shape(w->role, layer, &config->traits, config->layers, &config->rope_traits, &w->rows,
-                   &w->cols);
-    if (tensor->rotates && config->neighbours) {
-        w->head_dim = config->layers[layer].head_dim;
-        w->rotating = config->rope_traits.dims;
-    }
+    *w = (struct slm_weight){.role = role,
+                             .layer = layer,
+                             .type = SLM_TYPE_F32,
+                             .matrix = slm_role_info(role)->matrix,
+                             .plus_one = how & SLM_HOW_PLUS_ONE && !bias,
+                             .computed = how & SLM_HOW_ONES ? config->ones : NULL};
+    if (!slm_role_shape(role, layer, &config->traits, config->layers, config->rope_traits, &w->rows,
+                        &w->cols))
+        return slm_fail(SLM_EFORMAT, "the family's tensor %s is not in its traits",
+                        slm_role_info(role)->name);
+    if (w->computed)
+        return SLM_OK;
+    w->transposed = how & SLM_HOW_TRANSPOSED && w->matrix;
+    map_rows(w, config, how);
     char name[SLM_FAMILY_NAME];
-    slm_family_name(import->gguf_names ? tensor->gguf : tensor->hf, layer, name);
+    slm_family_name(&import->names, tensor, layer, bias, name);
     w->source = slm_source_take(&import->source, name);
     if (!w->source)
         return slm_fail(SLM_EFORMAT, "tensor '%s' is missing (%s, %u x %u)", name,
@@ -90,25 +159,42 @@ static int add(struct slm_plan *plan, struct slm_import *import,
     if (err)
         return err;
     w->type = type_of(w, types);
-    plan->source_bytes += w->source->length;
+    plan->source_bytes += slm_weight_source_bytes(w);
     return SLM_OK;
 }
 
+/* What no source has. */
+static void add_computed(struct slm_plan *plan, const struct slm_config *config, uint32_t role,
+                         uint32_t layer, const float *values)
+{
+    struct slm_weight *w = &plan->weights[plan->n++];
+    *w =
+        (struct slm_weight){.role = role, .layer = layer, .type = SLM_TYPE_F32, .computed = values};
+    slm_role_shape(role, layer, &config->traits, config->layers, config->rope_traits, &w->rows,
+                   &w->cols);
+}
+
 /* All tensors of one layer, or (SLM_NO_LAYER) those of the model before or after the layers. */
-static int add_all(struct slm_plan *plan, struct slm_import *import, uint32_t layer, bool embedding,
+static int add_all(struct slm_plan *plan, struct slm_import *import, uint32_t layer, bool before,
                    const struct slm_plan_types *types)
 {
-    const struct slm_family_tensor *t = import->config.family->tensors;
+    const struct slm_config *config = &import->config;
+    const struct slm_family_tensor *t = config->family->tensors;
     for (; t->role; t++) {
         bool per_layer = slm_role_info(t->role)->per_layer;
-        if (per_layer != (layer != SLM_NO_LAYER) ||
-            (!per_layer && embedding != (t->role == SLM_ROLE_EMBEDDING)) ||
-            (t->part && !(import->config.parts & t->part)))
+        bool first = t->role == SLM_ROLE_EMBEDDING || t->role == SLM_ROLE_EMBEDDING_NORM ||
+                     t->role == SLM_ROLE_POSITION_EMBEDDING;
+        if (per_layer != (layer != SLM_NO_LAYER) || (!per_layer && before != first) ||
+            (t->part && !(config->parts & t->part)))
             continue;
-        int err = add(plan, import, t, layer, types);
+        int err = add(plan, import, t, false, layer, types);
+        if (!err && t->bias & config->parts && !(t->how & SLM_HOW_ONES))
+            err = add(plan, import, t, true, layer, types);
         if (err)
             return err;
     }
+    if (layer != SLM_NO_LAYER && config->slopes)
+        add_computed(plan, config, SLM_ROLE_ATTN_SLOPES, layer, config->slopes);
     return SLM_OK;
 }
 
@@ -116,10 +202,13 @@ static int add_all(struct slm_plan *plan, struct slm_import *import, uint32_t la
 static int check_unused(struct slm_import *import)
 {
     /* With a shared head the copy of the embedding that some files have is not read. */
+    char name[SLM_FAMILY_NAME];
     if (!(import->config.parts & SLM_PART_HEAD))
         for (const struct slm_family_tensor *t = import->config.family->tensors; t->role; t++)
-            if (t->part == SLM_PART_HEAD)
-                slm_source_take(&import->source, import->gguf_names ? t->gguf : t->hf);
+            if (t->role == SLM_ROLE_HEAD) {
+                slm_family_name(&import->names, t, 0, false, name);
+                slm_source_take(&import->source, name);
+            }
     const struct slm_source_tensor *extra = slm_source_unused(&import->source);
     if (!extra)
         return SLM_OK;
@@ -131,9 +220,12 @@ static int check_unused(struct slm_import *import)
 
 static const struct slm_source_tensor *find_role(struct slm_import *import, uint32_t role)
 {
+    char name[SLM_FAMILY_NAME];
     for (const struct slm_family_tensor *t = import->config.family->tensors; t->role; t++)
-        if (t->role == role)
-            return slm_source_find(&import->source, import->gguf_names ? t->gguf : t->hf);
+        if (t->role == role) {
+            slm_family_name(&import->names, t, 0, false, name);
+            return slm_source_find(&import->source, name);
+        }
     return NULL;
 }
 
@@ -149,10 +241,11 @@ static void keep_own_head(struct slm_import *import)
         memcmp(head->data, embedding->data, head->length) == 0)
         return;
     import->config.parts |= SLM_PART_HEAD;
-    if (import->log)
-        import->log(import->log_user, SLM_LOG_WARNING,
-                    "the configuration says that head and embedding are shared, but the file has a head "
-                    "of its own: it is kept");
+    if (import->log && !import->config.head_not_said)
+        import->log(
+            import->log_user, SLM_LOG_WARNING,
+            "the configuration says that head and embedding are shared, but the file has a head "
+            "of its own: it is kept");
 }
 
 static size_t count_tensors(const struct slm_family *family)
@@ -169,16 +262,18 @@ int slm_plan_make(struct slm_plan *plan, struct slm_import *import,
     keep_own_head(import);
     /* 1,024 layers and a few dozen rows of the table: nothing overflows. */
     plan->allocator = import->allocator;
-    plan->capacity =
-        1 + count_tensors(import->config.family) * ((size_t)import->config.n_layers + 1);
+    const struct slm_config *config = &import->config;
+    plan->capacity = 2 * SLM_CONFIG_ROPES +
+                     (1 + 2 * count_tensors(config->family)) * ((size_t)config->n_layers + 1);
     plan->weights = slm_calloc(plan->allocator, plan->capacity * sizeof *plan->weights);
     if (!plan->weights)
         return SLM_ENOMEM;
-    plan->weights[plan->n++] = (struct slm_weight){.role = SLM_ROLE_ROPE_FREQUENCIES,
-                                                   .layer = 0,
-                                                   .type = SLM_TYPE_F32,
-                                                   .rows = 1,
-                                                   .cols = import->config.rope_traits.dims / 2};
+    for (uint32_t i = 0; i < config->n_ropes; i++) {
+        add_computed(plan, config, SLM_ROLE_ROPE_FREQUENCIES, i, config->frequencies[i]);
+        if (config->long_frequencies[i])
+            add_computed(plan, config, SLM_ROLE_ROPE_LONG_FREQUENCIES, i,
+                         config->long_frequencies[i]);
+    }
     int err = add_all(plan, import, SLM_NO_LAYER, true, types);
     for (uint32_t layer = 0; layer < import->config.n_layers && !err; layer++)
         err = add_all(plan, import, layer, false, types);

@@ -15,12 +15,22 @@ struct slm_weight {
     uint32_t type;        /* enum slm_type */
     uint32_t rows, cols;
     bool matrix;
-    const struct slm_source_tensor *source; /* NULL: the RoPE table */
+    const struct slm_source_tensor *source; /* NULL: computed */
+    const float *computed;                  /* [cols] */
 
-    /* Where source rows of rotating heads are paired (2i, 2i + 1): dimensions of a head, and how
-     * many of them rotate. 0: rows are in our order. */
-    uint32_t head_dim, rotating;
+    /* Which row of the source (element, of a vector) becomes which of ours. Rows of heads are
+     * head_dim to a head; 0: rows are not of heads, and the source's begin at first_row. */
+    uint32_t first_row;
+    uint32_t source_rows; /* what the source has in all; of a vector: elements */
+    uint32_t head_dim;
+    uint32_t run, stride, base; /* head h is the source's h / run * stride + base + h % run */
+    uint32_t rotating;          /* dimensions that the source pairs (2i, 2i + 1); 0: in our order */
+    bool transposed;            /* the source's columns are our rows */
+    bool plus_one;              /* 1 is added */
 };
+
+/* Bytes of the source that a weight stands for. */
+uint64_t slm_weight_source_bytes(const struct slm_weight *w);
 
 struct slm_plan {
     struct slm_weight *weights; /* [n], in the order in which they are used */

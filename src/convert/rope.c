@@ -78,6 +78,31 @@ static float llama3_frequency(const struct slm_rope_config *rope, float frequenc
     return (1 - smooth) * frequency / factor + smooth * frequency;
 }
 
+/* ----------------------------------------------------------------------- longrope --- */
+
+static int long_table(const struct slm_rope_config *rope, const float *divisors, float *table)
+{
+    for (uint32_t i = 0; i < rope->dims / 2; i++) {
+        table[i] = 1 / (divisors[i] * wave(rope, i));
+        if (!(table[i] >= 0) || !isfinite(table[i]))
+            return slm_fail(SLM_EFORMAT, "RoPE: inverse frequency %u is %g", (unsigned)i,
+                            (double)table[i]);
+    }
+    return SLM_OK;
+}
+
+static double long_magnitude(const struct slm_rope_config *rope)
+{
+    if (rope->attention_factor != 0)
+        return rope->attention_factor;
+    return rope->factor <= 1 ? 1 : sqrt(1 + log(rope->factor) / log(rope->original_context));
+}
+
+int slm_rope_long_table(const struct slm_rope_config *rope, float *table)
+{
+    return long_table(rope, rope->long_divisors, table);
+}
+
 /* -------------------------------------------------------------------------- table --- */
 
 static bool positive(double x)
@@ -99,6 +124,11 @@ static int check(const struct slm_rope_config *rope)
                         rope->factor);
     if (rope->kind != SLM_ROPE_KIND_LINEAR && !positive(rope->original_context))
         return slm_fail(SLM_EFORMAT, "RoPE scaling: the original context length is not known");
+    if (rope->kind == SLM_ROPE_KIND_LONG && !(rope->divisors && rope->long_divisors))
+        return slm_fail(SLM_EFORMAT, "RoPE scaling: longrope without its two lists of factors");
+    if (rope->kind == SLM_ROPE_KIND_LONG && rope->original_context < 2)
+        return slm_fail(SLM_EFORMAT, "RoPE scaling: the original context length is %g",
+                        rope->original_context);
     if (rope->kind == SLM_ROPE_KIND_DYNAMIC && rope->dims == 2)
         return slm_fail(SLM_EFORMAT, "RoPE scaling: dynamic needs more than 2 dimensions");
     if (rope->kind == SLM_ROPE_KIND_YARN && (rope->base <= 1 || !(yarn_magnitude(rope) > 0)))
@@ -118,6 +148,10 @@ int slm_rope_table(const struct slm_rope_config *rope, float *table, float *magn
     if (err)
         return err;
     *magnitude = rope->kind == SLM_ROPE_KIND_YARN ? (float)yarn_magnitude(rope) : 1;
+    if (rope->kind == SLM_ROPE_KIND_LONG) {
+        *magnitude = (float)long_magnitude(rope);
+        return long_table(rope, rope->divisors, table);
+    }
     if (rope->kind == SLM_ROPE_KIND_YARN)
         yarn_table(rope, table);
     for (uint32_t i = 0; i < rope->dims / 2; i++) {

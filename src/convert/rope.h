@@ -14,7 +14,8 @@ enum slm_rope_kind {
     SLM_ROPE_KIND_LINEAR,
     SLM_ROPE_KIND_DYNAMIC,
     SLM_ROPE_KIND_YARN,
-    SLM_ROPE_KIND_LLAMA3
+    SLM_ROPE_KIND_LLAMA3,
+    SLM_ROPE_KIND_LONG /* longrope: one table of divisors for short texts, one for long ones */
 };
 
 /* What a source says. Zero everywhere means "not said" but for dims, base and truncate. */
@@ -30,11 +31,13 @@ struct slm_rope_config {
     bool truncate;               /* yarn: round those dimensions outwards */
     double low_freq_factor, high_freq_factor; /* llama3 */
     const float *divisors; /* [dims / 2] of a file that holds its scaling as a table; or NULL */
+    const float *long_divisors; /* [dims / 2] longrope, where divisors are for short texts */
 };
 
 /* Fill table[dims / 2] and *magnitude, which multiplies cos and sin. The arithmetic is that of
  * transformers: f32, operation by operation. Errors: SLM_EFORMAT, naming the number that is out
  * of range. */
 int slm_rope_table(const struct slm_rope_config *rope, float *table, float *magnitude);
+int slm_rope_long_table(const struct slm_rope_config *rope, float *table); /* longrope's other */
 
 #endif

@@ -31,12 +31,13 @@ struct bench {
 /* Which row of the source is row `row` of the file. */
 static uint64_t source_row(const struct slm_weight *w, uint32_t row)
 {
-    if (!w->rotating)
-        return row;
-    uint32_t i = row % w->head_dim, head = row - i, half = w->rotating / 2;
-    if (i >= w->rotating)
-        return row;
-    return head + (i < half ? 2 * i : 2 * (i - half) + 1);
+    if (!w->head_dim)
+        return (uint64_t)w->first_row + row;
+    uint32_t i = row % w->head_dim, head = row / w->head_dim, half = w->rotating / 2;
+    if (i < w->rotating)
+        i = i < half ? 2 * i : 2 * (i - half) + 1;
+    uint64_t from = (uint64_t)(head / w->run) * w->stride + w->base + head % w->run;
+    return from * w->head_dim + i;
 }
 
 static int not_finite(const struct bench *b, uint64_t row, size_t col)
@@ -63,8 +64,13 @@ static const uint8_t *row_data(const struct bench *b, uint64_t row)
 /* A row as floats, padded with zeros; every one of them finite. */
 static int load_row(struct bench *b, uint64_t row)
 {
-    size_t cols = b->w->cols;
-    b->from->decode(row_data(b, row), cols / b->from->values, b->values);
+    size_t cols = b->w->matrix ? b->w->cols : b->w->source_rows;
+    if (b->w->transposed)
+        for (size_t i = 0; i < cols; i++)
+            b->from->decode(b->w->source->data + (i * b->w->source_rows + row) * b->from->bytes, 1,
+                            &b->values[i]);
+    else
+        b->from->decode(row_data(b, row), cols / b->from->values, b->values);
     for (size_t i = 0; i < cols; i++)
         if (!isfinite(b->values[i]))
             return not_finite(b, row, i);
@@ -158,7 +164,7 @@ static int write_matrix(struct bench *b, struct slm_writer *writer,
     return SLM_OK;
 }
 
-/* A vector is plain f32; that of rotating heads is permuted like the rows of their matrix. */
+/* A vector is plain f32; its elements are chosen like the rows of a matrix. */
 static int write_vector(struct bench *b, struct slm_writer *writer,
                         const struct slm_weight_progress *progress)
 {
@@ -166,9 +172,9 @@ static int write_vector(struct bench *b, struct slm_writer *writer,
     if (err)
         return err;
     for (uint32_t i = 0; i < b->w->cols; i++)
-        memcpy((uint8_t *)b->decoded + 4 * (size_t)i, &b->values[source_row(b->w, i)], 4);
+        b->decoded[i] = b->values[source_row(b->w, i)] + (b->w->plus_one ? 1.0f : 0.0f);
     err = slm_writer_write(writer, b->decoded, (uint64_t)b->w->cols * 4);
-    if (!err && progress->advance(progress->user, b->w->source->length))
+    if (!err && progress->advance(progress->user, slm_weight_source_bytes(b->w)))
         err = slm_fail(SLM_EINTR, "the conversion was stopped");
     return err;
 }
@@ -176,11 +182,13 @@ static int write_vector(struct bench *b, struct slm_writer *writer,
 static int open_bench(struct bench *b, const struct slm_weight *w, const slm_allocator *a)
 {
     *b = (struct bench){.w = w, .from = slm_source_type(w->source->type), .to = slm_quant(w->type)};
-    b->transfer = w->matrix && b->from->transfer && b->from->keep == w->type;
+    b->transfer = w->matrix && !w->transposed && b->from->transfer && b->from->keep == w->type;
     b->measure = w->matrix && !(b->transfer && b->from->exact);
     b->tiles = ((size_t)w->cols + SLM_TILE_COLS - 1) / SLM_TILE_COLS;
-    b->row_bytes = b->tiles * SLM_TILE_COLS * sizeof(float); /* the limits of shapes keep both */
-    b->panel_bytes = b->tiles * b->to->tile_bytes;           /* far from overflow */
+    size_t longest = w->matrix || w->cols > w->source_rows ? w->cols : w->source_rows;
+    b->row_bytes =
+        slm_round_up(longest, SLM_TILE_COLS) * sizeof(float); /* shapes' limits keep both */
+    b->panel_bytes = b->tiles * b->to->tile_bytes;            /* far from overflow */
     b->panel = slm_alloc(a, b->panel_bytes);
     b->values = slm_calloc(a, b->row_bytes);
     b->decoded = slm_calloc(a, b->row_bytes);

@@ -1,41 +1,76 @@
 #!/usr/bin/env python3
-"""Put a model.gguf beside some models of tests/data/golden: llama.cpp's own conversion of them.
+"""Put a model.gguf beside the models of tests/data/golden: llama.cpp's own conversion of them.
 
-    pip install torch transformers gguf && python3 tests/golden/make_gguf.py LLAMA_CPP_FOLDER
+    pip install torch transformers gguf && python3 tests/golden/make_gguf.py LLAMA_CPP_FOLDER [NAME...]
 
-It permutes, renames and describes what the folder holds, and adds nothing, so both must become the
-same .slm. The models have no tokenizer, which llama.cpp's converter is told not to miss.
+It permutes, splits, renames and describes what the folder holds, and adds nothing, so both must become
+the same .slm. The models have no tokenizer, which llama.cpp's converter is told not to miss.
 """
+import json
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-MODELS = [
-    "llama-biases",  # rows and biases of q and k change places
-    "llama3-old",    # RoPE scaling as a tensor of divisors
-    "yarn-old",      # RoPE scaling as keys
-    "qwen2",         # rows stay where they are
-]
 DATA = Path(os.path.abspath(__file__)).parent.parent / "data" / "golden"
+
+# Of LLaMA and its kin some are enough.
+CHOSEN = ["llama-biases",  # rows and biases of q and k change places
+          "llama3-old",    # RoPE scaling as a tensor of divisors
+          "yarn-old",      # RoPE scaling as keys
+          "qwen2"]         # rows stay where they are
+LLAMAS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
+
+# Why a model of another family has no model.gguf.
+EXCEPTIONS = {
+    "gpt-j": "llama.cpp has no converter for it",
+    "opt": "llama.cpp has no converter for it",
+    "gpt-neox-sequential": "llama.cpp's converter leaves out the base of RoPE",
+    "falcon-7b": "llama.cpp's converter leaves out the base of RoPE",
+    "falcon-rw": "llama.cpp computes only Falcons whose blocks are parallel and rotate",
+    "gemma2-scalar": "GGUF has no key for this scale of attention, and caps are implied in it",
+    "gemma3-new": "GGUF has no key for this scale of attention",
+    "starcoder2": "llama.cpp's converter leaves out its window",
+    "phi-qk-norm": "llama.cpp's converter has no names for these norms",
+}
+
+
+def convert(folder, out, converters):
+    """In a copy, beside a tokenizer that has as many tokens as the model."""
+    model_class, gguf = converters
+    with tempfile.TemporaryDirectory() as copy:
+        for file in ("config.json", "model.safetensors"):
+            shutil.copy(folder / file, copy)
+        config = json.loads((folder / "config.json").read_text())
+        vocab = {"<%d>" % i: i for i in range(config["vocab_size"])}
+        (Path(copy) / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocab}, "added_tokens": []}))
+        base = model_class(config["architectures"][0])
+        converter = type("Converter", (base,), {"model_arch": base.model_arch, "set_vocab": lambda self: None})
+        hparams = {**config, **base.load_hparams(Path(copy), False)} # newer transformers drop old names
+        converter(Path(copy), gguf.LlamaFileType.MOSTLY_BF16, out, eager=True, hparams=hparams).write()
 
 
 def main():
-    llama_cpp = sys.argv[1]
+    llama_cpp, wanted = sys.argv[1], sys.argv[2:]
     sys.path[:0] = [os.path.join(llama_cpp, "gguf-py"), llama_cpp]
     import gguf
-    from conversion.base import ModelBase
-    from conversion.llama import LlamaModel
-    from conversion.qwen import Qwen2Model
+    from conversion import get_model_class
 
-    for name in MODELS:
-        folder = DATA / name
-        architecture = ModelBase.load_hparams(folder, False)["architectures"][0]
-        base = Qwen2Model if architecture == "Qwen2ForCausalLM" else LlamaModel
-        converter = type("Converter", (base,), {"model_arch": base.model_arch, "set_vocab": lambda self: None})
-        converter(folder, gguf.LlamaFileType.MOSTLY_BF16, folder / "model.gguf", eager=True).write()
+    converters = get_model_class, gguf
+    total = 0
+    for folder in sorted(DATA.iterdir()):
+        name = folder.name
+        cls = json.loads((folder / "config.json").read_text())["architectures"][0]
+        if name in EXCEPTIONS or (cls in LLAMAS and name not in CHOSEN) or (wanted and name not in wanted):
+            continue
+        convert(folder, folder / "model.gguf", converters)
         size = os.path.getsize(folder / "model.gguf")
-        print("%s: %d bytes" % (name, size))
-        assert size < 100000
+        print("%-22s %6d bytes" % (name, size), flush=True)
+        assert size < 120000
+        total += size
+    print("%d bytes" % total)
 
 
-main()
+if __name__ == "__main__":
+    main()

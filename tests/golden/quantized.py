@@ -6,6 +6,7 @@ the sums are the same but for the order in which they round.
 """
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 
 def blocks(x):
@@ -52,18 +53,18 @@ class Quantized(nn.Module):
 
 
 def quantize(model, quantizer):
-    """All matrices of a LLaMA, in place. The embedding is looked up, not multiplied: what comes out of
+    """All matrices of a model, in place. The embedding is looked up, not multiplied: what comes out of
     it keeps its digits."""
     with torch.no_grad():
-        embedding = model.model.embed_tokens
+        embedding = model.get_input_embeddings()
         columns = embedding.weight.shape[1]
-        model.lm_head = Quantized(model.lm_head.weight.data, None, quantizer)
+        for module in list(model.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, nn.Linear):
+                    setattr(module, name, Quantized(child.weight.data, child.bias, quantizer))
+                elif isinstance(child, Conv1D): # GPT-2's, a column for each output
+                    setattr(module, name, Quantized(child.weight.data.T, child.bias, quantizer))
         embedding.weight = nn.Parameter(quantizer(blocks(embedding.weight.data)).flatten(-2)[:, :columns].clone())
-        for layer in model.model.layers:
-            for part in layer.self_attn, layer.mlp:
-                for name, child in list(part.named_children()):
-                    if isinstance(child, nn.Linear):
-                        setattr(part, name, Quantized(child.weight.data, child.bias, quantizer))
 
 
 def certain_rows(model, most, doubt=5e-5):

@@ -16,8 +16,8 @@
 #include <dirent.h>
 
 enum {
-    N_MODELS = 21,   /* at least: an empty folder is no success */
-    N_GGUF = 4,      /* of them in GGUF as well: make_gguf.py */
+    N_MODELS = 55,   /* at least: an empty folder is no success */
+    N_GGUF = 29,     /* of them in GGUF as well: make_gguf.py */
     N_QUANTIZED = 6, /* rows of logits.q8.f32 */
 };
 
@@ -140,8 +140,8 @@ static void logits_equal_pytorch(void **state)
 
 /* Where PyTorch rounds weights and activations to 8 bits as well, it gets our logits. On the whole
  * text the two part, since a last bit decides how an activation is rounded: there, the first choice
- * stays where it was clear. (PyTorch's own changes at margins up to 0.18, and its logits by up to
- * 1; random models amplify what trained ones don't.) */
+ * stays where it was clear. (The models are chosen so that PyTorch's own changes at no margin above
+ * 0.09; its logits change by up to 1: random models amplify what trained ones don't.) */
 static void check_q8(const struct model *m)
 {
     struct golden first;
@@ -149,7 +149,7 @@ static void check_q8(const struct model *m)
     assert_int_equal(first.n_rows, N_QUANTIZED);
     convert(m->path, model_path, "q8");
     float *ours = evaluate(model_path, &first, 0, SLM_KV_F32);
-    struct difference d = compare(&first, ours, 0.01), all = measure(m, 0.3);
+    struct difference d = compare(&first, ours, 0.01), all = measure(m, 0.1);
     free(ours);
     golden_free(&first);
     print_message("%-22s q8: largest difference %.2g; to f32: %.2g, mean KL %.2g, "
@@ -305,7 +305,8 @@ static const struct change changes[] = {
     {"llama-untied", REFUSED, {"intermediate_size\": 52", "intermediate_size\": 51"}},
     {"llama-untied", REFUSED, {"hidden_size\": 40", "hidden_size\": 80"}},
     {"llama-untied", REFUSED, {"vocab_size\": 259", "vocab_size\": 258"}},
-    {"llama-untied", REFUSED, {"\"silu\"", "\"gelu\""}},
+    {"llama-untied", REFUSED, {"\"silu\"", "\"mish\""}},
+    {"llama-untied", DIFFERS, {"\"silu\"", "\"gelu\""}},
     {"llama-untied", SAME, {"embeddings\": false", "embeddings\": true"}}, /* the file has a head */
     {"llama-tied-f16", REFUSED, {"embeddings\": true", "embeddings\": false"}},
     {"llama-tied-f16",

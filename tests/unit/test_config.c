@@ -99,20 +99,20 @@ static void reads_numbers(void **state)
     assert_int_equal(config.layers[0].ffn_dim, 256);
     assert_int_equal(config.layers[0].window, 0);
     assert_true(config.layers[0].attention_scale == 0.125f);
-    assert_int_equal(config.rope_traits.dims, 64);
-    assert_true(config.rope_traits.magnitude == 1);
-    assert_true(config.frequencies[0] == 1);
+    assert_int_equal(config.rope_traits[0].dims, 64);
+    assert_true(config.rope_traits[0].magnitude == 1);
+    assert_true(config.frequencies[0][0] == 1);
 
     struct gguf_builder g = {0};
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_u32(&g, "llama.vocab_size", 24);
-    float first = config.frequencies[31];
+    float first = config.frequencies[0][31];
     from_hf.layers = NULL;
-    from_hf.frequencies = NULL;
+    from_hf.frequencies[0] = NULL;
     assert_int_equal(from_gguf(&g), SLM_OK);
     assert_memory_equal(&config.traits, &from_hf.traits, sizeof config.traits);
     assert_memory_equal(&config.rope_traits, &from_hf.rope_traits, sizeof config.rope_traits);
-    assert_true(config.frequencies[31] == first);
+    assert_true(config.frequencies[0][31] == first);
     assert_true(config.neighbours);
     assert_false(from_hf.neighbours);
 }
@@ -133,7 +133,7 @@ static void fills_in_what_is_not_said(void **state)
                      SLM_OK);
     assert_true(config.rope.base == 77.5);
     assert_int_equal(from_json("\"partial_rotary_factor\":0.5,"), SLM_OK);
-    assert_int_equal(config.rope_traits.dims, 32);
+    assert_int_equal(config.rope_traits[0].dims, 32);
     assert_int_equal(from_json("\"max_position_embeddings\":null,"), SLM_OK);
     assert_int_equal(config.traits.max_context, 0);
 }
@@ -218,18 +218,20 @@ static void knows_what_it_does_not_know(void **state)
     assert_non_null(strstr(slm_error_message(), "MistralForCausalLM"));
     assert_non_null(strstr(slm_error_message(), "Qwen2ForCausalLM"));
     refuse_json("\"architectures\":[],", SLM_EFORMAT, "architectures is missing");
-    refuse_json("\"hidden_act\":\"gelu\",", SLM_EUNSUPPORTED, "hidden_act 'gelu'");
+    refuse_json("\"hidden_act\":\"mish\",", SLM_EUNSUPPORTED, "hidden_act 'mish'");
     refuse_json("\"quantization_config\":{\"quant_method\":\"gptq\"},", SLM_EUNSUPPORTED,
                 "quantized with 'gptq'");
-    refuse_json("\"rope_scaling\":{\"type\":\"longrope\",\"factor\":2},", SLM_EUNSUPPORTED,
-                "'longrope' is not supported; supported: default, linear, dynamic, yarn, llama3");
+    refuse_json("\"rope_scaling\":{\"type\":\"mrope\",\"factor\":2},", SLM_EUNSUPPORTED,
+                "'mrope' is not supported; supported: default, linear, dynamic, yarn, llama3, longrope");
+    refuse_json("\"rope_scaling\":{\"type\":\"longrope\",\"factor\":2},", SLM_EFORMAT,
+                "short_factor is not a list of 32 numbers");
     refuse_json("\"rope_scaling\":7,", SLM_EFORMAT, "rope_scaling is not an object");
     struct gguf_builder g = {0};
     gguf_text(&g, "general.architecture", "mamba\n");
     refuse_gguf(&g, SLM_EUNSUPPORTED, "architecture 'mamba?' is not supported; supported: llama");
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_text(&g, "llama.rope.scaling.type", "longrope");
-    refuse_gguf(&g, SLM_EUNSUPPORTED, "'longrope'");
+    refuse_gguf(&g, SLM_EFORMAT, "longrope without its two lists");
 }
 
 /* ------------------------------------------------------------------------------- rope --- */
@@ -254,20 +256,20 @@ static void rope_equals_transformers(void **state)
         *table++ = '\0';
         if (from_text(line) != SLM_OK)
             fail_msg("%s: %s", line, slm_error_message());
-        assert_true(config.rope_traits.magnitude == (float)strtod(magnitude, NULL));
-        for (uint32_t i = 0; i < config.rope_traits.dims / 2; i++) {
+        assert_true(config.rope_traits[0].magnitude == (float)strtod(magnitude, NULL));
+        for (uint32_t i = 0; i < config.rope_traits[0].dims / 2; i++) {
             float expected = slm_float_of((uint32_t)strtoul(table, &table, 16));
             /* Its pow has an error of up to one unit. */
-            if (ulps(config.frequencies[i], expected) > 1)
+            if (ulps(config.frequencies[0][i], expected) > 1)
                 fail_msg("%s: frequency %u is %.9g, not %.9g", line, (unsigned)i,
-                         (double)config.frequencies[i], (double)expected);
-            exact += config.frequencies[i] == expected;
+                         (double)config.frequencies[0][i], (double)expected);
+            exact += config.frequencies[0][i] == expected;
             all++;
         }
         assert_int_equal(*table, '\n');
         line = table + 1;
         bool dynamic = config.rope.kind == SLM_ROPE_KIND_DYNAMIC;
-        assert_int_equal(config.rope_traits.scaling, dynamic ? SLM_ROPE_DYNAMIC : SLM_ROPE_TABLE);
+        assert_int_equal(config.rope_traits[0].scaling, dynamic ? SLM_ROPE_DYNAMIC : SLM_ROPE_TABLE);
     }
     assert_int_equal(cases, 15);
     assert_true(exact > all * 95 / 100);
@@ -280,9 +282,9 @@ static void dynamic_scaling_keeps_its_numbers(void **state)
     assert_int_equal(from_json("\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":4},"
                                "\"max_position_embeddings\":2048,\"rope_theta\":5000,"),
                      SLM_OK);
-    assert_true(config.rope_traits.base == 5000);
-    assert_true(config.rope_traits.factor == 4);
-    assert_int_equal(config.rope_traits.original_context, 2048);
+    assert_true(config.rope_traits[0].base == 5000);
+    assert_true(config.rope_traits[0].factor == 4);
+    assert_int_equal(config.rope_traits[0].original_context, 2048);
 }
 
 static void refuses_bad_scalings(void **state)
@@ -308,30 +310,30 @@ static void gguf_scalings_equal_json(void **state)
     assert_int_equal(from_json("\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":4.0},"),
                      SLM_OK);
     float expected[32], magnitude;
-    memcpy(expected, config.frequencies, sizeof expected);
+    memcpy(expected, config.frequencies[0], sizeof expected);
     struct gguf_builder g = {0};
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_u32(&g, "llama.vocab_size", 24);
     gguf_text(&g, "llama.rope.scaling.type", "linear");
     gguf_f32(&g, "llama.rope.scaling.factor", 4);
     assert_int_equal(from_gguf(&g), SLM_OK);
-    assert_memory_equal(config.frequencies, expected, sizeof expected);
+    assert_memory_equal(config.frequencies[0], expected, sizeof expected);
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_f32(&g, "llama.rope.scaling.factor", 4); /* a factor alone is linear */
     assert_int_equal(from_gguf(&g), SLM_OK);
-    assert_memory_equal(config.frequencies, expected, sizeof expected);
+    assert_memory_equal(config.frequencies[0], expected, sizeof expected);
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_text(&g, "llama.rope.scaling.type", "none");
     gguf_f32(&g, "llama.rope.scaling.factor", 4);
     assert_int_equal(from_gguf(&g), SLM_OK);
-    assert_true(config.frequencies[31] != expected[31]);
+    assert_true(config.frequencies[0][31] != expected[31]);
 
     assert_int_equal(from_json("\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8.0,"
                                "\"original_max_position_embeddings\":64,\"beta_fast\":20,"
                                "\"beta_slow\":2,\"attention_factor\":1.25},"),
                      SLM_OK);
-    memcpy(expected, config.frequencies, sizeof expected);
-    magnitude = config.rope_traits.magnitude;
+    memcpy(expected, config.frequencies[0], sizeof expected);
+    magnitude = config.rope_traits[0].magnitude;
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_text(&g, "llama.rope.scaling.type", "yarn");
     gguf_f32(&g, "llama.rope.scaling.factor", 8);
@@ -340,8 +342,8 @@ static void gguf_scalings_equal_json(void **state)
     gguf_f32(&g, "llama.rope.scaling.yarn_beta_slow", 2);
     gguf_f32(&g, "llama.rope.scaling.yarn_attn_factor", 1.25f);
     assert_int_equal(from_gguf(&g), SLM_OK);
-    assert_memory_equal(config.frequencies, expected, sizeof expected);
-    assert_true(config.rope_traits.magnitude == magnitude && magnitude == 1.25f);
+    assert_memory_equal(config.frequencies[0], expected, sizeof expected);
+    assert_true(config.rope_traits[0].magnitude == magnitude && magnitude == 1.25f);
 
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_text(&g, "llama.rope.scaling.type", "yarn");
@@ -349,7 +351,7 @@ static void gguf_scalings_equal_json(void **state)
     gguf_f32(&g, "llama.rope.scaling.attn_factor", 0.5f);
     gguf_f32(&g, "llama.rope.scaling.yarn_ext_factor", 1);
     assert_int_equal(from_gguf(&g), SLM_OK);
-    assert_true(config.rope_traits.magnitude == (float)(0.1 * log(8) + 1) * 0.5f);
+    assert_true(config.rope_traits[0].magnitude == (float)(0.1 * log(8) + 1) * 0.5f);
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_f32(&g, "llama.rope.scaling.yarn_ext_factor", 0.5f);
     refuse_gguf(&g, SLM_EUNSUPPORTED, "yarn_ext_factor is 0.5");
@@ -399,13 +401,14 @@ static void optional_parts(void **state)
 {
     (void)state;
     assert_int_equal(from_json(""), SLM_OK);
-    assert_int_equal(config.parts, SLM_PART_HEAD); /* the tiny wide model has one */
+    const uint32_t always = SLM_PART_ALWAYS | SLM_PART_FFN_NORM;
+    assert_int_equal(config.parts, always | SLM_PART_HEAD); /* the tiny wide model has one */
     assert_int_equal(from_json("\"attention_bias\":true,"), SLM_OK);
-    assert_int_equal(config.parts, SLM_PART_HEAD | SLM_PART_QKV_BIAS | SLM_PART_OUT_BIAS);
+    assert_int_equal(config.parts, always | SLM_PART_HEAD | SLM_PART_QKV_BIAS | SLM_PART_OUT_BIAS);
     assert_int_equal(from_json("\"mlp_bias\":true,"), SLM_OK);
-    assert_int_equal(config.parts, SLM_PART_HEAD | SLM_PART_FFN_BIAS);
+    assert_int_equal(config.parts, always | SLM_PART_HEAD | SLM_PART_FFN_BIAS);
     assert_int_equal(from_json(QWEN), SLM_OK);
-    assert_int_equal(config.parts, SLM_PART_HEAD | SLM_PART_QKV_BIAS);
+    assert_int_equal(config.parts, always | SLM_PART_HEAD | SLM_PART_QKV_BIAS);
     struct gguf_builder g = {0};
     gguf_text(&g, "general.architecture", "qwen2");
     gguf_u32(&g, "qwen2.block_count", 1);

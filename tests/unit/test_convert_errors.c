@@ -102,7 +102,7 @@ static void rope_divisors(void **state)
     } bad[] = {{0, 5, "rope_freqs.weight", "element 2 is 0", SLM_EFORMAT},
                {NAN, 5, "rope_freqs.weight", "element 2 is", SLM_EFORMAT},
                {1, 4, "rope_freqs.weight", "not a vector of 5 F32", SLM_EFORMAT},
-               {1, 5, "rope_factors_long.weight", "'longrope'", SLM_EUNSUPPORTED}};
+               {1, 5, "rope_factors_long.weight", "longrope without its two lists", SLM_EFORMAT}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         divisors[2] = bad[i].value;
         tiny_gguf_keys(&TINY_ODD, &g);

@@ -1,0 +1,851 @@
+/*
+ * families.c - the table of families: docs/add-a-family.md tells how to add one.
+ *
+ * First the tensors, then the rules (what neither a key of the tables in config.c nor a column here
+ * can say), then the table itself.
+ */
+#include "convert/config.h"
+
+#include "format/format.h"
+
+#include <math.h>
+
+/* ------------------------------------------------------------------------ tensors --- */
+
+/* clang-format off */
+
+/* What it is, when it is there, when it has a bias, how it is stored, its names. */
+#define ALWAYS SLM_PART_ALWAYS
+#define END {0, 0, 0, 0, NULL, NULL}
+
+/* The names that LLaMA began and most families kept. */
+#define EMBEDDING {SLM_ROLE_EMBEDDING, 0, 0, 0, "embed_tokens", NULL}
+#define NORM(role, name, how) {SLM_ROLE_##role, 0, SLM_PART_NORM_BIAS, how, name, NULL}
+#define QKV                                                                                        \
+    {SLM_ROLE_ATTN_Q, 0, SLM_PART_QKV_BIAS, SLM_HOW_ROTATES, "layers.{}.self_attn.q_proj", NULL},  \
+    {SLM_ROLE_ATTN_K, 0, SLM_PART_QKV_BIAS, SLM_HOW_ROTATES, "layers.{}.self_attn.k_proj", NULL},  \
+    {SLM_ROLE_ATTN_V, 0, SLM_PART_QKV_BIAS, 0, "layers.{}.self_attn.v_proj", NULL}
+#define QK_NORMS(how)                                                                              \
+    {SLM_ROLE_ATTN_Q_NORM, SLM_PART_QK_NORM, SLM_PART_NORM_BIAS, how,                              \
+     "layers.{}.self_attn.q_norm", NULL},                                                          \
+    {SLM_ROLE_ATTN_K_NORM, SLM_PART_QK_NORM, SLM_PART_NORM_BIAS, how,                              \
+     "layers.{}.self_attn.k_norm", NULL}
+#define OUT {SLM_ROLE_ATTN_OUT, 0, SLM_PART_OUT_BIAS, 0, "layers.{}.self_attn.o_proj", NULL}
+#define GATED                                                                                      \
+    {SLM_ROLE_FFN_GATE, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.mlp.gate_proj", NULL},                 \
+    {SLM_ROLE_FFN_UP, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.mlp.up_proj", NULL},                     \
+    {SLM_ROLE_FFN_DOWN, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.mlp.down_proj", NULL}
+#define HEAD {SLM_ROLE_HEAD, SLM_PART_HEAD, SLM_PART_HEAD_BIAS, 0, "lm_head", NULL}
+
+/* One matrix for q, k and v. */
+#define FUSED_QKV(name, how)                                                                       \
+    {SLM_ROLE_ATTN_Q, 0, SLM_PART_QKV_BIAS, SLM_HOW_FUSED | SLM_HOW_ROTATES | (how), name, NULL},  \
+    {SLM_ROLE_ATTN_K, 0, SLM_PART_QKV_BIAS, SLM_HOW_FUSED | SLM_HOW_ROTATES | (how), name, NULL},  \
+    {SLM_ROLE_ATTN_V, 0, SLM_PART_QKV_BIAS, SLM_HOW_FUSED | (how), name, NULL}
+
+/* The feed-forward block has a norm of its own, or reads what attention reads. */
+#define FFN_NORM(name, attention)                                                                  \
+    {SLM_ROLE_FFN_NORM, SLM_PART_FFN_NORM, SLM_PART_NORM_BIAS, 0, name, NULL},                     \
+    {SLM_ROLE_FFN_NORM, SLM_PART_SHARED_NORM, SLM_PART_NORM_BIAS, 0, attention,                    \
+     "blk.{}.attn_norm"}
+
+static const struct slm_family_tensor llama_tensors[] = {
+    EMBEDDING,
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    QKV,
+    QK_NORMS(SLM_HOW_REPEATED),
+    OUT,
+    FFN_NORM("layers.{}.post_attention_layernorm", "layers.{}.input_layernorm"),
+    GATED,
+    NORM(FINAL_NORM, "norm", 0),
+    HEAD,
+    END,
+};
+
+/* Norms of queries and keys have weights for each head. */
+static const struct slm_family_tensor cohere_tensors[] = {
+    EMBEDDING,
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    QKV,
+    QK_NORMS(SLM_HOW_ROTATES),
+    OUT,
+    FFN_NORM(NULL, "layers.{}.input_layernorm"),
+    GATED,
+    NORM(FINAL_NORM, "norm", 0),
+    HEAD,
+    END,
+};
+
+#define ONE SLM_HOW_PLUS_ONE
+
+static const struct slm_family_tensor gemma_tensors[] = {
+    EMBEDDING,
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", ONE),
+    QKV,
+    OUT,
+    NORM(FFN_NORM, "layers.{}.post_attention_layernorm", ONE),
+    GATED,
+    NORM(FINAL_NORM, "norm", ONE),
+    HEAD,
+    END,
+};
+
+/* Gemma 2 and 3: norms on both sides of each block. */
+static const struct slm_family_tensor gemma2_tensors[] = {
+    EMBEDDING,
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", ONE),
+    QKV,
+    QK_NORMS(ONE | SLM_HOW_REPEATED),
+    OUT,
+    NORM(ATTN_POST_NORM, "layers.{}.post_attention_layernorm", ONE),
+    NORM(FFN_NORM, "layers.{}.pre_feedforward_layernorm", ONE),
+    GATED,
+    NORM(FFN_POST_NORM, "layers.{}.post_feedforward_layernorm", ONE),
+    NORM(FINAL_NORM, "norm", ONE),
+    HEAD,
+    END,
+};
+
+/* OLMo 2 and EXAONE 4: norms of what blocks add, none of what they read. */
+static const struct slm_family_tensor olmo2_tensors[] = {
+    EMBEDDING,
+    QKV,
+    QK_NORMS(0),
+    OUT,
+    NORM(ATTN_POST_NORM, "layers.{}.post_attention_layernorm", 0),
+    GATED,
+    NORM(FFN_POST_NORM, "layers.{}.post_feedforward_layernorm", 0),
+    NORM(FINAL_NORM, "norm", 0),
+    HEAD,
+    END,
+};
+
+static const struct slm_family_tensor exaone4_tensors[] = {
+    EMBEDDING,
+    QKV,
+    QK_NORMS(SLM_HOW_REPEATED),
+    OUT,
+    NORM(ATTN_POST_NORM, "layers.{}.post_attention_layernorm", 0),
+    GATED,
+    NORM(FFN_POST_NORM, "layers.{}.post_feedforward_layernorm", 0),
+    NORM(FINAL_NORM, "norm", 0),
+    HEAD,
+    END,
+};
+
+/* LayerNorm without weights. */
+static const struct slm_family_tensor olmo_tensors[] = {
+    EMBEDDING,
+    NORM(ATTN_NORM, NULL, SLM_HOW_ONES),
+    QKV,
+    OUT,
+    NORM(FFN_NORM, NULL, SLM_HOW_ONES),
+    GATED,
+    NORM(FINAL_NORM, NULL, SLM_HOW_ONES),
+    HEAD,
+    END,
+};
+
+static const struct slm_family_tensor phi3_tensors[] = {
+    EMBEDDING,
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    FUSED_QKV("layers.{}.self_attn.qkv_proj", 0),
+    OUT,
+    NORM(FFN_NORM, "layers.{}.post_attention_layernorm", 0),
+    {SLM_ROLE_FFN_GATE, 0, 0, SLM_HOW_FUSED, "layers.{}.mlp.gate_up_proj", NULL},
+    {SLM_ROLE_FFN_UP, 0, 0, SLM_HOW_FUSED, "layers.{}.mlp.gate_up_proj", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, 0, 0, "layers.{}.mlp.down_proj", NULL},
+    NORM(FINAL_NORM, "norm", 0),
+    HEAD,
+    END,
+};
+
+static const struct slm_family_tensor starcoder2_tensors[] = {
+    EMBEDDING,
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    QKV,
+    OUT,
+    NORM(FFN_NORM, "layers.{}.post_attention_layernorm", 0),
+    {SLM_ROLE_FFN_UP, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.mlp.c_fc", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.mlp.c_proj", NULL},
+    NORM(FINAL_NORM, "norm", 0),
+    HEAD,
+    END,
+};
+
+static const struct slm_family_tensor phi_tensors[] = {
+    EMBEDDING,
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    QKV,
+    {SLM_ROLE_ATTN_Q_NORM, SLM_PART_QK_NORM, ALWAYS, SLM_HOW_REPEATED,
+     "layers.{}.self_attn.q_layernorm", NULL},
+    {SLM_ROLE_ATTN_K_NORM, SLM_PART_QK_NORM, ALWAYS, SLM_HOW_REPEATED,
+     "layers.{}.self_attn.k_layernorm", NULL},
+    {SLM_ROLE_ATTN_OUT, 0, ALWAYS, 0, "layers.{}.self_attn.dense", NULL},
+    FFN_NORM(NULL, "layers.{}.input_layernorm"),
+    {SLM_ROLE_FFN_UP, 0, ALWAYS, 0, "layers.{}.mlp.fc1", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, ALWAYS, 0, "layers.{}.mlp.fc2", NULL},
+    NORM(FINAL_NORM, "final_layernorm", 0),
+    HEAD,
+    END,
+};
+
+static const struct slm_family_tensor gpt2_tensors[] = {
+    {SLM_ROLE_EMBEDDING, 0, 0, 0, "wte", NULL},
+    {SLM_ROLE_POSITION_EMBEDDING, 0, 0, 0, "wpe", NULL},
+    NORM(ATTN_NORM, "h.{}.ln_1", 0),
+    FUSED_QKV("h.{}.attn.c_attn", SLM_HOW_TRANSPOSED),
+    {SLM_ROLE_ATTN_OUT, 0, ALWAYS, SLM_HOW_TRANSPOSED, "h.{}.attn.c_proj", NULL},
+    NORM(FFN_NORM, "h.{}.ln_2", 0),
+    {SLM_ROLE_FFN_UP, 0, ALWAYS, SLM_HOW_TRANSPOSED, "h.{}.mlp.c_fc", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, ALWAYS, SLM_HOW_TRANSPOSED, "h.{}.mlp.c_proj", NULL},
+    NORM(FINAL_NORM, "ln_f", 0),
+    HEAD,
+    END,
+};
+
+static const struct slm_family_tensor gptj_tensors[] = {
+    {SLM_ROLE_EMBEDDING, 0, 0, 0, "wte", NULL},
+    NORM(ATTN_NORM, "h.{}.ln_1", 0),
+    {SLM_ROLE_ATTN_Q, 0, 0, SLM_HOW_ROTATES, "h.{}.attn.q_proj", NULL},
+    {SLM_ROLE_ATTN_K, 0, 0, SLM_HOW_ROTATES, "h.{}.attn.k_proj", NULL},
+    {SLM_ROLE_ATTN_V, 0, 0, 0, "h.{}.attn.v_proj", NULL},
+    {SLM_ROLE_ATTN_OUT, 0, 0, 0, "h.{}.attn.out_proj", NULL},
+    FFN_NORM(NULL, "h.{}.ln_1"),
+    {SLM_ROLE_FFN_UP, 0, ALWAYS, 0, "h.{}.mlp.fc_in", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, ALWAYS, 0, "h.{}.mlp.fc_out", NULL},
+    NORM(FINAL_NORM, "ln_f", 0),
+    HEAD,
+    END,
+};
+
+static const struct slm_family_tensor gpt_neox_tensors[] = {
+    {SLM_ROLE_EMBEDDING, 0, 0, 0, "embed_in", NULL},
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    FUSED_QKV("layers.{}.attention.query_key_value", SLM_HOW_GROUPED),
+    {SLM_ROLE_ATTN_OUT, 0, SLM_PART_OUT_BIAS, 0, "layers.{}.attention.dense", NULL},
+    NORM(FFN_NORM, "layers.{}.post_attention_layernorm", 0),
+    {SLM_ROLE_FFN_UP, 0, ALWAYS, 0, "layers.{}.mlp.dense_h_to_4h", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, ALWAYS, 0, "layers.{}.mlp.dense_4h_to_h", NULL},
+    NORM(FINAL_NORM, "final_layer_norm", 0),
+    {SLM_ROLE_HEAD, SLM_PART_HEAD, 0, 0, "embed_out", NULL},
+    END,
+};
+
+static const struct slm_family_tensor bloom_tensors[] = {
+    {SLM_ROLE_EMBEDDING, 0, 0, 0, "word_embeddings", NULL},
+    NORM(EMBEDDING_NORM, "word_embeddings_layernorm", 0),
+    NORM(ATTN_NORM, "h.{}.input_layernorm", 0),
+    FUSED_QKV("h.{}.self_attention.query_key_value", SLM_HOW_GROUPED),
+    {SLM_ROLE_ATTN_OUT, 0, ALWAYS, 0, "h.{}.self_attention.dense", NULL},
+    NORM(FFN_NORM, "h.{}.post_attention_layernorm", 0),
+    {SLM_ROLE_FFN_UP, 0, ALWAYS, 0, "h.{}.mlp.dense_h_to_4h", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, ALWAYS, 0, "h.{}.mlp.dense_4h_to_h", NULL},
+    NORM(FINAL_NORM, "ln_f", 0),
+    HEAD,
+    END,
+};
+
+#define ONE_NORM (SLM_PART_FFN_NORM | SLM_PART_SHARED_NORM)
+
+static const struct slm_family_tensor falcon_tensors[] = {
+    {SLM_ROLE_EMBEDDING, 0, 0, 0, "word_embeddings", NULL},
+    {SLM_ROLE_ATTN_NORM, ONE_NORM, ALWAYS, 0, "h.{}.input_layernorm", NULL},
+    {SLM_ROLE_ATTN_NORM, SLM_PART_TWO_NORMS, ALWAYS, 0, "h.{}.ln_attn", "blk.{}.attn_norm_2"},
+    FUSED_QKV("h.{}.self_attention.query_key_value", SLM_HOW_GROUPED),
+    {SLM_ROLE_ATTN_OUT, 0, SLM_PART_OUT_BIAS, 0, "h.{}.self_attention.dense", NULL},
+    FFN_NORM("h.{}.post_attention_layernorm", "h.{}.input_layernorm"),
+    {SLM_ROLE_FFN_NORM, SLM_PART_TWO_NORMS, ALWAYS, 0, "h.{}.ln_mlp", "blk.{}.attn_norm"},
+    {SLM_ROLE_FFN_UP, 0, SLM_PART_FFN_BIAS, 0, "h.{}.mlp.dense_h_to_4h", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, SLM_PART_FFN_BIAS, 0, "h.{}.mlp.dense_4h_to_h", NULL},
+    NORM(FINAL_NORM, "ln_f", 0),
+    HEAD,
+    END,
+};
+
+static const struct slm_family_tensor mpt_tensors[] = {
+    {SLM_ROLE_EMBEDDING, 0, 0, 0, "wte", NULL},
+    NORM(ATTN_NORM, "blocks.{}.norm_1", 0),
+    FUSED_QKV("blocks.{}.attn.Wqkv", 0),
+    {SLM_ROLE_ATTN_OUT, 0, 0, 0, "blocks.{}.attn.out_proj", NULL},
+    NORM(FFN_NORM, "blocks.{}.norm_2", 0),
+    {SLM_ROLE_FFN_UP, 0, 0, 0, "blocks.{}.ffn.up_proj", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, 0, 0, "blocks.{}.ffn.down_proj", NULL},
+    NORM(FINAL_NORM, "norm_f", 0),
+    HEAD,
+    END,
+};
+
+static const struct slm_family_tensor opt_tensors[] = {
+    EMBEDDING,
+    {SLM_ROLE_POSITION_EMBEDDING, 0, 0, SLM_HOW_OFFSET_2, "embed_positions", NULL},
+    NORM(ATTN_NORM, "layers.{}.self_attn_layer_norm", 0),
+    QKV,
+    {SLM_ROLE_ATTN_OUT, 0, SLM_PART_OUT_BIAS, 0, "layers.{}.self_attn.out_proj", NULL},
+    NORM(FFN_NORM, "layers.{}.final_layer_norm", 0),
+    {SLM_ROLE_FFN_UP, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.fc1", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.fc2", NULL},
+    NORM(FINAL_NORM, "final_layer_norm", 0),
+    HEAD,
+    END,
+};
+
+/* clang-format on */
+
+/* -------------------------------------------------------------------------- rules --- */
+
+/* The first error of several; each is computed. */
+static int first_of(int a, int b)
+{
+    return a ? a : b;
+}
+
+static int gpt2_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    (void)config;
+    return first_of(slm_keys_expect(keys, "scale_attn_by_inverse_layer_idx", NULL, 0),
+                    slm_keys_expect(keys, "scale_attn_weights", NULL, 1));
+}
+
+static int gpt_neox_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    double parallel = 1;
+    int err = slm_keys_number(keys, "use_parallel_residual", "use_parallel_residual", &parallel);
+    if (parallel != 0)
+        config->parts |= SLM_PART_PARALLEL;
+    return err < 0 ? err : SLM_OK;
+}
+
+static int bloom_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    config->slope_exponent = 8;
+    return slm_keys_expect(keys, "apply_residual_connection_post_layernorm", NULL, 0);
+}
+
+/* new_decoder_architecture: norms side by side, any number of key-value heads. multi_query: one. */
+static int falcon_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    if (keys->gguf) { /* only the parallel ones */
+        config->parts |= SLM_PART_PARALLEL;
+        return SLM_OK;
+    }
+    double norms = 2;
+    int err = slm_keys_number(keys, "num_ln_in_parallel_attn", NULL, &norms);
+    bool newer = slm_keys_bool(keys, "new_decoder_architecture", false);
+    if (slm_keys_bool(keys, "parallel_attn", true)) {
+        config->parts |= SLM_PART_PARALLEL;
+        if (norms == 2 && (newer || err == 1))
+            config->parts |= SLM_PART_TWO_NORMS;
+    } else {
+        config->parts |= SLM_PART_FFN_NORM;
+    }
+    if (!newer)
+        config->n_kv_heads = slm_keys_bool(keys, "multi_query", true) ? 1 : config->n_heads;
+    if (slm_keys_bool(keys, "alibi", false)) {
+        config->n_ropes = 0;
+        config->slope_exponent = 8; /* added before the scores are scaled: so they are as well */
+        config->slope_scale = 1 / sqrt((double)config->dim / config->n_heads);
+    }
+    return err < 0 ? err : SLM_OK;
+}
+
+static int mpt_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    double ratio = 4, exponent = 8;
+    int err = slm_keys_number(keys, "expansion_ratio", NULL, &ratio);
+    if (err >= 0 && keys->json && !(ratio >= 1 && ratio * config->dim <= SLM_LIMIT_FFN_DIM))
+        err = slm_fail(SLM_EFORMAT, "config.json: expansion_ratio is %g", ratio);
+    if (err < 0)
+        return err;
+    if (keys->json)
+        config->ffn_dim = (uint32_t)(ratio * config->dim);
+    struct slm_keys attention = *keys;
+    if (keys->json)
+        attention.node = slm_json_get(keys->json, keys->node, "attn_config");
+    err = first_of(slm_keys_expect(&attention, "clip_qkv", "attention.clamp_kqv", 0),
+                   slm_keys_expect(&attention, "alibi", NULL, 1));
+    err = first_of(err, slm_keys_expect(&attention, "qk_ln", NULL, 0));
+    err = first_of(err, slm_keys_expect(&attention, "prefix_lm", NULL, 0));
+    if (err)
+        return err;
+    if ((err = slm_keys_number(&attention, "softmax_scale", NULL, &config->attention_scale)) < 0 ||
+        (err = slm_keys_number(&attention, "alibi_bias_max", "attention.max_alibi_bias",
+                               &exponent)) < 0)
+        return err;
+    if (!(exponent > 0 && exponent < 64))
+        return slm_fail(SLM_EFORMAT, "%s is %g",
+                        keys->json ? "config.json: alibi_bias_max" : "mpt.attention.max_alibi_bias",
+                        exponent);
+    config->slope_exponent = exponent;
+    return SLM_OK;
+}
+
+static int opt_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    int err = first_of(slm_keys_expect(keys, "do_layer_norm_before", NULL, 1),
+                       slm_keys_expect(keys, "word_embed_proj_dim", NULL, config->dim));
+    err = first_of(err, slm_keys_expect(keys, "layer_norm_elementwise_affine", NULL, 1));
+    return first_of(err, slm_keys_expect(keys, "_remove_final_layer_norm", NULL, 0));
+}
+
+/* "gelu" in old files of Gemma means the approximation; embeddings grow with the width. */
+static int gemma_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    (void)keys;
+    if (config->activation == SLM_ACT_GELU)
+        config->activation = SLM_ACT_GELU_TANH;
+    config->embedding_scale = sqrt(config->dim);
+    return SLM_OK;
+}
+
+/* The scale of attention may be another than that of the head: of 27B in either generation, which
+ * GGUF tells by the number of layers. */
+static int gemma_attention(struct slm_config *config, const struct slm_keys *keys)
+{
+    double scalar = 0;
+    int err = slm_keys_number(keys, "query_pre_attn_scalar", NULL, &scalar);
+    if (err < 0)
+        return err;
+    if (keys->gguf && (config->n_layers == 46 || config->n_layers == 62))
+        scalar = (double)config->dim / config->n_heads;
+    if (scalar > 0)
+        config->attention_scale = 1 / sqrt(scalar);
+    return gemma_rule(config, keys);
+}
+
+/* The caps were implied once. */
+static int gemma2_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    if (keys->gguf && config->attention_cap == 0)
+        config->attention_cap = 50;
+    if (keys->gguf && config->logit_cap == 0)
+        config->logit_cap = 30;
+    return gemma_attention(config, keys);
+}
+
+/* Local layers have a RoPE of their own, which no scaling stretches. */
+static int gemma3_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    if (config->local_rope.base == 0)
+        config->local_rope.base = 10000;
+    int err = slm_keys_number(keys, "rope_local_base_freq", "rope.freq_base_swa",
+                              &config->local_rope.base);
+    if (err < 0)
+        return err;
+    config->n_ropes = 2;
+    for (uint32_t i = 0; i < config->n_layers; i++)
+        config->rope_of[i] = config->slides[i];
+    return gemma_attention(config, keys);
+}
+
+static int cohere_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    (void)keys;
+    if (config->logit_scale == 0)
+        config->logit_scale = 0.0625;
+    return SLM_OK;
+}
+
+/* Layers that see everything have no positions. */
+static int only_local_layers_rotate(struct slm_config *config)
+{
+    for (uint32_t i = 0; i < config->n_layers; i++)
+        config->rope_of[i] = config->slides[i] ? 0 : SLM_NO_ROPE;
+    return SLM_OK;
+}
+
+static int cohere2_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    int err = cohere_rule(config, keys);
+    return err ? err : only_local_layers_rotate(config);
+}
+
+static int exaone4_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    (void)keys;
+    return config->window ? only_local_layers_rotate(config) : SLM_OK;
+}
+
+/* GGUF has the divisor of the logits under the name of their factor. */
+static int granite_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    if (keys->gguf) {
+        config->logit_divisor = config->logit_scale;
+        config->logit_scale = 0;
+    }
+    return SLM_OK;
+}
+
+static int olmo_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    (void)config;
+    return slm_keys_expect(keys, "clip_qkv", "attention.clamp_kqv", 0);
+}
+
+/* A list of layers that rotate, or all but each fourth. */
+static int smollm3_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    double interval = 4;
+    int err = slm_keys_number(keys, "no_rope_layer_interval", NULL, &interval);
+    if (err < 0)
+        return err;
+    if (!(interval >= 1 && interval <= 1e6))
+        return slm_fail(SLM_EFORMAT, "config.json: no_rope_layer_interval is %g", interval);
+    slm_json_node list = keys->json ? slm_json_get(keys->json, 0, "no_rope_layers") : -1;
+    bool listed = keys->json && slm_json_type(keys->json, list) == JSON_ARRAY;
+    if (listed && slm_json_count(keys->json, list) != config->n_layers)
+        return slm_fail(SLM_EFORMAT, "config.json: no_rope_layers has %zu entries for %u layers",
+                        slm_json_count(keys->json, list), (unsigned)config->n_layers);
+    slm_json_node entry = listed ? slm_json_first(keys->json, list) : -1;
+    for (uint32_t i = 0; i < config->n_layers; i++) {
+        bool rotates = (i + 1) % (uint32_t)interval != 0;
+        if (listed) {
+            rotates = slm_json_number(keys->json, entry, 1) != 0;
+            entry = slm_json_next(keys->json, entry);
+        }
+        config->rope_of[i] = rotates ? 0 : SLM_NO_ROPE;
+    }
+    return SLM_OK;
+}
+
+static int stablelm_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    if (keys->json && !slm_keys_bool(keys, "use_parallel_residual", false))
+        config->parts |= SLM_PART_FFN_NORM;
+    return slm_keys_expect(keys, "qk_layernorm", NULL, 0);
+}
+
+/* -------------------------------------------------------------------------- table --- */
+
+#define ATTENTION_BIAS (SLM_PART_QKV_BIAS | SLM_PART_OUT_BIAS)
+#define EVERY_BIAS (ATTENTION_BIAS | SLM_PART_FFN_BIAS | SLM_PART_NORM_BIAS)
+
+/* What a row leaves out is zero: RMSNorm, SiLU, RoPE, rows in our order, no window. */
+const struct slm_family slm_families[] = {
+    {
+        .name = "llama",
+        .models = "LLaMA 1 to 3.2, TinyLlama, SmolLM 1 and 2",
+        .classes = {"LlamaForCausalLM", "LLaMAForCausalLM"},
+        .architectures = {"llama"},
+        .prefix = "model.",
+        .gguf_neighbours = true,
+        .parts = SLM_PART_FFN_NORM,
+        .switches = {{"attention_bias", ATTENTION_BIAS, false},
+                     {"mlp_bias", SLM_PART_FFN_BIAS, false}},
+        .tensors = llama_tensors,
+    },
+    {
+        .name = "mistral", /* its GGUF files say "llama" */
+        .models = "Mistral",
+        .classes = {"MistralForCausalLM"},
+        .prefix = "model.",
+        .parts = SLM_PART_FFN_NORM,
+        .window = SLM_WINDOW_ALL,
+        .default_window = 4096,
+        .tensors = llama_tensors,
+    },
+    {
+        .name = "qwen2",
+        .models = "Qwen 1.5, 2 and 2.5",
+        .classes = {"Qwen2ForCausalLM"},
+        .architectures = {"qwen2"},
+        .prefix = "model.",
+        .parts = SLM_PART_QKV_BIAS | SLM_PART_FFN_NORM,
+        .window = SLM_WINDOW_LATE,
+        .default_window = 4096,
+        .tensors = llama_tensors,
+    },
+    {
+        .name = "qwen3",
+        .models = "Qwen 3",
+        .classes = {"Qwen3ForCausalLM"},
+        .architectures = {"qwen3"},
+        .prefix = "model.",
+        .parts = SLM_PART_QK_NORM | SLM_PART_FFN_NORM,
+        .switches = {{"attention_bias", ATTENTION_BIAS, false}},
+        .window = SLM_WINDOW_LATE,
+        .default_window = 4096,
+        .tensors = llama_tensors,
+    },
+    {
+        .name = "gemma",
+        .models = "Gemma 1",
+        .classes = {"GemmaForCausalLM"},
+        .architectures = {"gemma"},
+        .prefix = "model.",
+        .switches = {{"attention_bias", ATTENTION_BIAS, false}},
+        .activation = SLM_ACT_GELU_TANH,
+        .rule = gemma_rule,
+        .tensors = gemma_tensors,
+    },
+    {
+        .name = "gemma2",
+        .models = "Gemma 2",
+        .classes = {"Gemma2ForCausalLM"},
+        .architectures = {"gemma2"},
+        .prefix = "model.",
+        .switches = {{"attention_bias", ATTENTION_BIAS, false}},
+        .activation = SLM_ACT_GELU_TANH,
+        .window = SLM_WINDOW_PERIODIC,
+        .default_window = 4096,
+        .period = 2,
+        .rule = gemma2_rule,
+        .tensors = gemma2_tensors,
+    },
+    {
+        .name = "gemma3",
+        .models = "Gemma 3 (text)",
+        .classes = {"Gemma3ForCausalLM"},
+        .architectures = {"gemma3"},
+        .prefix = "model.",
+        .parts = SLM_PART_QK_NORM,
+        .switches = {{"attention_bias", ATTENTION_BIAS, false}},
+        .activation = SLM_ACT_GELU_TANH,
+        .theta = 1000000,
+        .window = SLM_WINDOW_PERIODIC,
+        .default_window = 4096,
+        .period = 6,
+        .rule = gemma3_rule,
+        .tensors = gemma2_tensors,
+    },
+    {
+        .name = "gpt2",
+        .models = "GPT-2, distilgpt2",
+        .classes = {"GPT2LMHeadModel"},
+        .architectures = {"gpt2"},
+        .prefix = "transformer.",
+        .parts = SLM_PART_QKV_BIAS | SLM_PART_NORM_BIAS,
+        .norm = SLM_NORM_LAYER,
+        .activation = SLM_ACT_GELU_TANH,
+        .position = SLM_FAMILY_LEARNED,
+        .ffn_factor = 4,
+        .rule = gpt2_rule,
+        .tensors = gpt2_tensors,
+    },
+    {
+        .name = "gpt-neox",
+        .models = "GPT-NeoX, Pythia",
+        .classes = {"GPTNeoXForCausalLM"},
+        .architectures = {"gptneox"},
+        .prefix = "gpt_neox.",
+        .parts = SLM_PART_NORM_BIAS,
+        .switches = {{"attention_bias", ATTENTION_BIAS, true}},
+        .norm = SLM_NORM_LAYER,
+        .activation = SLM_ACT_GELU,
+        .rotary = 0.25,
+        .rule = gpt_neox_rule,
+        .tensors = gpt_neox_tensors,
+    },
+    {
+        .name = "gpt-j",
+        .models = "GPT-J",
+        .classes = {"GPTJForCausalLM"},
+        .prefix = "transformer.",
+        .hf_neighbours = true,
+        .parts = SLM_PART_NORM_BIAS | SLM_PART_HEAD_BIAS,
+        .norm = SLM_NORM_LAYER,
+        .activation = SLM_ACT_GELU_TANH,
+        .ffn_factor = 4,
+        .tensors = gptj_tensors,
+    },
+    {
+        .name = "bloom",
+        .models = "BLOOM",
+        .classes = {"BloomForCausalLM"},
+        .architectures = {"bloom"},
+        .prefix = "transformer.",
+        .parts = SLM_PART_QKV_BIAS | SLM_PART_NORM_BIAS,
+        .norm = SLM_NORM_LAYER,
+        .activation = SLM_ACT_GELU_TANH,
+        .position = SLM_FAMILY_SLOPES,
+        .ffn_factor = 4,
+        .rule = bloom_rule,
+        .tensors = bloom_tensors,
+    },
+    {
+        .name = "opt",
+        .models = "OPT (but 350M)",
+        .classes = {"OPTForCausalLM"},
+        .prefix = "model.decoder.",
+        .parts = SLM_PART_NORM_BIAS,
+        .switches = {{"enable_bias", ATTENTION_BIAS | SLM_PART_FFN_BIAS, true}},
+        .norm = SLM_NORM_LAYER,
+        .activation = SLM_ACT_RELU,
+        .position = SLM_FAMILY_LEARNED,
+        .norm_eps = 1e-5,
+        .rule = opt_rule,
+        .tensors = opt_tensors,
+    },
+    {
+        .name = "falcon",
+        .models = "Falcon, Falcon 2, Falcon-RW",
+        .classes = {"FalconForCausalLM", "RWForCausalLM"},
+        .architectures = {"falcon"},
+        .prefix = "transformer.",
+        .parts = SLM_PART_NORM_BIAS,
+        .switches = {{"bias", ATTENTION_BIAS | SLM_PART_FFN_BIAS, false}},
+        .norm = SLM_NORM_LAYER,
+        .activation = SLM_ACT_GELU,
+        .ffn_factor = 4,
+        .rule = falcon_rule,
+        .tensors = falcon_tensors,
+    },
+    {
+        .name = "mpt",
+        .models = "MPT",
+        .classes = {"MPTForCausalLM", "MptForCausalLM"},
+        .architectures = {"mpt"},
+        .prefix = "transformer.",
+        .norm = SLM_NORM_LAYER,
+        .activation = SLM_ACT_GELU,
+        .position = SLM_FAMILY_SLOPES,
+        .norm_eps = 1e-5,
+        .ffn_factor = 4,
+        .rule = mpt_rule,
+        .tensors = mpt_tensors,
+    },
+    {
+        .name = "starcoder2",
+        .models = "StarCoder 2",
+        .classes = {"Starcoder2ForCausalLM"},
+        .architectures = {"starcoder2"},
+        .prefix = "model.",
+        .parts = SLM_PART_NORM_BIAS,
+        .switches = {{"use_bias", ATTENTION_BIAS | SLM_PART_FFN_BIAS, true}},
+        .norm = SLM_NORM_LAYER,
+        .activation = SLM_ACT_GELU_TANH,
+        .window = SLM_WINDOW_ALL,
+        .tensors = starcoder2_tensors,
+    },
+    {
+        .name = "stablelm",
+        .models = "StableLM 2 (but 12B), StableLM 3B",
+        .classes = {"StableLmForCausalLM", "StableLMEpochForCausalLM"},
+        .architectures = {"stablelm"},
+        .prefix = "model.",
+        .parts = SLM_PART_NORM_BIAS,
+        .switches = {{"use_qkv_bias", SLM_PART_QKV_BIAS, false}},
+        .norm = SLM_NORM_LAYER,
+        .rotary = 0.25,
+        .rule = stablelm_rule,
+        .tensors = llama_tensors,
+    },
+    {
+        .name = "phi",
+        .models = "Phi-1, Phi-1.5, Phi-2",
+        .classes = {"PhiForCausalLM"},
+        .architectures = {"phi2"},
+        .prefix = "model.",
+        .parts = SLM_PART_QKV_BIAS | SLM_PART_NORM_BIAS | SLM_PART_HEAD_BIAS,
+        .switches = {{"qk_layernorm", SLM_PART_QK_NORM, false}},
+        .norm = SLM_NORM_LAYER,
+        .activation = SLM_ACT_GELU_TANH,
+        .rotary = 0.5,
+        .tensors = phi_tensors,
+    },
+    {
+        .name = "phi3",
+        .models = "Phi-3, Phi-3.5-mini, Phi-4, Phi-4-mini",
+        .classes = {"Phi3ForCausalLM"},
+        .architectures = {"phi3"},
+        .prefix = "model.",
+        .window = SLM_WINDOW_ALL,
+        .tensors = phi3_tensors,
+    },
+    {
+        .name = "smollm3",
+        .models = "SmolLM 3",
+        .classes = {"SmolLM3ForCausalLM"},
+        .architectures = {"smollm3"},
+        .prefix = "model.",
+        .gguf_neighbours = true,
+        .parts = SLM_PART_FFN_NORM,
+        .switches = {{"attention_bias", ATTENTION_BIAS, false},
+                     {"mlp_bias", SLM_PART_FFN_BIAS, false}},
+        .theta = 2000000,
+        .rule = smollm3_rule,
+        .tensors = llama_tensors,
+    },
+    {
+        .name = "olmo",
+        .models = "OLMo 1",
+        .classes = {"OlmoForCausalLM"},
+        .architectures = {"olmo"},
+        .prefix = "model.",
+        .gguf_neighbours = true,
+        .switches = {{"attention_bias", ATTENTION_BIAS, false}},
+        .norm = SLM_NORM_LAYER,
+        .norm_eps = 1e-5,
+        .rule = olmo_rule,
+        .tensors = olmo_tensors,
+    },
+    {
+        .name = "olmo2",
+        .models = "OLMo 2",
+        .classes = {"Olmo2ForCausalLM"},
+        .architectures = {"olmo2"},
+        .prefix = "model.",
+        .parts = SLM_PART_QK_NORM,
+        .switches = {{"attention_bias", ATTENTION_BIAS, false}},
+        .wide_norms = true,
+        .tensors = olmo2_tensors,
+    },
+    {
+        .name = "granite",
+        .models = "Granite 3",
+        .classes = {"GraniteForCausalLM"},
+        .architectures = {"granite"},
+        .prefix = "model.",
+        .gguf_neighbours = true,
+        .parts = SLM_PART_FFN_NORM,
+        .switches = {{"attention_bias", ATTENTION_BIAS, false},
+                     {"mlp_bias", SLM_PART_FFN_BIAS, false}},
+        .rule = granite_rule,
+        .tensors = llama_tensors,
+    },
+    {
+        .name = "cohere",
+        .models = "Command R",
+        .classes = {"CohereForCausalLM"},
+        .architectures = {"command-r"},
+        .prefix = "model.",
+        .hf_neighbours = true,
+        .gguf_neighbours = true,
+        .switches = {{"attention_bias", ATTENTION_BIAS, false},
+                     {"use_qk_norm", SLM_PART_QK_NORM, false}},
+        .norm = SLM_NORM_LAYER,
+        .theta = 500000,
+        .rule = cohere_rule,
+        .tensors = cohere_tensors,
+    },
+    {
+        .name = "cohere2",
+        .models = "Command R7B",
+        .classes = {"Cohere2ForCausalLM"},
+        .architectures = {"cohere2"},
+        .prefix = "model.",
+        .hf_neighbours = true,
+        .gguf_neighbours = true,
+        .switches = {{"attention_bias", ATTENTION_BIAS, false}},
+        .norm = SLM_NORM_LAYER,
+        .window = SLM_WINDOW_PERIODIC,
+        .default_window = 4096,
+        .period = 4,
+        .rule = cohere2_rule,
+        .tensors = cohere_tensors,
+    },
+    {
+        .name = "exaone4",
+        .models = "EXAONE 4",
+        .classes = {"Exaone4ForCausalLM"},
+        .architectures = {"exaone4"},
+        .prefix = "model.",
+        .parts = SLM_PART_QK_NORM,
+        .window = SLM_WINDOW_PERIODIC,
+        .default_window = 4096,
+        .period = 4,
+        .rule = exaone4_rule,
+        .tensors = exaone4_tensors,
+    },
+    {.name = NULL},
+};
