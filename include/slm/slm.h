@@ -11,6 +11,8 @@
  *        |
  *     slm_seq ------------- one text in progress: a table of KV pages. Cheap to fork and truncate.
  *
+ * Encoders (BERT and its kin) have no sequences: slm_embed() and slm_score() take a context alone.
+ *
  * Threads:    a model may be used by any number of threads at once.
  *             A context, with its sequences, belongs to one thread at a time; so does a sampler.
  *             From any thread come slm_ctx_interrupt(), slm_ctx_interrupt_clear() and
@@ -205,6 +207,10 @@ typedef struct slm_info {
     slm_token eos;
     int32_t has_tokenizer; /* 0 or 1 */
     int32_t has_template;  /* 0 or 1: slm_chat_format() works */
+    int32_t is_encoder;    /* 0 or 1: it sees a text as a whole; slm_embed() works, slm_eval() does not */
+    int32_t pooling;       /* SLM_POOL_: how it makes one vector of a text; 0: it does not say */
+    int32_t unit_length;   /* 0 or 1: that vector has length 1 */
+    int32_t n_scores;      /* numbers that slm_score() gives for a text; 0: it has no score head */
 } slm_info;
 
 /* Fill *info (set info->size first). Returns 0 or SLM_EINVAL. */
@@ -349,15 +355,18 @@ typedef struct slm_ctx_options {
     int32_t n_threads;    /* of a team of its own, as in slm_team_options */
     slm_team *team;       /* NULL: a team of its own. Else n_threads must be 0 */
     int32_t max_tokens;   /* KV positions that are stored, all sequences together; 0: the smaller of
-                             the model's max_context and 4096 */
+                             the model's max_context and 4096. Of an encoder: the longest text, and
+                             how much is computed together */
     int32_t max_seq_tokens; /* tokens of the longest sequence; 0: max_tokens. More than that helps
                              where all layers have sliding windows: they store less than they read */
     int32_t max_window_tokens; /* KV positions of layers with a sliding window, all sequences
                              together; 0: max_tokens. Less saves memory: positions that no window
                              reaches are dropped when room is needed. Raised to what one sequence
                              needs: two windows and a batch */
-    int32_t max_seqs;     /* sequences alive at once; 0: 1 */
-    int32_t max_batch;    /* tokens computed together; longer prompts are cut. 0: 512 */
+    int32_t max_seqs;     /* sequences alive at once, and texts that slm_embed() computes together;
+                             0: 1, of an encoder 32 */
+    int32_t max_batch;    /* tokens computed together; longer prompts are cut. 0: 512. An encoder has
+                             no use for it, nor for the next two */
     int32_t max_logits;   /* rows of logits kept by a call; 0: max_seqs */
     int32_t kv_type;      /* SLM_KV_ */
     uint32_t cpu;         /* SLM_CPU_ bits to choose from; 0: all */
@@ -562,6 +571,59 @@ SLM_API int slm_generate(slm_seq *seq, slm_sampler *sampler, const slm_token *to
 
 /* 1 if the token ends an answer (any EOS, EOT or EOM that the model names), else 0. */
 SLM_API int slm_token_is_stop(const slm_model *model, slm_token token);
+
+/* ------------------------------------------------------------------------- 11 embed --- */
+
+/* One text, or a pair of texts that belong together (a question and a passage, for a reranker):
+ * as text, or as the tokens that it comes to, special tokens included. */
+typedef struct slm_input {
+    size_t size;             /* sizeof(slm_input) */
+    const char *text;        /* [n] bytes; its special tokens are added, none is recognised in it */
+    size_t n;
+    const char *second;      /* [n_second] the other text of a pair, or NULL */
+    size_t n_second;
+    const slm_token *tokens; /* [n_tokens] instead of texts, at least 1; or NULL */
+    size_t n_tokens;
+    size_t n_first;          /* of a pair of tokens: how many belong to the first text, with the
+                                special tokens behind it; 0: all */
+} slm_input;
+
+enum slm_pool {
+    SLM_POOL_MODEL = 0, /* as the model was trained; slm_info has it */
+    SLM_POOL_MEAN = 1,  /* the mean over all tokens, special ones included */
+    SLM_POOL_FIRST = 2, /* the first token's vector: "CLS" */
+    SLM_POOL_LAST = 3,  /* the last token's: what decoders are trained for */
+    SLM_POOL_NONE = 4   /* a vector for each token */
+};
+
+typedef struct slm_embed_options {
+    size_t size;       /* sizeof(slm_embed_options) */
+    int32_t pooling;   /* SLM_POOL_ */
+    int32_t normalise; /* 0: as the model was trained; 1: vectors get length 1; -1: they stay */
+    int32_t truncate;  /* 1: of a text that is too long the end is left out, but for its special
+                          tokens (of a pair: the end of the second text); 0: it is SLM_ELIMIT */
+} slm_embed_options;
+
+/* The vectors of n inputs, with any model: an encoder sees each text as a whole, a decoder from its
+ * beginning. out: float[rows][dim], where rows is n, or with SLM_POOL_NONE the number of all
+ * tokens; dim is that of slm_info. `cap` is how many rows it can take; out NULL with cap 0 only
+ * counts. inputs: an array whose step is the first one's size; options may be NULL.
+ * A text's vector has the same bits whatever stands beside it, for any number of threads and on
+ * every CPU. Nothing is kept; a decoder's texts need free sequences and pages meanwhile, one
+ * sequence at least. Memory for tokens comes from the context's allocator during the call.
+ * Returns rows, or SLM_EINVAL (an empty text; the model does not say how to pool), SLM_ELIMIT (a text
+ * is longer than max_tokens or than the model's learned positions; cap is too small),
+ * SLM_EUNSUPPORTED (text, and no tokenizer), SLM_ENOSPACE, SLM_ENOMEM, SLM_EINTR; what out
+ * then holds is undefined. */
+SLM_API int64_t slm_embed(slm_ctx *ctx, const slm_input *inputs, size_t n,
+                          const slm_embed_options *options, float *out, size_t cap);
+
+/* What the model's score head says of n inputs: out is float[n][n_scores], n_scores that of slm_info.
+ * A reranker has one score, the higher the better the two texts fit; a classifier has one for each
+ * label. They are as the head gives them: no sigmoid, no softmax. Of options (NULL: none) only
+ * truncate counts. Returns n, or an error as slm_embed(), SLM_EUNSUPPORTED when there is no head. */
+SLM_API int64_t slm_score(slm_ctx *ctx, const slm_input *inputs, size_t n,
+                          const slm_embed_options *options, float *out, size_t cap);
 
 #ifdef __cplusplus
 }

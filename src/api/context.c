@@ -108,6 +108,9 @@ int slm_seq_new(slm_seq **out, slm_ctx *ctx)
     *out = NULL;
     if (!ctx)
         return slm_fail(SLM_EINVAL, "slm_seq_new: ctx is NULL");
+    if (ctx->model->traits->attention != SLM_ATTENTION_CAUSAL)
+        return slm_fail(SLM_EUNSUPPORTED, "slm_seq_new: the model is an encoder, which can't continue a "
+                        "text; slm_embed() gives its embeddings");
     return slm_sequence_open(out, ctx);
 }
 
@@ -171,7 +174,7 @@ int slm_eval(slm_ctx *ctx, const slm_span *spans, size_t n_spans)
     }
     struct slm_fenv env;
     slm_fenv_enter(&env);
-    int rc = slm_evaluate(ctx, ctx->spans, n_spans);
+    int rc = slm_evaluate(ctx, ctx->spans, n_spans, NULL);
     slm_fenv_leave(&env);
     return rc;
 }

@@ -111,6 +111,10 @@ int slm_model_info(const slm_model *model, slm_info *info)
         .eos = model->has_text ? slm_text_eos(&model->text) : SLM_TOKEN_NONE,
         .has_tokenizer = model->has_text,
         .has_template = model->chat != NULL,
+        .is_encoder = t->attention == SLM_ATTENTION_BOTH,
+        .pooling = (int32_t)t->pooling,
+        .unit_length = (t->parts & SLM_MODEL_UNIT_LENGTH) != 0,
+        .n_scores = (int32_t)t->n_scores,
     };
     return slm_sized_write(info, &own, sizeof own, "slm_info");
 }

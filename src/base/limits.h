@@ -14,6 +14,9 @@
 #define SLM_LIMIT_FFN_DIM 1048576   /* inner width of a feed-forward block */
 #define SLM_LIMIT_VOCAB 4194304     /* tokens; Gemma has 262,144 */
 #define SLM_LIMIT_CONTEXT 16777216  /* positions of one sequence: exact as a float */
+#define SLM_LIMIT_TOKEN_TYPES 4096  /* BERT has 2 */
+#define SLM_LIMIT_SCORES 65536      /* labels of a classifier; a reranker has 1 */
+#define SLM_LIMIT_SEPARATORS 16     /* tokens between two texts; known models have 1 or 2 */
 #define SLM_LIMIT_SEQS 4096         /* sequences of one context */
 #define SLM_LIMIT_BATCH 8192        /* tokens computed together: scratch memory grows with it */
 #define SLM_LIMIT_LOGITS 65536      /* rows of logits kept by a call */

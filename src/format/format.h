@@ -61,6 +61,7 @@ enum slm_role {
     SLM_ROLE_EMBEDDING_NORM_BIAS = 8,
     SLM_ROLE_POSITION_EMBEDDING = 9,     /* matrix [n_positions][dim] */
     SLM_ROLE_ROPE_LONG_FREQUENCIES = 10, /* as rope_frequencies, for SLM_ROPE_LONG */
+    SLM_ROLE_TOKEN_TYPE_EMBEDDING = 11,  /* matrix [n_token_types][dim] */
 
     SLM_ROLE_ATTN_NORM = 16,   /* vector [dim] */
     SLM_ROLE_ATTN_Q = 17,      /* matrix [n_heads * head_dim][dim] */
@@ -79,6 +80,8 @@ enum slm_role {
     SLM_ROLE_ATTN_K_NORM = 30,    /* vector [n_kv_heads * head_dim] */
     SLM_ROLE_ATTN_K_NORM_BIAS = 31,
     SLM_ROLE_ATTN_SLOPES = 32,    /* vector [n_heads] */
+    SLM_ROLE_ATTN_SUM_NORM = 33,  /* vector [dim] */
+    SLM_ROLE_ATTN_SUM_NORM_BIAS = 34,
 
     SLM_ROLE_FFN_NORM = 48,    /* vector [dim] */
     SLM_ROLE_FFN_GATE = 49,    /* matrix [ffn_dim][dim] */
@@ -90,7 +93,16 @@ enum slm_role {
     SLM_ROLE_FFN_NORM_BIAS = 55,
     SLM_ROLE_FFN_POST_NORM = 56, /* vector [dim] */
     SLM_ROLE_FFN_POST_NORM_BIAS = 57,
-    SLM_N_ROLES = 58           /* one above the last: tables are indexed by role */
+    SLM_ROLE_FFN_SUM_NORM = 58,  /* vector [dim] */
+    SLM_ROLE_FFN_SUM_NORM_BIAS = 59,
+
+    SLM_ROLE_SCORE_DENSE = 80, /* matrix [dim][dim], of the model, as the next */
+    SLM_ROLE_SCORE_DENSE_BIAS = 81,
+    SLM_ROLE_SCORE_NORM = 82,  /* vector [dim] */
+    SLM_ROLE_SCORE_NORM_BIAS = 83,
+    SLM_ROLE_SCORE = 84,       /* matrix [n_scores][dim] */
+    SLM_ROLE_SCORE_BIAS = 85,
+    SLM_N_ROLES = 86           /* one above the last: tables are indexed by role */
 };
 
 /* Everything about a role that is data: one table in format/roles.c. */

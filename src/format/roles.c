@@ -14,6 +14,8 @@ enum extent {
     DIM,
     VOCAB,
     POSITIONS,
+    TOKEN_TYPES,
+    SCORES,
     HEADS,      /* n_heads * head_dim */
     KV_HEADS,   /* n_kv_heads * head_dim */
     EACH_HEAD,  /* n_heads */
@@ -57,6 +59,8 @@ static const struct role roles[] = {
     WEIGHT(EMBEDDING_NORM, "embedding_norm", MODEL, VECTOR, REQUIRED, ONE, DIM,
            SLM_MODEL_EMBEDDING_NORM),
     PLAIN(POSITION_EMBEDDING, "position_embedding", MODEL, MATRIX, REQUIRED, POSITIONS, DIM, 0),
+    PLAIN(TOKEN_TYPE_EMBEDDING, "token_type_embedding", MODEL, MATRIX, REQUIRED, TOKEN_TYPES, DIM,
+          0),
     PLAIN(ROPE_FREQUENCIES, "rope_frequencies", LAYER, VECTOR, REQUIRED, ONE, ROPE_PAIRS, 0),
     PLAIN(ROPE_LONG_FREQUENCIES, "rope_long_frequencies", LAYER, VECTOR, REQUIRED, ONE, LONG_PAIRS,
           0),
@@ -71,6 +75,8 @@ static const struct role roles[] = {
     PLAIN(ATTN_SLOPES, "attn_slopes", LAYER, VECTOR, REQUIRED, ONE, EACH_HEAD, SLM_LAYER_SLOPES),
     WEIGHT(ATTN_POST_NORM, "attn_post_norm", LAYER, VECTOR, REQUIRED, ONE, DIM,
            SLM_LAYER_ATTN_POST_NORM),
+    WEIGHT(ATTN_SUM_NORM, "attn_sum_norm", LAYER, VECTOR, REQUIRED, ONE, DIM,
+           SLM_LAYER_ATTN_SUM_NORM),
 
     WEIGHT(FFN_NORM, "ffn_norm", LAYER, VECTOR, REQUIRED, ONE, DIM, SLM_LAYER_FFN_NORM),
     WEIGHT(FFN_GATE, "ffn_gate", LAYER, MATRIX, REQUIRED, FFN, DIM, SLM_LAYER_GATE),
@@ -78,6 +84,11 @@ static const struct role roles[] = {
     WEIGHT(FFN_DOWN, "ffn_down", LAYER, MATRIX, REQUIRED, DIM, FFN, 0),
     WEIGHT(FFN_POST_NORM, "ffn_post_norm", LAYER, VECTOR, REQUIRED, ONE, DIM,
            SLM_LAYER_FFN_POST_NORM),
+    WEIGHT(FFN_SUM_NORM, "ffn_sum_norm", LAYER, VECTOR, REQUIRED, ONE, DIM, SLM_LAYER_FFN_SUM_NORM),
+
+    WEIGHT(SCORE_DENSE, "score_dense", MODEL, MATRIX, REQUIRED, DIM, DIM, SLM_MODEL_SCORE_DENSE),
+    WEIGHT(SCORE_NORM, "score_norm", MODEL, VECTOR, REQUIRED, ONE, DIM, SLM_MODEL_SCORE_NORM),
+    WEIGHT(SCORE, "score", MODEL, MATRIX, REQUIRED, SCORES, DIM, 0),
 };
 
 static const struct role *find(uint32_t role)
@@ -128,6 +139,8 @@ bool slm_role_shape(uint32_t role, uint32_t layer, const struct slm_traits *trai
         [DIM] = traits->dim,
         [VOCAB] = traits->n_vocab,
         [POSITIONS] = traits->n_positions,
+        [TOKEN_TYPES] = traits->n_token_types,
+        [SCORES] = traits->n_scores,
         [HEADS] = l ? l->n_heads * l->head_dim : 0,
         [KV_HEADS] = l ? l->n_kv_heads * l->head_dim : 0,
         [EACH_HEAD] = l ? l->n_heads : 0,

@@ -44,13 +44,18 @@ static const struct field traits_fields[] = {
     {"n_positions", offsetof(struct slm_traits, n_positions), COUNT, 0, SLM_LIMIT_CONTEXT},
     {"n_ropes", offsetof(struct slm_traits, n_ropes), COUNT, 0, SLM_LIMIT_ROPE_TABLES},
     {"attention", offsetof(struct slm_traits, attention), CHOICE, SLM_ATTENTION_CAUSAL,
-     SLM_ATTENTION_CAUSAL},
+     SLM_ATTENTION_BOTH},
     {"activation", offsetof(struct slm_traits, activation), CHOICE, SLM_ACT_SILU, SLM_ACT_RELU},
     {"embedding_scale", offsetof(struct slm_traits, embedding_scale), POSITIVE, 0, 0},
     {"residual_scale", offsetof(struct slm_traits, residual_scale), POSITIVE, 0, 0},
     {"logit_scale", offsetof(struct slm_traits, logit_scale), POSITIVE, 0, 0},
     {"logit_cap", offsetof(struct slm_traits, logit_cap), CAP, 0, 0},
     {"parts", offsetof(struct slm_traits, parts), BITS, 0, SLM_MODEL_PARTS},
+    {"n_token_types", offsetof(struct slm_traits, n_token_types), COUNT, 0, SLM_LIMIT_TOKEN_TYPES},
+    {"pooling", offsetof(struct slm_traits, pooling), CHOICE, 0, SLM_POOLED_LAST},
+    {"n_scores", offsetof(struct slm_traits, n_scores), COUNT, 0, SLM_LIMIT_SCORES},
+    {"score_activation", offsetof(struct slm_traits, score_activation), CHOICE, 0, SLM_ACT_TANH},
+    {"n_separators", offsetof(struct slm_traits, n_separators), COUNT, 0, SLM_LIMIT_SEPARATORS},
     {"reserved", offsetof(struct slm_traits, reserved), RESERVED, 0, 0},
 };
 
@@ -172,6 +177,9 @@ static int check_layer(const struct record *r, const struct slm_traits *traits,
         return slm_fail(SLM_EFORMAT, "%s: parts is 0x%x at byte %llu: queries are normalised by "
                         "head or as a whole, not both", r->name, l->parts,
                         at(r, offsetof(struct slm_layer_traits, parts)));
+    if ((l->parts & SLM_LAYER_SLOPES) && traits->attention != SLM_ATTENTION_CAUSAL)
+        return slm_fail(SLM_EUNSUPPORTED, "%s: parts is 0x%x at byte %llu: slopes need causal "
+                        "attention", r->name, l->parts, at(r, offsetof(struct slm_layer_traits, parts)));
     if (l->rope == SLM_NO_ROPE)
         return SLM_OK;
     unsigned long long where = at(r, offsetof(struct slm_layer_traits, rope));
@@ -238,6 +246,9 @@ int slm_traits_check(const void *section, uint64_t length, uint64_t offset)
     int code = check_record(&whole);
     if (code)
         return code;
+    if (traits->n_scores && !traits->pooling)
+        return slm_fail(SLM_EFORMAT, "traits: n_scores is %u at byte %llu and pooling is 0: what is scored?",
+                        traits->n_scores, at(&whole, offsetof(struct slm_traits, n_scores)));
     if (length != section_length(traits))
         return slm_fail(SLM_EFORMAT,
                         "traits: the section has %llu bytes at byte %llu; %u layers "

@@ -17,7 +17,8 @@ enum slm_norm {
     SLM_NORM_LAYER = 2 /* y = w * (x - mean(x)) / sqrt(variance(x) + eps) (+ b) */
 };
 enum slm_attention_kind {
-    SLM_ATTENTION_CAUSAL = 1 /* a position sees itself and what stands before it */
+    SLM_ATTENTION_CAUSAL = 1, /* a position sees itself and what stands before it */
+    SLM_ATTENTION_BOTH = 2    /* and what stands behind it: an encoder, which has no logits */
 };
 enum slm_activation {
     SLM_ACT_SILU = 1,      /* x / (1 + exp(-x)) */
@@ -25,7 +26,8 @@ enum slm_activation {
     SLM_ACT_GELU_TANH = 3, /* x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) */
     SLM_ACT_GELU_QUICK = 4,/* x / (1 + exp(-1.702 x)) */
     SLM_ACT_RELU = 5,      /* max(x, 0) */
-    SLM_N_ACTIVATIONS = 6  /* one above the last: tables are indexed by it */
+    SLM_N_ACTIVATIONS = 6, /* one above the last: tables are indexed by it */
+    SLM_ACT_TANH = 6       /* of the score head only */
 };
 enum slm_rope_scaling {
     SLM_ROPE_TABLE = 0,   /* inverse frequencies stand in the file, scaling included */
@@ -33,11 +35,21 @@ enum slm_rope_scaling {
     SLM_ROPE_LONG = 2     /* contexts longer than original_context use a second table (longrope) */
 };
 
+/* How the vectors of a text's positions become one. */
+enum slm_pooled {
+    SLM_POOLED_MEAN = 1, /* of all positions, special tokens included */
+    SLM_POOLED_FIRST = 2,
+    SLM_POOLED_LAST = 3
+};
+
 /* What a model has besides embedding, layers and head: bits of slm_traits.parts. */
 enum slm_model_part {
     SLM_MODEL_EMBEDDING_NORM = 1 << 0, /* of the sum of token and position embedding */
     SLM_MODEL_FINAL_NORM = 1 << 1,     /* before the head */
-    SLM_MODEL_PARTS = (1 << 2) - 1     /* all that are known */
+    SLM_MODEL_UNIT_LENGTH = 1 << 2,    /* embeddings of texts are scaled to length 1 */
+    SLM_MODEL_SCORE_DENSE = 1 << 3,    /* what the score head begins with: a matrix, activated, */
+    SLM_MODEL_SCORE_NORM = 1 << 4,     /* and a norm */
+    SLM_MODEL_PARTS = (1 << 5) - 1     /* all that are known */
 };
 
 /* What a layer is put together from: bits of slm_layer_traits.parts. */
@@ -51,7 +63,9 @@ enum slm_layer_part {
     SLM_LAYER_PARALLEL = 1 << 6,       /* the feed-forward block reads x from before attention */
     SLM_LAYER_GATE = 1 << 7,           /* down(act(gate(h)) * up(h)); else down(act(up(h))) */
     SLM_LAYER_SLOPES = 1 << 8,         /* ALiBi: a score falls by slope[head] * distance */
-    SLM_LAYER_PARTS = (1 << 9) - 1     /* all that are known */
+    SLM_LAYER_ATTN_SUM_NORM = 1 << 9,  /* of x, once attention was added: post-norm blocks */
+    SLM_LAYER_FFN_SUM_NORM = 1 << 10,
+    SLM_LAYER_PARTS = (1 << 11) - 1    /* all that are known */
 };
 
 /* For the whole model: 128 bytes. */
@@ -71,7 +85,12 @@ struct slm_traits {
     float logit_scale;        /* multiplies the logits; 1: none */
     float logit_cap;          /* c: logits become c * tanh(logit / c); 0: none */
     uint32_t parts;           /* enum slm_model_part */
-    uint32_t reserved[17];    /* 0 */
+    uint32_t n_token_types;   /* rows of the embedding of token types; 0: none */
+    uint32_t pooling;         /* enum slm_pooled: of a text's embedding; 0: not said */
+    uint32_t n_scores;        /* numbers that the score head gives for a text; 0: there is none */
+    uint32_t score_activation;/* enum slm_activation, behind score_dense; 0: none */
+    uint32_t n_separators;    /* EOS tokens between the two texts of a pair; 0: it takes no pairs */
+    uint32_t reserved[12];    /* 0 */
 };
 
 /* One a layer: 96 bytes. Layers may differ (pruned models, local and global attention). */
@@ -80,7 +99,8 @@ struct slm_layer_traits {
     uint32_t n_kv_heads;      /* divides n_heads */
     uint32_t head_dim;
     uint32_t ffn_dim;
-    uint32_t window;          /* positions that attention looks back, itself included; 0: all */
+    uint32_t window;          /* positions that attention looks back (and ahead, where it sees
+                                 both), itself included; 0: all */
     uint32_t rope;            /* index of a rope record; 0xFFFFFFFF: this layer has none */
     float attention_scale;    /* multiplies q.k before the softmax; usually 1/sqrt(head_dim) */
     float attention_cap;      /* c: scores become c * tanh(score / c); 0: none */

@@ -38,6 +38,12 @@ static size_t first_seen(const struct slm_layer_traits *t, size_t position)
     return t->window && position + 1 > t->window ? position + 1 - t->window : 0;
 }
 
+static size_t end_seen(const struct slm_layer_traits *t, const struct slm_row *row)
+{
+    size_t end = (size_t)row->position + t->window; /* only a row that looks ahead sees so far */
+    return t->window && end < row->end ? end : row->end;
+}
+
 static void prepare(const struct tiling *g, const struct tile *tile, struct slm_attend *a)
 {
     const struct slm_fwd *f = g->f;
@@ -61,7 +67,7 @@ static void prepare(const struct tiling *g, const struct tile *tile, struct slm_
                           (tile->head + h) * g->traits->head_dim;
             a->slope[r] = g->slopes ? g->slopes[tile->head + h] : 0;
             a->begin[r] = first_seen(g->traits, rows[i].position);
-            a->end[r] = (size_t)rows[i].position + 1;
+            a->end[r] = end_seen(g->traits, &rows[i]);
         }
 }
 
@@ -131,16 +137,16 @@ uint32_t slm_attention_rounds(const struct slm_fwd *f)
 {
     size_t last = 0; /* windows make some rounds of some layers empty */
     for (size_t i = 0; i < f->n_rows && is_split(f); i++)
-        last = f->rows[i].position > last ? f->rows[i].position : last;
-    return is_split(f) ? rounds_for(last / SLM_SPAN + 1, spans_of_round(f)) : 1;
+        last = f->rows[i].end > last ? f->rows[i].end : last;
+    return is_split(f) ? rounds_for((last + SLM_SPAN - 1) / SLM_SPAN, spans_of_round(f)) : 1;
 }
 
 /* The spans [*first, *last) of a row's round. */
 static void round_spans(const struct slm_fwd *f, const struct slm_layer_traits *t, size_t row,
                         uint32_t round, size_t *first, size_t *last)
 {
-    size_t position = f->rows[row].position, end = position / SLM_SPAN + 1;
-    *first = first_seen(t, position) / SLM_SPAN + round * spans_of_round(f);
+    size_t end = (end_seen(t, &f->rows[row]) + SLM_SPAN - 1) / SLM_SPAN;
+    *first = first_seen(t, f->rows[row].position) / SLM_SPAN + round * spans_of_round(f);
     *last = *first + spans_of_round(f) < end ? *first + spans_of_round(f) : end;
 }
 

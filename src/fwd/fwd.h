@@ -40,10 +40,13 @@ struct slm_step {
 
 struct slm_row {
     slm_token token;
+    uint32_t type;                   /* of the token: for embeddings of token types */
     uint32_t position;               /* in its sequence */
+    uint32_t end;                    /* one past the last position that it may see */
     uint32_t sequence;               /* rows of one sequence follow each other and have its number */
     const struct slm_kv_table *tables; /* [n_groups] */
     float *logits;                   /* [n_vocab padded to 16], or NULL: not wanted */
+    float *pooled;                   /* [dim] gets what the head would read added, or NULL */
 };
 
 struct slm_fwd {
@@ -56,9 +59,11 @@ struct slm_fwd {
 
     struct slm_step *plan; /* [n_steps] */
     size_t n_steps;
-    const struct slm_step **order; /* [n_steps] those of a pass, one after the other */
+    const struct slm_step **order; /* [n_steps and n_score_steps] those of a pass, in turn */
     uint32_t n_rounds;     /* of attention in this pass */
     uint32_t max_rounds;   /* that the plan has */
+    struct slm_step *score_plan; /* [n_score_steps] from pooled vectors in x to scores in up */
+    size_t n_score_steps;
 
     size_t max_rows, n_rows;
     struct slm_row *rows;  /* [max_rows] */
@@ -86,8 +91,8 @@ struct slm_fwd {
     float *span_largest, *span_total; /* [n_slots][max_heads] */
     float *span_out;       /* [n_slots][max_heads][value_stride] */
 
-    struct slm_row **logit_rows; /* [max_rows] rows whose logits are wanted */
-    size_t n_logit_rows;
+    struct slm_row **out_rows; /* [max_rows] rows whose logits, or whose pooling, are wanted */
+    size_t n_out_rows;
 };
 
 /* Lay out everything in the arena (which may only be measuring) and make the plan. */
@@ -98,6 +103,9 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
 /* Compute rows [0, n_rows): keys and values go into the pages, logits where rows want them.
  * SLM_EINTR when *interrupt became true. */
 int slm_forward(struct slm_fwd *f);
+
+/* The score head: rows [0, n_rows) of x are pooled texts; up gets their scores. */
+int slm_forward_scores(struct slm_fwd *f);
 
 /* An interrupt must not wait for a large matrix or a long text: every thread looks for it at least
  * once in so many multiply-adds of products and of attention, a few milliseconds even without
@@ -115,10 +123,12 @@ static inline bool slm_interrupted(struct slm_fwd *f)
 
 /* plan.c */
 size_t slm_plan(struct slm_fwd *f, struct slm_step *steps); /* steps NULL: only counts */
+size_t slm_plan_scores(struct slm_fwd *f, struct slm_step *steps);
 
 /* One file a stage. */
-slm_step_fn slm_embed, slm_norm, slm_products, slm_rotate_store, slm_attention,
-    slm_attention_merge, slm_attention_finish, slm_activate, slm_add_normed, slm_head_norm, slm_head;
+slm_step_fn slm_embed_rows, slm_norm, slm_products, slm_rotate_store, slm_attention,
+    slm_attention_merge, slm_attention_finish, slm_activate, slm_add_normed, slm_sum_norm,
+    slm_head_norm, slm_head, slm_pool, slm_score_activate;
 
 /* Rounds of attention that a pass over rows [0, n_rows) takes. */
 uint32_t slm_attention_rounds(const struct slm_fwd *f);
@@ -131,7 +141,7 @@ uint32_t slm_attention_most_rounds(size_t rows, size_t max_spans);
 void slm_norm_values(const struct slm_fwd *f, const struct slm_norm_weights *norm, float *out, const float *x,
                      size_t n);
 
-/* cos and sin of the angles of rows [0, n_rows), for every rope; called by slm_embed. */
+/* cos and sin of the angles of rows [0, n_rows), for every rope; called by slm_embed_rows. */
 void slm_rope_angles(struct slm_fwd *f, int part, int n_parts);
 
 /* The share of part `part` in `n` equal units: [*first, *last). */

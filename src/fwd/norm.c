@@ -54,11 +54,22 @@ void slm_add_normed(struct slm_fwd *f, const struct slm_step *step, int part, in
     }
 }
 
-/* Only rows whose logits are wanted go on, side by side at the front of h. */
+/* x = norm(x), once a block was added. */
+void slm_sum_norm(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
+{
+    size_t first, last;
+    slm_share(f->n_rows, part, n_parts, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        float *x = f->x + i * f->dim_stride;
+        slm_norm_values(f, step->norm, x, x, f->model->traits->dim);
+    }
+}
+
+/* Only rows that somebody wants go on, side by side at the front of h. */
 void slm_head_norm(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     size_t first, last;
-    slm_share(f->n_logit_rows, part, n_parts, &first, &last);
+    slm_share(f->n_out_rows, part, n_parts, &first, &last);
     for (size_t i = first; i < last && !slm_interrupted(f); i++)
-        norm_row(f, step, (size_t)(f->logit_rows[i] - f->rows), i);
+        norm_row(f, step, (size_t)(f->out_rows[i] - f->rows), i);
 }

@@ -43,9 +43,9 @@ static void add_products(struct planner *planner, struct slm_step before, struct
 }
 
 /* A step that leaves activations, and the matrix whose result is added to the residual stream: as it
- * is, or normalised. */
+ * is, or normalised; then the stream itself may be. */
 static void add_to_stream(struct planner *planner, struct slm_step before, const struct slm_matrix *w,
-                          const struct slm_norm_weights *norm)
+                          const struct slm_norm_weights *norm, const struct slm_norm_weights *sum)
 {
     const struct slm_fwd *f = planner->f;
     bool normed = norm->weight;
@@ -56,6 +56,8 @@ static void add_to_stream(struct planner *planner, struct slm_step before, const
     if (normed)
         add(planner,
             (struct slm_step){.run = slm_add_normed, .layer = before.layer, .norm = norm});
+    if (sum->weight)
+        add(planner, (struct slm_step){.run = slm_sum_norm, .layer = before.layer, .norm = sum});
 }
 
 static void read_attention(struct planner *planner, uint32_t i)
@@ -84,7 +86,7 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
     struct planner plan = {f, steps, 0};
     const struct slm_model *m = f->model;
 
-    add(&plan, (struct slm_step){.run = slm_embed});
+    add(&plan, (struct slm_step){.run = slm_embed_rows});
     for (uint32_t i = 0; i < m->traits->n_layers; i++) {
         const struct slm_layer *layer = &m->layers[i];
         bool parallel = layer->traits->parts & SLM_LAYER_PARALLEL;
@@ -99,16 +101,38 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
             add(&plan, (struct slm_step){.run = slm_attention, .layer = i, .round = round});
         }
         add_to_stream(&plan, (struct slm_step){.run = slm_attention_finish, .layer = i},
-                      &layer->out, &layer->attn_post_norm);
+                      &layer->out, &layer->attn_post_norm, &layer->attn_sum_norm);
         if (!parallel)
             read_ffn(&plan, i);
         add_to_stream(&plan, (struct slm_step){.run = slm_activate, .layer = i}, &layer->down,
-                      &layer->ffn_post_norm);
+                      &layer->ffn_post_norm, &layer->ffn_sum_norm);
     }
+    bool head = m->head.panels;
     add(&plan, (struct slm_step){.run = slm_head_norm,
                                  .norm = &m->final_norm,
-                                 .quantize = m->head.quant->integer});
-    add(&plan, (struct slm_step){.run = slm_head});
+                                 .quantize = head && m->head.quant->integer});
+    if (head)
+        add(&plan, (struct slm_step){.run = slm_head});
+    add(&plan, (struct slm_step){.run = slm_pool});
+    return plan.n;
+}
+
+/* From pooled texts in x to scores in up; a classifier may begin with a matrix and a norm. */
+size_t slm_plan_scores(struct slm_fwd *f, struct slm_step *steps)
+{
+    static const struct slm_norm_weights none = {NULL, NULL};
+    struct planner plan = {f, steps, 0};
+    const struct slm_model *m = f->model;
+    if (!m->score.panels)
+        return 0;
+    if (m->score_dense.panels) {
+        add_products(&plan, (struct slm_step){.run = slm_norm, .norm = &none},
+                     (struct slm_step){.products = {{&m->score_dense, f->x, f->dim_stride}},
+                                       .n_products = 1});
+        add(&plan, (struct slm_step){.run = slm_score_activate});
+    }
+    add_products(&plan, (struct slm_step){.run = slm_norm, .norm = &m->score_norm},
+                 (struct slm_step){.products = {{&m->score, f->up, f->ffn_stride}}, .n_products = 1});
     return plan.n;
 }
 
@@ -154,11 +178,11 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->dim_stride = padded(model->traits->dim);
     f->query_stride = padded(query);
     f->kv_stride = padded(key);
-    f->ffn_stride = padded(ffn);
+    f->ffn_stride = padded(most(ffn, model->traits->n_scores));
     f->h_stride = most(most(f->dim_stride, f->query_stride), f->ffn_stride);
 
     f->rows = slm_arena_take(arena, max_rows, sizeof *f->rows);
-    f->logit_rows = slm_arena_take(arena, max_rows, sizeof *f->logit_rows);
+    f->out_rows = slm_arena_take(arena, max_rows, sizeof *f->out_rows);
     f->x = take_rows(arena, max_rows, f->dim_stride);
     f->block = take_rows(arena, post_norms ? max_rows : 0, f->dim_stride);
     f->h = take_rows(arena, max_rows, f->h_stride);
@@ -198,6 +222,10 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     if (steps)
         slm_plan(f, steps);
     f->plan = steps;
-    f->order = slm_arena_take(arena, f->n_steps, sizeof *f->order);
+    f->n_score_steps = slm_plan_scores(f, NULL);
+    f->score_plan = slm_arena_take(arena, f->n_score_steps, sizeof *steps);
+    if (f->score_plan)
+        slm_plan_scores(f, f->score_plan);
+    f->order = slm_arena_take(arena, f->n_steps + f->n_score_steps, sizeof *f->order);
     return SLM_OK;
 }

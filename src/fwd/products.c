@@ -89,16 +89,16 @@ void slm_products(struct slm_fwd *f, const struct slm_step *step, int part, int 
 void slm_head(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     (void)step;
-    if (f->n_logit_rows == 0)
+    if (f->n_out_rows == 0 || !f->out_rows[0]->logits)
         return;
     size_t first, last;
     slm_share(f->model->head.n_panels, part, n_parts, &first, &last);
     /* The logits of wanted rows lie one after another: run/eval.c deals them out in order. */
-    struct slm_product p = {&f->model->head, f->logit_rows[0]->logits,
+    struct slm_product p = {&f->model->head, f->out_rows[0]->logits,
                             f->model->head.n_panels * SLM_PANEL_ROWS};
-    product(f, &p, f->n_logit_rows, f->model->traits->logit_scale, false, first, last);
+    product(f, &p, f->n_out_rows, f->model->traits->logit_scale, false, first, last);
     if (f->model->traits->logit_cap > 0)
-        for (size_t i = 0; i < f->n_logit_rows; i++)
+        for (size_t i = 0; i < f->n_out_rows; i++)
             f->kern->soft_cap(p.y + i * p.y_stride + first * SLM_PANEL_ROWS,
                               (last - first) * SLM_PANEL_ROWS, f->model->traits->logit_cap);
 }

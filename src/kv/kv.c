@@ -43,12 +43,17 @@ int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32
     kv->n_layers = n_layers;
     kv->max_pages = pages_for(sizes->max_seq_tokens);
     kv->max_batch = sizes->max_batch;
+    kv->passing = sizes->passing;
     kv->layers = slm_arena_take(arena, n_layers, sizeof *kv->layers);
 
+    size_t begin = arena->used, end = begin;
     for (uint32_t i = 0; i < n_layers; i++) {
         const struct slm_layer_traits *traits = &layers[i];
         struct slm_kv_layer layer = {0};
-        int rc = find_group(kv, traits->window, &layer.group);
+        uint32_t window = sizes->passing ? 0 : traits->window;
+        int rc = find_group(kv, window, &layer.group);
+        if (sizes->passing)
+            arena->used = begin;
         if (rc < 0)
             return rc;
         size_t element = type == SLM_KV_F32 ? 4 : 2;
@@ -56,10 +61,12 @@ int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32
         layer.values_offset = slm_round_up(traits->head_dim * SLM_PAGE * element, 64);
         layer.head_bytes = layer.values_offset + layer.value_stride * SLM_PAGE * element;
         layer.page_bytes = layer.head_bytes * traits->n_kv_heads;
-        layer.plane = slm_arena_take(arena, pages_of_group(traits->window, sizes), layer.page_bytes);
+        layer.plane = slm_arena_take(arena, pages_of_group(window, sizes), layer.page_bytes);
         if (kv->layers)
             kv->layers[i] = layer;
+        end = arena->used > end ? arena->used : end;
     }
+    arena->used = end;
     for (uint32_t g = 0; g < kv->n_groups; g++) {
         struct slm_kv_group *group = &kv->groups[g];
         uint32_t n_pages = pages_of_group(group->window, sizes);
@@ -115,7 +122,7 @@ void slm_kv_clear(const struct slm_kv *kv, uint32_t group, uint32_t page)
 {
     for (uint32_t i = 0; i < kv->n_layers; i++) {
         const struct slm_kv_layer *layer = &kv->layers[i];
-        if (layer->group == group)
+        if (layer->group == group && !(kv->passing && i > 0))
             memset(layer->plane + page * layer->page_bytes, 0, layer->page_bytes);
     }
 }

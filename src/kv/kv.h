@@ -38,6 +38,7 @@ struct slm_kv_layer {
 struct slm_kv {
     uint32_t type;        /* SLM_KV_ */
     uint32_t n_layers, n_groups;
+    bool passing;         /* as in slm_kv_sizes */
     uint32_t max_pages;   /* of one sequence in one group: the length of tables */
     uint32_t max_batch;
     struct slm_kv_layer *layers; /* [n_layers] */
@@ -56,6 +57,8 @@ struct slm_kv_sizes {
     uint32_t max_seq_tokens;    /* the longest sequence */
     uint32_t max_seqs;
     uint32_t max_batch;         /* positions that are written before any are given back */
+    bool passing;               /* nobody reads a layer's keys and values once the next layer has
+                                   begun: all layers have the same room, and one group */
 };
 
 /* Lay out the pages in the arena (which may only be measuring).

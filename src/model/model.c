@@ -28,6 +28,10 @@ struct place {
 static const struct place places[SLM_N_ROLES] = {
     MODEL(EMBEDDING, embedding),
     MODEL(POSITION_EMBEDDING, positions),
+    MODEL(TOKEN_TYPE_EMBEDDING, token_types),
+    MATRIX(MODEL, SCORE_DENSE, score_dense),
+    NORM(MODEL, SCORE_NORM, score_norm),
+    MATRIX(MODEL, SCORE, score),
     NORM(MODEL, EMBEDDING_NORM, embedding_norm),
     MATRIX(MODEL, HEAD, head),
     NORM(MODEL, FINAL_NORM, final_norm),
@@ -43,12 +47,14 @@ static const struct place places[SLM_N_ROLES] = {
     LAYER(ATTN_SLOPES, slopes),
     MATRIX(LAYER, ATTN_OUT, out),
     NORM(LAYER, ATTN_POST_NORM, attn_post_norm),
+    NORM(LAYER, ATTN_SUM_NORM, attn_sum_norm),
 
     NORM(LAYER, FFN_NORM, ffn_norm),
     MATRIX(LAYER, FFN_GATE, gate),
     MATRIX(LAYER, FFN_UP, up),
     MATRIX(LAYER, FFN_DOWN, down),
     NORM(LAYER, FFN_POST_NORM, ffn_post_norm),
+    NORM(LAYER, FFN_SUM_NORM, ffn_sum_norm),
 };
 
 /* Everything but the bias, which may have come first: tensors stand in any order. */
@@ -85,7 +91,7 @@ static void find_weights(struct slm_model *model)
         model->layers[i].traits = &file->layers[i];
     for (uint32_t i = 0; i < file->n_tensors; i++)
         set_weight(model, &file->tensors[i]);
-    if (!model->head.panels) { /* tied */
+    if (!model->head.panels && file->traits->attention == SLM_ATTENTION_CAUSAL) { /* tied */
         const float *bias = model->head.bias;
         model->head = model->embedding;
         model->head.bias = bias;

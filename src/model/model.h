@@ -33,14 +33,14 @@ struct slm_norm_weights {
 
 struct slm_layer {
     const struct slm_layer_traits *traits;
-    struct slm_norm_weights attn_norm, attn_post_norm; /* [dim] */
+    struct slm_norm_weights attn_norm, attn_post_norm, attn_sum_norm; /* [dim] */
     struct slm_norm_weights q_norm;  /* [n_heads * head_dim] */
     struct slm_norm_weights k_norm;  /* [n_kv_heads * head_dim] */
     const float *slopes;     /* [n_heads] or NULL */
     struct slm_matrix q;     /* [n_heads * head_dim][dim] */
     struct slm_matrix k, v;  /* [n_kv_heads * head_dim][dim] */
     struct slm_matrix out;   /* [dim][n_heads * head_dim] */
-    struct slm_norm_weights ffn_norm, ffn_post_norm; /* [dim] */
+    struct slm_norm_weights ffn_norm, ffn_post_norm, ffn_sum_norm; /* [dim] */
     struct slm_matrix gate, up; /* [ffn_dim][dim]; gate NULL: there is none */
     struct slm_matrix down;  /* [dim][ffn_dim] */
 };
@@ -60,8 +60,12 @@ struct slm_model {
     struct slm_text text;
     struct slm_template *chat;      /* NULL: no template */
 
-    struct slm_matrix embedding, head; /* [n_vocab][dim]; tied: the same panels */
+    struct slm_matrix embedding, head; /* [n_vocab][dim]; tied: the same panels; an encoder has no head */
     struct slm_matrix positions;    /* [n_positions][dim]; panels NULL: none are learned */
+    struct slm_matrix token_types;  /* [n_token_types][dim]; likewise */
+    struct slm_matrix score_dense;  /* [dim][dim] */
+    struct slm_norm_weights score_norm; /* [dim] */
+    struct slm_matrix score;        /* [n_scores][dim] */
     struct slm_norm_weights embedding_norm, final_norm; /* [dim] */
     const float *rope_frequencies[SLM_LIMIT_ROPE_TABLES];      /* [dims / 2] */
     const float *rope_long_frequencies[SLM_LIMIT_ROPE_TABLES]; /* [dims / 2], or NULL */

@@ -11,6 +11,9 @@
 
 #include <string.h>
 
+/* Texts that an encoder computes together, where nobody says: their pages are small. */
+enum { ENCODER_SEQS = 32 };
+
 /* What the options mean for this model. */
 struct sizes {
     slm_team *team; /* NULL: one of its own */
@@ -47,6 +50,7 @@ static int read_options(struct sizes *s, const struct slm_model *model, const sl
 {
     int64_t trained = model->traits->max_context;
     int64_t tokens = trained > 0 && trained < 4096 ? trained : 4096;
+    bool encoder = model->traits->attention == SLM_ATTENTION_BOTH;
     if (o->team && o->n_threads)
         return slm_fail(SLM_EINVAL, "options team and n_threads are both set; the team knows its "
                         "threads");
@@ -65,7 +69,7 @@ static int read_options(struct sizes *s, const struct slm_model *model, const sl
         rc = pick(&s->max_window_tokens, "max_window_tokens", o->max_window_tokens,
                   (int64_t)s->max_tokens, SLM_LIMIT_CONTEXT);
     if (rc == SLM_OK)
-        rc = pick(&s->max_seqs, "max_seqs", o->max_seqs, 1, SLM_LIMIT_SEQS);
+        rc = pick(&s->max_seqs, "max_seqs", o->max_seqs, encoder ? ENCODER_SEQS : 1, SLM_LIMIT_SEQS);
     if (rc == SLM_OK)
         rc = pick(&s->max_batch, "max_batch", o->max_batch, 512, SLM_LIMIT_BATCH);
     if (rc == SLM_OK)
@@ -78,6 +82,11 @@ static int read_options(struct sizes *s, const struct slm_model *model, const sl
         return slm_fail(SLM_EINVAL, "option kv_type is %d; it is SLM_KV_F16 or SLM_KV_F32",
                         (int)o->kv_type);
     s->kv_type = (uint32_t)o->kv_type;
+    if (encoder) { /* whole texts, of which nothing is kept */
+        s->max_batch = s->max_tokens < SLM_LIMIT_BATCH ? s->max_tokens : SLM_LIMIT_BATCH;
+        s->max_logits = 0;
+        s->kv_type = SLM_KV_F32;
+    }
     s->kern = slm_kern_select(o->cpu ? o->cpu : ~0u);
     if (!s->kern)
         return slm_fail(SLM_EUNSUPPORTED, "option cpu is 0x%x, and this machine can run none of these "
@@ -104,6 +113,7 @@ static int lay_out(struct slm_ctx *ctx, const struct slm_model *model, const str
         .max_seq_tokens = (uint32_t)s->max_seq_tokens,
         .max_seqs = (uint32_t)s->max_seqs,
         .max_batch = (uint32_t)s->max_batch,
+        .passing = model->traits->attention == SLM_ATTENTION_BOTH,
     };
     int rc = slm_kv_init(&ctx->kv, model->file.layers, model->traits->n_layers, s->kv_type, &kv, arena);
     if (rc < 0)
@@ -114,6 +124,9 @@ static int lay_out(struct slm_ctx *ctx, const struct slm_model *model, const str
     ctx->spans = slm_arena_take(arena, s->max_seqs, sizeof *ctx->spans);
     ctx->span_logits = slm_arena_take(arena, s->max_seqs, sizeof *ctx->span_logits);
     ctx->logits_stride = slm_round_up(model->traits->n_vocab, SLM_PANEL_ROWS);
+    ctx->n_first = slm_arena_take(arena, s->max_seqs, sizeof *ctx->n_first);
+    ctx->pooled = slm_arena_take_rows(arena, model->traits->n_scores ? s->max_seqs : 0,
+                                      model->traits->dim, sizeof(float));
     ctx->logits = slm_arena_take_rows(arena, s->max_logits, ctx->logits_stride, sizeof(float));
     if (arena->base && !arena->overflow && !handles->overflow) {
         for (size_t i = 0; i < s->max_seqs; i++)

@@ -1,5 +1,5 @@
 /*
- * eval.c - slm_eval(): validate all, reserve all, compute, commit.
+ * eval.c - slm_eval(), and what slm_embed() is made of: validate all, reserve all, compute, commit.
  *
  * Until the last of these nothing that a caller can see has changed: a sequence's length says which
  * of its positions exist, and it is set at the end. What an interrupted call wrote into pages lies
@@ -186,24 +186,40 @@ static int compute_batch(struct slm_ctx *ctx, const slm_span *spans)
     return rc;
 }
 
+/* Where token t of a span, the `token`-th of the call, is added to; NULL: nowhere. */
+static float *pooled_at(const struct slm_pooling *pooling, const slm_span *span, size_t index, size_t t,
+                        size_t token, size_t dim)
+{
+    if (!pooling || (pooling->kind == SLM_POOLED_FIRST && t > 0) ||
+        (pooling->kind == SLM_POOLED_LAST && t + 1 < span->n))
+        return NULL;
+    return pooling->out + (pooling->kind ? index : token) * dim;
+}
+
 /* All spans' tokens in order, cut into batches of max_batch rows. Logits rows are dealt out in the
  * same order, so those of one batch lie one after another. */
-static int compute(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
+static int compute(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans,
+                   const struct slm_pooling *pooling)
 {
     struct slm_fwd *f = &ctx->fwd;
-    size_t logits = 0;
+    const struct slm_traits *traits = ctx->model->traits;
+    bool both = traits->attention == SLM_ATTENTION_BOTH;
+    size_t logits = 0, token = 0;
     f->n_rows = 0;
     for (size_t i = 0; i < n_spans; i++) {
         const slm_span *span = &spans[i];
         ctx->span_logits[i] = (struct slm_span_logits){logits, span->n_logits};
-        for (size_t t = 0; t < span->n; t++) {
+        for (size_t t = 0; t < span->n; t++, token++) {
             bool wanted = t >= span->n - span->n_logits;
             f->rows[f->n_rows++] = (struct slm_row){
                 .token = span->tokens[t],
+                .type = pooling && traits->n_token_types > 1 && t >= pooling->n_first[i],
                 .position = (uint32_t)span->seq->length + (uint32_t)t,
+                .end = (uint32_t)span->seq->length + (uint32_t)(both ? span->n : t + 1),
                 .sequence = (uint32_t)i,
                 .tables = span->seq->tables,
                 .logits = wanted ? ctx->logits + logits++ * ctx->logits_stride : NULL,
+                .pooled = pooled_at(pooling, span, i, t, token, traits->dim),
             };
             bool last = i + 1 == n_spans && t + 1 == span->n;
             if (f->n_rows < f->max_rows && !last)
@@ -229,7 +245,8 @@ static void count(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans, do
     ctx->decode_seconds += seconds * (1 - share);
 }
 
-int slm_evaluate(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
+int slm_evaluate(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans,
+                 const struct slm_pooling *pooling)
 {
     ctx->n_spans = 0; /* the last call's logits are gone, whatever happens now */
     slm_sequence_collect(ctx);
@@ -240,7 +257,7 @@ int slm_evaluate(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
         return rc;
 
     double start = slm_clock();
-    rc = compute(ctx, spans, n_spans);
+    rc = compute(ctx, spans, n_spans, pooling);
     for (size_t i = 0; i < n_spans; i++) {
         struct slm_seq *seq = spans[i].seq;
         if (rc == SLM_OK)

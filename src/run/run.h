@@ -59,6 +59,9 @@ struct slm_ctx {
     uint64_t n_calls;
     uint32_t recycling;          /* bits of KV groups that the call takes pages for batch by batch */
 
+    size_t *n_first;             /* [max_seqs] of a group of passages: tokens of the first text */
+    float *pooled;               /* [max_seqs][dim] texts for the score head; NULL: it has none */
+
     uint64_t prompt_tokens, decode_tokens;
     double prompt_seconds, decode_seconds;
 };
@@ -82,7 +85,28 @@ void slm_sequence_truncate(struct slm_seq *seq, int32_t length);
 void slm_sequence_leave(struct slm_seq *seq);  /* any thread */
 void slm_sequence_collect(struct slm_ctx *ctx); /* pages of those that left come back */
 
-/* eval.c; spans are complete structs with valid pointers. */
-int slm_evaluate(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans);
+/* What may be wanted instead of logits: of each span one vector, or (kind 0) one for each token. */
+struct slm_pooling {
+    uint32_t kind;  /* enum slm_pooled, or 0 */
+    float *out;     /* [n_spans or tokens][dim]: sums are added to what is there */
+    const size_t *n_first; /* [n_spans] tokens behind these are of type 1 */
+};
+
+/* eval.c; spans are complete structs with valid pointers. pooling NULL: logits. */
+int slm_evaluate(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans,
+                 const struct slm_pooling *pooling);
+
+/* embed.c; a text, or a pair of which n_first tokens are the first, special tokens included. */
+struct slm_passage {
+    const slm_token *tokens; /* [n] */
+    size_t n, n_first;
+};
+/* One vector for each passage, or (kind 0) for each token, into out[][dim]. */
+int slm_embed_passages(struct slm_ctx *ctx, const struct slm_passage *passages, size_t n,
+                       uint32_t kind, bool unit_length, float *out);
+/* The score head's numbers, into out[n][n_scores]. */
+int slm_score_passages(struct slm_ctx *ctx, const struct slm_passage *passages, size_t n, float *out);
+/* Most tokens that a passage can have. */
+size_t slm_longest_passage(const struct slm_ctx *ctx);
 
 #endif

@@ -15,7 +15,7 @@ import ctypes
 import math
 import struct
 
-from slm_reader import NONE, PARALLEL, WIDE_NORMS, File
+from slm_reader import NONE, PARALLEL, UNIT_LENGTH, WIDE_NORMS, File
 
 _float = ctypes.c_float
 
@@ -248,6 +248,9 @@ class Model:
             return weight and (weight, vector(name + "_bias", layer))
 
         self.positions = tensors.get(("position_embedding", None))
+        self.types = tensors.get(("token_type_embedding", None))
+        self.score_dense, self.score = matrix("score_dense"), matrix("score")
+        self.score_norm = norm("score_norm")
         self.embedding_norm = norm("embedding_norm")
         self.final_norm = norm("final_norm")
         self.frequencies = [vector("rope_frequencies", i) for i in range(len(file.ropes))]
@@ -258,7 +261,7 @@ class Model:
                      ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down")}
             layer.update((name, norm(name, i)) for name in
                          ("attn_norm", "attn_post_norm", "attn_q_norm", "attn_k_norm", "ffn_norm",
-                          "ffn_post_norm"))
+                          "ffn_post_norm", "attn_sum_norm", "ffn_sum_norm"))
             layer["attn_slopes"] = vector("attn_slopes", i)
             self.layers.append((traits, layer))
 
@@ -339,13 +342,16 @@ class Model:
         return largest, tree(lanes), out
 
     def attention(self, traits, slopes, q, keys, values, position):
-        first = max(0, position + 1 - traits["window"]) if traits["window"] else 0
+        window, end = traits["window"], position + 1
+        first = max(0, position + 1 - window) if window else 0
+        if self.file.traits["attention"] == 2:
+            end = min(len(keys), position + window) if window else len(keys)
         dim, result = traits["head_dim"], []
         for head in range(traits["n_heads"]):
             kv = head // (traits["n_heads"] // traits["n_kv_heads"]) * dim
             M, T, O = -math.inf, 0.0, [0.0] * dim
-            for s in range(first // 256, position // 256 + 1):
-                visible = range(max(first, 256 * s), min(position + 1, 256 * s + 256))
+            for s in range(first // 256, (end - 1) // 256 + 1):
+                visible = range(max(first, 256 * s), min(end, 256 * s + 256))
                 m, t, o = self.span(q[head * dim:(head + 1) * dim], keys, values,
                                     range(kv, kv + dim), traits, slopes[head] if slopes else 0.0,
                                     position, visible)
@@ -376,42 +382,77 @@ class Model:
         y = self.norm(matrix.times(input_, 1.0), norm)
         return [f32(v * scale) for v in y] if scale != 1 else y
 
-    def embed(self, token, position):
+    def embed(self, token, position, type_=0):
         x = self.file.row(self.embedding, token)
         scale = self.file.traits["embedding_scale"]
         if scale != 1:
             x = [f32(v * scale) for v in x]
         if self.positions:
             x = [f32(a + b) for a, b in zip(x, self.file.row(self.positions, position))]
+        if self.types:
+            x = [f32(a + b) for a, b in zip(x, self.file.row(self.types, type_))]
         return self.norm(x, self.embedding_norm)
 
-    def logits(self, tokens, half=True, max_tokens=0):
-        """max_tokens: of the context; 0: as many as the text has."""
-        traits = self.file.traits
+    def hidden(self, tokens, half=True, max_tokens=0, n_first=None):
+        """What head or pooling read, of each position. max_tokens: of the context; 0: as many as the
+        text has. Tokens from n_first on are of type 1."""
         self.max_tokens = max_tokens or len(tokens)
+        pair = n_first is not None and self.file.traits["n_token_types"] > 1
 
         def store(row):
             return [f16(max(min(v, 65504.0), -65504.0)) for v in row] if half else row
 
-        cache = [([], []) for _ in self.layers]
-        result = []
-        for position, token in enumerate(tokens):
-            x = self.embed(token, position)
-            for (t, layer), (keys, values) in zip(self.layers, cache):
+        rows = [self.embed(token, i, int(pair and i >= n_first)) for i, token in enumerate(tokens)]
+        for t, layer in self.layers:
+            queries, keys, values = [], [], []
+            for position, x in enumerate(rows):
                 h = self.norm(x, layer["attn_norm"])
                 q, k, v = (layer["attn_" + n].times(h, 1.0) for n in "qkv")
                 q = self.norm_heads(t, q, layer["attn_q_norm"])
                 k = self.norm_heads(t, k, layer["attn_k_norm"])
                 self.rotate(t, q, position)
                 self.rotate(t, k, position)
+                queries.append(q)
                 keys.append(store(k))
                 values.append(store(v))
-                a = self.attention(t, layer["attn_slopes"], q, keys, values, position)
+            for position, x in enumerate(rows):
+                a = self.attention(t, layer["attn_slopes"], queries[position], keys, values, position)
                 early = self.ffn(layer, x) if t["parts"] & PARALLEL else None
                 a = self.added(layer["attn_out"], a, layer["attn_post_norm"])
-                x = [f32(a + b) for a, b in zip(x, a)]
+                x = self.norm([f32(a + b) for a, b in zip(x, a)], layer["attn_sum_norm"])
                 m = early or self.ffn(layer, x)
-                x = [f32(a + b) for a, b in zip(x, m)]
-            row = self.head.times(self.norm(x, self.final_norm), traits["logit_scale"])
-            result.append([capped(v, traits["logit_cap"]) for v in row])
-        return result
+                rows[position] = self.norm([f32(a + b) for a, b in zip(x, m)], layer["ffn_sum_norm"])
+        return [self.norm(x, self.final_norm) for x in rows]
+
+    def logits(self, tokens, half=True, max_tokens=0):
+        traits = self.file.traits
+        rows = [self.head.times(h, traits["logit_scale"])
+                for h in self.hidden(tokens, half, max_tokens)]
+        return [[capped(v, traits["logit_cap"]) for v in row] for row in rows]
+
+    def pooled(self, tokens, half, n_first):
+        """A text's embedding."""
+        rows = self.hidden(tokens, half, 0, n_first)
+        pooling = self.file.traits["pooling"]
+        v = rows[0] if pooling == 2 else rows[-1]
+        if pooling == 1:
+            v = [0.0] * len(v)
+            for row in rows:
+                v = [f32(a + b) for a, b in zip(v, row)]
+            share = f32(1 / len(rows))
+            v = [f32(a * share) for a in v]
+        if self.file.traits["parts"] & UNIT_LENGTH:
+            squares = 0.0
+            for a in v:
+                squares += a * a
+            factor = f32(1 / math.sqrt(squares)) if squares else 1.0
+            v = [f32(a * factor) for a in v]
+        return v
+
+    def scores(self, v):
+        act = self.file.traits["score_activation"]
+        if self.score_dense:
+            v = self.score_dense.times(v, 1.0)
+            if act:
+                v = [capped(a, 1.0) if act == 6 else ACTIVATIONS[act](a) for a in v]
+        return self.score.times(self.norm(v, self.score_norm), 1.0)

@@ -38,7 +38,8 @@ def make(type_number, rope=False, biases=False, dim=1, sections=()):
     """The bytes of a model of one layer whose widths are 1 (or dim)."""
     layer = {"n_heads": 1, "n_kv_heads": 1, "head_dim": 2 if rope else 1, "ffn_dim": 1,
              "parts": PARTS}
-    shapes = ({"dim": dim, "n_vocab": 1, "n_positions": 0, "parts": FINAL_NORM}, [layer],
+    shapes = ({"dim": dim, "n_vocab": 1, "n_positions": 0, "n_token_types": 0,
+               "n_scores": 0, "parts": FINAL_NORM}, [layer],
               [{"dims": 2, "scaling": 0}] if rope else [])
     first = [(TRAITS, traits(rope, dim)), *sections]
 

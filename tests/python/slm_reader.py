@@ -24,9 +24,9 @@ TYPES = {0: ("f32", 2048), 1: ("f16", 1024), 2: ("bf16", 1024),
          8: ("q8", 544), 16: ("q4", 288), 17: ("q4a", 320)}
 
 # Bits of parts, of the model and of a layer.
-EMBEDDING_NORM, FINAL_NORM = 1, 2
+EMBEDDING_NORM, FINAL_NORM, UNIT_LENGTH, SCORE_DENSE, SCORE_NORM = (1 << i for i in range(5))
 (ATTN_NORM, ATTN_POST_NORM, FFN_NORM, FFN_POST_NORM, HEAD_NORMS, WIDE_NORMS, PARALLEL, GATE,
- SLOPES) = (1 << i for i in range(9))
+ SLOPES, ATTN_SUM_NORM, FFN_SUM_NORM) = (1 << i for i in range(11))
 QK_NORMS = HEAD_NORMS | WIDE_NORMS
 
 # number: (name, belongs to, is a matrix, is needed, rows, cols, parts); see shape_of(). It exists
@@ -42,6 +42,7 @@ ROLES = {
     8: ("embedding_norm_bias", "model", False, False, 1, "D", EMBEDDING_NORM),
     9: ("position_embedding", "model", True, True, "P", "D", 0),
     10: ("rope_long_frequencies", "rope", False, True, 1, "L", 0),
+    11: ("token_type_embedding", "model", True, True, "T", "D", 0),
     16: ("attn_norm", "layer", False, True, 1, "D", ATTN_NORM),
     17: ("attn_q", "layer", True, True, "H", "D", 0),
     18: ("attn_k", "layer", True, True, "K", "D", 0),
@@ -59,6 +60,8 @@ ROLES = {
     30: ("attn_k_norm", "layer", False, True, 1, "K", QK_NORMS),
     31: ("attn_k_norm_bias", "layer", False, False, 1, "K", QK_NORMS),
     32: ("attn_slopes", "layer", False, True, 1, "N", SLOPES),
+    33: ("attn_sum_norm", "layer", False, True, 1, "D", ATTN_SUM_NORM),
+    34: ("attn_sum_norm_bias", "layer", False, False, 1, "D", ATTN_SUM_NORM),
     48: ("ffn_norm", "layer", False, True, 1, "D", FFN_NORM),
     49: ("ffn_gate", "layer", True, True, "F", "D", GATE),
     50: ("ffn_up", "layer", True, True, "F", "D", 0),
@@ -69,12 +72,22 @@ ROLES = {
     55: ("ffn_norm_bias", "layer", False, False, 1, "D", FFN_NORM),
     56: ("ffn_post_norm", "layer", False, True, 1, "D", FFN_POST_NORM),
     57: ("ffn_post_norm_bias", "layer", False, False, 1, "D", FFN_POST_NORM),
+    58: ("ffn_sum_norm", "layer", False, True, 1, "D", FFN_SUM_NORM),
+    59: ("ffn_sum_norm_bias", "layer", False, False, 1, "D", FFN_SUM_NORM),
+    80: ("score_dense", "model", True, True, "D", "D", SCORE_DENSE),
+    81: ("score_dense_bias", "model", False, False, 1, "D", SCORE_DENSE),
+    82: ("score_norm", "model", False, True, 1, "D", SCORE_NORM),
+    83: ("score_norm_bias", "model", False, False, 1, "D", SCORE_NORM),
+    84: ("score", "model", True, True, "S", "D", 0),
+    85: ("score_bias", "model", False, False, 1, "S", 0),
 }
 
-MODEL_FIELDS = ("<4IIfIIIIffffI68s", ("n_layers", "dim", "n_vocab", "max_context", "norm", "norm_eps",
+MODEL_FIELDS = ("<4IIfIIIIffff6I48s", ("n_layers", "dim", "n_vocab", "max_context", "norm", "norm_eps",
                                       "n_positions", "n_ropes", "attention", "activation",
                                       "embedding_scale", "residual_scale", "logit_scale",
-                                      "logit_cap", "parts", "reserved"))
+                                      "logit_cap", "parts", "n_token_types", "pooling",
+                                      "n_scores", "score_activation", "n_separators",
+                                      "reserved"))
 LAYER_FIELDS = ("<6IffI60s", ("n_heads", "n_kv_heads", "head_dim", "ffn_dim", "window", "rope",
                               "attention_scale", "attention_cap", "parts", "reserved"))
 ROPE_FIELDS = ("<2I3fI24s", ("dims", "scaling", "magnitude", "base", "factor", "original_context",
@@ -153,7 +166,8 @@ def up64(n):
 def shape_of(role, layer, traits, layers, ropes):
     """(rows, cols) that the traits ask for, or None where there is no such tensor."""
     name, owner, _, _, rows, cols, parts = ROLES[role]
-    extents = {1: 1, "D": traits["dim"], "V": traits["n_vocab"], "P": traits["n_positions"]}
+    extents = {1: 1, "D": traits["dim"], "V": traits["n_vocab"], "P": traits["n_positions"],
+               "T": traits["n_token_types"], "S": traits["n_scores"]}
     has = traits["parts"]
     if owner == "model":
         if layer != NONE:

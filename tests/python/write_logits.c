@@ -1,6 +1,7 @@
 /*
- * write_logits.c - every tiny model with a text and the library's logits, for test_numerics.py:
- * FOLDER/NAME.slm, NAME.ids (int32), NAME.f16 and NAME.f32 (rows of f32 logits, by KV type).
+ * write_logits.c - every tiny model with a text and what the library computes, for test_numerics.py:
+ * FOLDER/NAME.slm, NAME.ids (int32), NAME.f16 and NAME.f32 (rows of f32 logits, by KV type); of those
+ * for embeddings NAME.pooled (the text's embedding, then its scores, in f32).
  */
 #include "support/evaluate.h"
 
@@ -56,6 +57,31 @@ static int write_model(const char *folder, const struct tiny_model *m, size_t n)
     return rc;
 }
 
+/* The first tokens are one text and the rest another. */
+static int write_embedder(const char *folder, const struct tiny_model *m, size_t n, size_t n_first)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s.slm", folder, m->name);
+    slm_model *model = NULL;
+    if (tiny_model_write(m, path, NULL, NULL, 0) != 0 || slm_model_open(&model, path, NULL) != 0) {
+        fprintf(stderr, "%s: %s\n", path, slm_last_error());
+        return 1;
+    }
+    slm_token *text = make_text(m, n, 32);
+    slm_ctx *ctx = make_context(model, &(struct way){.threads = 2}, n, 1);
+    slm_input input = {.size = sizeof input, .tokens = text, .n_tokens = n, .n_first = n_first};
+    float *out = calloc(m->dim + m->n_scores, sizeof *out);
+    int rc = slm_embed(ctx, &input, 1, NULL, out, 1) != 1 ||
+             slm_score(ctx, &input, 1, NULL, out + m->dim, 1) != 1;
+    rc = rc || write_file(folder, m->name, "ids", text, n * sizeof *text) ||
+         write_file(folder, m->name, "pooled", out, (m->dim + m->n_scores) * sizeof *out);
+    free(out);
+    free(text);
+    slm_ctx_free(ctx);
+    slm_model_unref(model);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -65,5 +91,7 @@ int main(int argc, char **argv)
     int rc = write_model(argv[1], &longest, 290);
     for (const struct tiny_model *m = tiny_models; m->name && rc == 0; m++) /* past position 100 */
         rc = write_model(argv[1], m, m->ropes[0].scaling != SLM_ROPE_TABLE ? 106 : 20);
+    for (const struct tiny_model *m = tiny_embedders; m->name && rc == 0; m++)
+        rc = write_embedder(argv[1], m, 30, 11);
     return rc;
 }

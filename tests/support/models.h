@@ -30,6 +30,8 @@ struct tiny_model {
     uint32_t types[TINY_MAX_TYPES];                  /* of the matrices in turn */
     uint32_t n_types;                                /* 0: all six */
     bool untied, biases;
+    /* Encoders, and whatever has embeddings or scores. attention 0: causal. */
+    uint32_t attention, n_token_types, pooling, n_scores, score_activation;
     bool reversed; /* tensors stand in the file from the last to the first */
     uint64_t seed;
 };
@@ -37,6 +39,9 @@ struct tiny_model {
 /* The models of this table, up to the one with name NULL. */
 extern const struct tiny_model tiny_models[];
 const struct tiny_model *tiny_model_named(const char *name); /* aborts when there is none */
+
+/* Models for slm_embed() and slm_score(), likewise: encoders, and a decoder that pools. */
+extern const struct tiny_model tiny_embedders[];
 
 /* Write the model; tokenizer[length] may be NULL. 0 or an error of the writer. */
 int tiny_model_write(const struct tiny_model *model, const char *path, const char *chat_template,

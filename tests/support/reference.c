@@ -84,6 +84,7 @@ static double activation(uint32_t kind, double x)
         return x / 2 * (1 + tanh(sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
     case SLM_ACT_GELU_QUICK: return x / (1 + exp(-1.702 * x));
     case SLM_ACT_RELU: return fmax(x, 0);
+    case SLM_ACT_TANH: return tanh(x);
     default: return x / (1 + exp(-x));
     }
 }
@@ -124,28 +125,29 @@ static void rotate(const struct slm_file *file, const struct slm_layer_traits *t
     free(frequency);
 }
 
-/* Attention of one position over the keys and values so far: [n_heads * head_dim]; free() it. */
+/* Attention of one position over the keys and values of n others: [n_heads * head_dim]; free() it. */
 static double *attend(const struct slm_layer_traits *t, const float *slopes, const double *q, double *const *keys,
-                      double *const *values, size_t position)
+                      double *const *values, size_t position, size_t n)
 {
     size_t group = t->n_heads / t->n_kv_heads, dim = t->head_dim;
     size_t first = t->window && position + 1 > t->window ? position + 1 - t->window : 0;
+    size_t last = t->window && position + t->window < n ? position + t->window : n;
     double *out = calloc((size_t)t->n_heads * dim, sizeof *out);
-    double *weight = malloc((position + 1) * sizeof *weight);
+    double *weight = malloc(n * sizeof *weight);
     for (size_t h = 0; h < t->n_heads; h++) {
         size_t kv = h / group * dim;
         double largest = -INFINITY, sum = 0;
-        for (size_t p = first; p <= position; p++) {
+        for (size_t p = first; p < last; p++) {
             weight[p] = 0;
             for (size_t d = 0; d < dim; d++)
                 weight[p] += q[h * dim + d] * keys[p][kv + d];
             weight[p] = capped(weight[p] * (double)t->attention_scale, (double)t->attention_cap);
-            weight[p] -= (double)slopes[h] * (double)(position - p);
+            weight[p] -= (double)slopes[h] * ((double)position - (double)p);
             largest = fmax(largest, weight[p]);
         }
-        for (size_t p = first; p <= position; p++)
+        for (size_t p = first; p < last; p++)
             sum += weight[p] = exp(weight[p] - largest);
-        for (size_t p = first; p <= position; p++)
+        for (size_t p = first; p < last; p++)
             for (size_t d = 0; d < dim; d++)
                 out[h * dim + d] += weight[p] / sum * values[p][kv + d];
     }
@@ -184,36 +186,79 @@ static double *ffn(const struct slm_file *file, uint32_t layer, const double *x)
     return normed;
 }
 
-static void block(const struct slm_file *file, uint32_t layer, double *x, double **keys,
-                  double **values, size_t position, size_t length)
+/* x becomes norm(x) where the file has that norm. */
+static void norm_sum(const struct slm_file *file, uint32_t role, uint32_t layer, double *x)
+{
+    if (slm_file_tensor(file, role, layer))
+        norm_part(file, role, layer, x, 0, file->traits->dim);
+}
+
+/* One layer over a whole text: x[n] are its rows. */
+static void block(const struct slm_file *file, uint32_t layer, double **x, size_t n)
 {
     const struct slm_layer_traits *t = &file->layers[layer];
     size_t dim = file->traits->dim, width = (size_t)t->n_heads * t->head_dim;
     size_t kv_width = (size_t)t->n_kv_heads * t->head_dim;
     double scale = (double)file->traits->residual_scale;
-
-    double *h = norm(file, SLM_ROLE_ATTN_NORM, layer, x);
-    double *q = product(file, SLM_ROLE_ATTN_Q, SLM_ROLE_ATTN_Q_BIAS, layer, width, dim, h);
-    double *k = product(file, SLM_ROLE_ATTN_K, SLM_ROLE_ATTN_K_BIAS, layer, kv_width, dim, h);
-    keys[position] = k;
-    values[position] =
-        product(file, SLM_ROLE_ATTN_V, SLM_ROLE_ATTN_V_BIAS, layer, kv_width, dim, h);
-    norm_heads(file, SLM_ROLE_ATTN_Q_NORM, layer, q, t->n_heads);
-    norm_heads(file, SLM_ROLE_ATTN_K_NORM, layer, k, t->n_kv_heads);
-    rotate(file, t, q, t->n_heads, position, length);
-    rotate(file, t, k, t->n_kv_heads, position, length);
+    bool both = file->traits->attention == SLM_ATTENTION_BOTH;
+    double **queries = calloc(3 * n, sizeof *queries), **keys = queries + n, **values = keys + n;
+    for (size_t i = 0; i < n; i++) {
+        double *h = norm(file, SLM_ROLE_ATTN_NORM, layer, x[i]);
+        queries[i] = product(file, SLM_ROLE_ATTN_Q, SLM_ROLE_ATTN_Q_BIAS, layer, width, dim, h);
+        keys[i] = product(file, SLM_ROLE_ATTN_K, SLM_ROLE_ATTN_K_BIAS, layer, kv_width, dim, h);
+        values[i] = product(file, SLM_ROLE_ATTN_V, SLM_ROLE_ATTN_V_BIAS, layer, kv_width, dim, h);
+        norm_heads(file, SLM_ROLE_ATTN_Q_NORM, layer, queries[i], t->n_heads);
+        norm_heads(file, SLM_ROLE_ATTN_K_NORM, layer, keys[i], t->n_kv_heads);
+        rotate(file, t, queries[i], t->n_heads, i, n);
+        rotate(file, t, keys[i], t->n_kv_heads, i, n);
+        free(h);
+    }
     float *slopes = row_of(file, SLM_ROLE_ATTN_SLOPES, layer, 0, t->n_heads);
-    double *a = attend(t, slopes, q, keys, values, position);
-    double *out = product(file, SLM_ROLE_ATTN_OUT, SLM_ROLE_ATTN_OUT_BIAS, layer, dim, width, a);
-    double *normed = norm(file, SLM_ROLE_ATTN_POST_NORM, layer, out);
-    double *early = t->parts & SLM_LAYER_PARALLEL ? ffn(file, layer, x) : NULL;
-    add_scaled(x, normed, dim, scale);
-    add_scaled(x, early ? early : ffn(file, layer, x), dim, scale);
-    free(out);
+    for (size_t i = 0; i < n; i++) {
+        double *a = attend(t, slopes, queries[i], keys, values, i, both ? n : i + 1);
+        double *out = product(file, SLM_ROLE_ATTN_OUT, SLM_ROLE_ATTN_OUT_BIAS, layer, dim, width, a);
+        double *normed = norm(file, SLM_ROLE_ATTN_POST_NORM, layer, out);
+        double *early = t->parts & SLM_LAYER_PARALLEL ? ffn(file, layer, x[i]) : NULL;
+        add_scaled(x[i], normed, dim, scale);
+        norm_sum(file, SLM_ROLE_ATTN_SUM_NORM, layer, x[i]);
+        add_scaled(x[i], early ? early : ffn(file, layer, x[i]), dim, scale);
+        norm_sum(file, SLM_ROLE_FFN_SUM_NORM, layer, x[i]);
+        free(out);
+        free(a);
+    }
+    for (size_t i = 0; i < 3 * n; i++)
+        free(queries[i]);
+    free(queries);
     free(slopes);
-    free(a);
-    free(q);
-    free(h);
+}
+
+static void add_row(const struct slm_file *file, uint32_t role, size_t row, double *x)
+{
+    float *values = row_of(file, role, SLM_NO_LAYER, row, file->traits->dim);
+    for (size_t i = 0; i < file->traits->dim; i++)
+        x[i] += (double)values[i];
+    free(values);
+}
+
+double *reference_hidden(const struct slm_file *file, const int32_t *tokens, size_t n, size_t n_first)
+{
+    const struct slm_traits *t = file->traits;
+    double *hidden = calloc(n * t->dim, sizeof *hidden), **x = calloc(n, sizeof *x);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = hidden + i * t->dim;
+        add_row(file, SLM_ROLE_EMBEDDING, (size_t)tokens[i], x[i]);
+        for (size_t c = 0; c < t->dim; c++)
+            x[i][c] *= (double)t->embedding_scale;
+        add_row(file, SLM_ROLE_POSITION_EMBEDDING, i, x[i]);
+        add_row(file, SLM_ROLE_TOKEN_TYPE_EMBEDDING, i >= n_first, x[i]);
+        norm_sum(file, SLM_ROLE_EMBEDDING_NORM, SLM_NO_LAYER, x[i]);
+    }
+    for (uint32_t layer = 0; layer < t->n_layers; layer++)
+        block(file, layer, x, n);
+    for (size_t i = 0; i < n; i++)
+        norm_sum(file, SLM_ROLE_FINAL_NORM, SLM_NO_LAYER, x[i]);
+    free(x);
+    return hidden;
 }
 
 double *reference_logits(const struct slm_file *file, const int32_t *tokens, size_t n)
@@ -221,37 +266,50 @@ double *reference_logits(const struct slm_file *file, const int32_t *tokens, siz
     const struct slm_traits *t = file->traits;
     bool tied = !slm_file_tensor(file, SLM_ROLE_HEAD, SLM_NO_LAYER);
     double *logits = malloc(n * t->n_vocab * sizeof *logits);
-    double **cache = calloc(2 * (size_t)t->n_layers * n, sizeof *cache);
+    double *hidden = reference_hidden(file, tokens, n, n);
     for (size_t position = 0; position < n; position++) {
-        double *x = malloc(t->dim * sizeof *x);
-        float *embedding =
-            row_of(file, SLM_ROLE_EMBEDDING, SLM_NO_LAYER, (size_t)tokens[position], t->dim);
-        for (size_t i = 0; i < t->dim; i++)
-            x[i] = (double)embedding[i] * (double)t->embedding_scale;
-        free(embedding);
-        float *learned =
-            row_of(file, SLM_ROLE_POSITION_EMBEDDING, SLM_NO_LAYER, position, t->dim);
-        for (size_t i = 0; i < t->dim; i++)
-            x[i] += (double)learned[i];
-        free(learned);
-        double *normed = norm(file, SLM_ROLE_EMBEDDING_NORM, SLM_NO_LAYER, x);
-        free(x);
-        x = normed;
-        for (uint32_t layer = 0; layer < t->n_layers; layer++)
-            block(file, layer, x, cache + 2 * layer * n, cache + (2 * layer + 1) * n, position,
-                  n);
-        double *h = norm(file, SLM_ROLE_FINAL_NORM, SLM_NO_LAYER, x);
         double *y = product(file, tied ? SLM_ROLE_EMBEDDING : SLM_ROLE_HEAD, SLM_ROLE_HEAD_BIAS,
-                            SLM_NO_LAYER, t->n_vocab, t->dim, h);
+                            SLM_NO_LAYER, t->n_vocab, t->dim, hidden + position * t->dim);
         for (size_t i = 0; i < t->n_vocab; i++)
             logits[position * t->n_vocab + i] =
                 capped(y[i] * (double)t->logit_scale, (double)t->logit_cap);
         free(y);
-        free(h);
-        free(x);
     }
-    for (size_t i = 0; i < 2 * (size_t)t->n_layers * n; i++)
-        free(cache[i]);
-    free(cache);
+    free(hidden);
     return logits;
+}
+
+double *reference_pooled(const struct slm_file *file, const double *hidden, size_t n)
+{
+    const struct slm_traits *t = file->traits;
+    size_t first = t->pooling == SLM_POOLED_LAST ? n - 1 : 0;
+    size_t last = t->pooling == SLM_POOLED_FIRST ? 1 : n;
+    double *out = calloc(t->dim, sizeof *out), squares = 0;
+    for (size_t i = first; i < last; i++)
+        for (size_t c = 0; c < t->dim; c++)
+            out[c] += hidden[i * t->dim + c] / (double)(last - first);
+    for (size_t c = 0; c < t->dim; c++)
+        squares += out[c] * out[c];
+    for (size_t c = 0; c < t->dim && t->parts & SLM_MODEL_UNIT_LENGTH; c++)
+        out[c] /= sqrt(squares);
+    return out;
+}
+
+double *reference_scores(const struct slm_file *file, const double *pooled)
+{
+    const struct slm_traits *t = file->traits;
+    double *x = malloc(t->dim * sizeof *x);
+    memcpy(x, pooled, t->dim * sizeof *x);
+    if (t->parts & SLM_MODEL_SCORE_DENSE) {
+        free(x);
+        x = product(file, SLM_ROLE_SCORE_DENSE, SLM_ROLE_SCORE_DENSE_BIAS, SLM_NO_LAYER, t->dim, t->dim,
+                    pooled);
+        for (size_t i = 0; i < t->dim && t->score_activation; i++)
+            x[i] = activation(t->score_activation, x[i]);
+    }
+    norm_sum(file, SLM_ROLE_SCORE_NORM, SLM_NO_LAYER, x);
+    double *scores =
+        product(file, SLM_ROLE_SCORE, SLM_ROLE_SCORE_BIAS, SLM_NO_LAYER, t->n_scores, t->dim, x);
+    free(x);
+    return scores;
 }

@@ -448,11 +448,17 @@ static void hostile_traits(void **state)
         {"cap", MODEL(logit_cap), f32(-1), SLM_EFORMAT, "logit_cap is -1"},
         {"cap NaN", MODEL(logit_cap), nan, SLM_EFORMAT, "logit_cap is nan"},
         {"a cap", MODEL(logit_cap), f32(30), SLM_OK, ""},
-        {"parts", MODEL(parts), 6, SLM_EUNSUPPORTED, "parts is 0x6 at byte 568: bits 0x4"},
+        {"parts", MODEL(parts), 0x26, SLM_EUNSUPPORTED, "parts is 0x26 at byte 568: bits 0x20"},
+        {"token types", MODEL(n_token_types), 4097, SLM_ELIMIT, "n_token_types is 4097"},
+        {"pooling", MODEL(pooling), 4, SLM_EUNSUPPORTED, "pooling is 4 at byte 576"},
+        {"scores", MODEL(n_scores), 65537, SLM_ELIMIT, "n_scores is 65537"},
+        {"scores of nothing", MODEL(n_scores), 1, SLM_EFORMAT, "pooling is 0"},
+        {"score activation", MODEL(score_activation), 7, SLM_EUNSUPPORTED, "score_activation is 7"},
+        {"separators", MODEL(n_separators), 17, SLM_ELIMIT, "n_separators is 17"},
         {"no final norm", MODEL(parts), 0, SLM_EFORMAT, "(final_norm) at byte"},
         {"embedding norm", MODEL(parts), 3, SLM_EFORMAT, "embedding_norm is missing"},
-        {"reserved", MODEL(reserved[0]), 1, SLM_EVERSION, "reserved byte 572 is set"},
-        {"reserved", MODEL(reserved[16]), 1u << 31, SLM_EVERSION, "reserved byte 639"},
+        {"reserved", MODEL(reserved[0]), 1, SLM_EVERSION, "reserved byte 592 is set"},
+        {"reserved", MODEL(reserved[11]), 1u << 31, SLM_EVERSION, "reserved byte 639"},
         {"heads 0", LAYER(n_heads), 0, SLM_EFORMAT, "layer 1: n_heads is 0"},
         {"heads", LAYER(n_heads), 1025, SLM_ELIMIT, "layer 1: n_heads is 1025"},
         {"kv 0", LAYER(n_kv_heads), 0, SLM_EFORMAT, "n_kv_heads is 0"},
@@ -751,6 +757,8 @@ static void roles_have_names_and_shapes(void **state)
     uint32_t rows, cols, n = 0;
     t.model.parts = SLM_MODEL_PARTS; /* everything that there can be */
     t.model.n_positions = 5;
+    t.model.n_token_types = 3;
+    t.model.n_scores = 4;
     for (int i = 0; i < 2; i++) {
         t.layers[i].parts = SLM_LAYER_PARTS;
         t.ropes[i].scaling = SLM_ROPE_LONG;
@@ -774,7 +782,7 @@ static void roles_have_names_and_shapes(void **state)
             slm_role_shape(role, SLM_NO_LAYER, &t.model, t.layers, t.ropes, &rows, &cols),
             !info->per_layer);
     }
-    assert_int_equal(n, 37);
+    assert_int_equal(n, 48);
     assert_null(slm_role_info(SLM_N_ROLES));
     assert_null(slm_role_info(~0u));
 
@@ -788,6 +796,12 @@ static void roles_have_names_and_shapes(void **state)
         {SLM_ROLE_ROPE_LONG_FREQUENCIES, 1, 1, 4},
         {SLM_ROLE_POSITION_EMBEDDING, SLM_NO_LAYER, 5, 40},
         {SLM_ROLE_EMBEDDING_NORM_BIAS, SLM_NO_LAYER, 1, 40},
+        {SLM_ROLE_TOKEN_TYPE_EMBEDDING, SLM_NO_LAYER, 3, 40},
+        {SLM_ROLE_SCORE_DENSE, SLM_NO_LAYER, 40, 40},
+        {SLM_ROLE_SCORE_NORM_BIAS, SLM_NO_LAYER, 1, 40},
+        {SLM_ROLE_SCORE, SLM_NO_LAYER, 4, 40},
+        {SLM_ROLE_SCORE_BIAS, SLM_NO_LAYER, 1, 4},
+        {SLM_ROLE_ATTN_SUM_NORM_BIAS, 1, 1, 40},
         {SLM_ROLE_ATTN_NORM_BIAS, 1, 1, 40},
         {SLM_ROLE_ATTN_Q_NORM, 1, 1, 36},
         {SLM_ROLE_ATTN_K_NORM_BIAS, 0, 1, 20},

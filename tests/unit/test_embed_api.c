@@ -1,0 +1,192 @@
+/* test_embed_api.c - what slm_embed() and slm_score() refuse, count, cut and leave as it was. */
+#include "support/evaluate.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct tiny_model *embedder(const char *name)
+{
+    const struct tiny_model *m = tiny_embedders;
+    while (strcmp(m->name, name) != 0)
+        m++;
+    return m;
+}
+
+static slm_ctx *context_of(slm_model *model, int32_t max_tokens, int32_t max_seqs)
+{
+    slm_ctx_options options = {.size = sizeof options, .n_threads = 1, .max_tokens = max_tokens,
+                               .max_seqs = max_seqs};
+    slm_ctx *ctx = NULL;
+    must(slm_ctx_new(&ctx, model, &options));
+    return ctx;
+}
+
+static void refuses(int64_t rc, int code, const char *words)
+{
+    if (rc != code || !strstr(slm_last_error(), words))
+        fail_msg("%d, wanted %d; '%s', wanted '%s'", (int)rc, code, slm_last_error(), words);
+}
+
+static void wrong_arguments(void **state)
+{
+    (void)state;
+    slm_model *model = open_tiny(embedder("bert"));
+    slm_ctx *ctx = context_of(model, 64, 0);
+    static const slm_token tokens[65] = {1, 2, 3};
+    static float out[64 * 64];
+    slm_input good = {.size = sizeof good, .tokens = tokens, .n_tokens = 3}, in = good;
+    slm_embed_options options = {.size = sizeof options};
+    refuses(slm_embed(NULL, &in, 1, NULL, out, 1), SLM_EINVAL, "ctx is NULL");
+    refuses(slm_embed(ctx, NULL, 1, NULL, out, 1), SLM_EINVAL, "inputs is NULL");
+    refuses(slm_embed(ctx, &in, 1, NULL, NULL, 1), SLM_EINVAL, "out is NULL");
+    refuses(slm_score(ctx, NULL, 1, NULL, out, 1), SLM_EINVAL, "slm_score: inputs");
+    refuses(slm_embed(ctx, (slm_input[2]){good, good}, 2, NULL, out, 1), SLM_ELIMIT, "room for 1");
+    refuses(slm_score(ctx, (slm_input[2]){good, good}, 2, NULL, out, 1), SLM_ELIMIT, "room for 1");
+    options.pooling = 5;
+    refuses(slm_embed(ctx, &in, 1, &options, out, 1), SLM_EINVAL, "pooling is 5");
+    in.n_tokens = 0;
+    refuses(slm_embed(ctx, &in, 1, NULL, out, 1), SLM_EINVAL, "input 0: it has no tokens");
+    in = good;
+    in.n_first = 4;
+    refuses(slm_embed(ctx, &in, 1, NULL, out, 1), SLM_EINVAL, "n_first is 4");
+    in = good;
+    in.text = "both";
+    refuses(slm_embed(ctx, &in, 1, NULL, out, 1), SLM_EINVAL, "either text or tokens");
+    in = (slm_input){.size = sizeof in, .text = "no tokenizer", .n = 12};
+    refuses(slm_embed(ctx, (slm_input[2]){good, in}, 2, NULL, out, 2), SLM_EUNSUPPORTED, "input 1: the model");
+    slm_token outside[2] = {1, 90};
+    in = (slm_input){.size = sizeof in, .tokens = outside, .n_tokens = 2};
+    refuses(slm_embed(ctx, &in, 1, NULL, out, 1), SLM_EINVAL, "90 is out of range");
+    in = (slm_input){.size = sizeof in, .tokens = tokens, .n_tokens = 65};
+    refuses(slm_embed(ctx, &in, 1, NULL, out, 1), SLM_ELIMIT, "65 tokens, and the limit of context");
+    assert_int_equal(slm_embed(ctx, NULL, 0, NULL, NULL, 0), 0);
+    slm_ctx_free(ctx);
+    slm_model_unref(model);
+}
+
+static void encoders_have_no_sequences(void **state)
+{
+    (void)state;
+    slm_model *model = open_tiny(embedder("local"));
+    slm_ctx *ctx = context_of(model, 64, 0);
+    slm_seq *seq;
+    refuses(slm_seq_new(&seq, ctx), SLM_EUNSUPPORTED, "slm_embed()");
+    slm_ctx_free(ctx);
+    slm_model_unref(model);
+}
+
+static void models_without_a_head_or_pooling(void **state)
+{
+    (void)state;
+    slm_model *model = open_tiny(&tiny_models[0]);
+    slm_ctx *ctx = context_of(model, 64, 0);
+    static const slm_token tokens[3] = {1, 2, 3};
+    slm_input in = {.size = sizeof in, .tokens = tokens, .n_tokens = 3};
+    float out[64], again[64];
+    refuses(slm_embed(ctx, &in, 1, NULL, out, 1), SLM_EINVAL, "set slm_embed_options.pooling");
+    refuses(slm_score(ctx, &in, 1, NULL, out, 1), SLM_EUNSUPPORTED, "no score head");
+    slm_embed_options options = {.size = sizeof options, .pooling = SLM_POOL_LAST};
+    assert_int_equal(slm_embed(ctx, &in, 1, &options, out, 1), 1);
+    /* A sequence in progress takes the one place that there is, and its logits stay away. */
+    slm_seq *seq;
+    must(slm_seq_new(&seq, ctx));
+    refuses(slm_embed(ctx, &in, 1, &options, again, 1), SLM_ELIMIT, "max_seqs");
+    slm_seq_free(seq);
+    assert_int_equal(slm_embed(ctx, &in, 1, &options, again, 1), 1);
+    assert_memory_equal(out, again, sizeof out);
+    slm_ctx_free(ctx);
+    slm_model_unref(model);
+}
+
+/* Beside sequences that live; pages and places come back. */
+static void leaves_nothing_behind(void **state)
+{
+    (void)state;
+    const struct tiny_model *tiny = embedder("causal");
+    slm_model *model = open_tiny(tiny);
+    slm_ctx *ctx = context_of(model, 256, 4);
+    slm_token *text = make_text(tiny, 100, 3);
+    slm_seq *seq;
+    must(slm_seq_new(&seq, ctx));
+    append(ctx, seq, text, 40, 0, 0, NULL);
+    slm_stats before = {.size = sizeof before}, after = before;
+    must(slm_ctx_stats(ctx, &before));
+    slm_input in[7];
+    float out[7 * 48], alone[48];
+    for (size_t i = 0; i < 7; i++)
+        in[i] = (slm_input){.size = sizeof *in, .tokens = text, .n_tokens = 10 + 15 * i};
+    assert_int_equal(slm_embed(ctx, in, 7, NULL, out, 7), 7);
+    for (size_t i = 0; i < 7; i++) {
+        assert_int_equal(slm_embed(ctx, in + i, 1, NULL, alone, 1), 1);
+        assert_memory_equal(alone, out + i * 48, sizeof alone);
+    }
+    must(slm_ctx_stats(ctx, &after));
+    assert_int_equal(after.kv_positions_free, before.kv_positions_free);
+    assert_int_equal(slm_seq_length(seq), 40);
+    slm_ctx_interrupt(ctx);
+    refuses(slm_embed(ctx, in, 7, NULL, out, 7), SLM_EINTR, "interrupted");
+    assert_int_equal(slm_embed(ctx, in, 7, NULL, out, 7), 7);
+    free(text);
+    slm_ctx_free(ctx);
+    slm_model_unref(model);
+}
+
+/* Text is what slm_tokenize() makes of it; truncated, it keeps its beginning. */
+static void texts(void **state)
+{
+    (void)state;
+    const char *examples = getenv("SLM_EXAMPLES");
+    char path[600];
+    snprintf(path, sizeof path, "%s/stories260K.slm", examples ? examples : "examples");
+    slm_model *model = NULL;
+    must(slm_model_open(&model, path, NULL));
+    slm_ctx *ctx = context_of(model, 32, 2);
+    static const char story[] = "Once upon a time, there was a little girl named Lily.";
+    slm_token tokens[100];
+    int64_t n = slm_tokenize(model, story, sizeof story - 1, SLM_TEXT_ADD_SPECIAL, tokens, 100);
+    assert_in_range(n, 8, 32);
+    slm_embed_options options = {.size = sizeof options, .pooling = SLM_POOL_MEAN, .normalise = 1};
+    slm_input in[2] = {{.size = sizeof *in, .text = story, .n = sizeof story - 1},
+                       {.size = sizeof *in, .tokens = tokens, .n_tokens = (size_t)n}};
+    float out[2 * 64];
+    assert_int_equal(slm_embed(ctx, in, 2, &options, out, 2), 2);
+    assert_memory_equal(out, out + 64, 64 * sizeof *out);
+    float length = 0;
+    for (size_t i = 0; i < 64; i++)
+        length += out[i] * out[i];
+    assert_true(length > 0.9999f && length < 1.0001f);
+    in[0].second = story;
+    refuses(slm_embed(ctx, in, 1, &options, out, 2), SLM_EUNSUPPORTED, "no pairs");
+
+    char book[2000];
+    memset(book, 'x', sizeof book);
+    memcpy(book, story, sizeof story - 1);
+    in[0] = (slm_input){.size = sizeof *in, .text = book, .n = sizeof book};
+    refuses(slm_embed(ctx, in, 1, &options, out, 2), SLM_ELIMIT, "slm_embed_options.truncate");
+    options.truncate = 1;
+    assert_int_equal(slm_embed(ctx, in, 1, &options, out, 2), 1);
+    slm_token all[2001];
+    must(slm_tokenize(model, book, sizeof book, SLM_TEXT_ADD_SPECIAL, all, 2001));
+    in[1] = (slm_input){.size = sizeof *in, .tokens = all, .n_tokens = 32};
+    assert_int_equal(slm_embed(ctx, in + 1, 1, &options, out + 64, 1), 1);
+    assert_memory_equal(out, out + 64, 64 * sizeof *out);
+    slm_ctx_free(ctx);
+    slm_model_unref(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_arguments),
+        cmocka_unit_test(encoders_have_no_sequences),
+        cmocka_unit_test(models_without_a_head_or_pooling),
+        cmocka_unit_test(leaves_nothing_behind),
+        cmocka_unit_test(texts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
