@@ -62,6 +62,11 @@ struct cli_settings {
     int tensors, print_ids, count, add_special, parse_special, decode, all;
     int32_t chunk;
 
+    /* embed */
+    const char *query;
+    int scores, truncate;
+    int pooling; /* SLM_POOL_ */
+
     /* perplexity and bench */
     int32_t window, n_chunks, n_prompt, n_generate, depth, batch, repetitions;
 };
@@ -115,7 +120,7 @@ enum { CLI_DEFAULT_TOKENS = 1024 };
 #define CLI_TOKENS_HELP "longest answer, in tokens (default: 1024; 0: until the\ncontext is full)"
 
 extern const struct cli_command cli_run, cli_chat, cli_convert, cli_info, cli_verify, cli_tokenize,
-    cli_logits, cli_perplexity, cli_bench;
+    cli_embed, cli_logits, cli_perplexity, cli_bench;
 
 /* Groups that several commands share. */
 extern const struct cli_option cli_engine_options[]; /* -t --cpu --kv */

@@ -1,0 +1,215 @@
+/*
+ * embed.c - slm embed: a vector for each line of text, or how well each answers a question.
+ */
+#include "engine.h"
+#include "files.h"
+#include "terminal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIELD(name) offsetof(struct cli_settings, name)
+
+enum { TOGETHER = 64 }; /* lines that go to the library in one call */
+
+static const struct cli_choice poolings[] = {
+    {"mean", SLM_POOL_MEAN},
+    {"first", SLM_POOL_FIRST},
+    {"last", SLM_POOL_LAST},
+    {NULL, 0},
+};
+
+static const struct cli_option options[] = {
+    {'p', "prompt", CLI_TEXT, FIELD(prompt), "TEXT", "the text; each of its lines is one", 0, 0, NULL},
+    {'f', "file", CLI_TEXT, FIELD(file), "FILE", "read it from a file; - is standard input", 0, 0,
+     NULL},
+    {'q', "query", CLI_TEXT, FIELD(query), "TEXT",
+     "print how well each line fits this one: what a reranker\nsays, or the cosine of the two vectors",
+     0, 0, NULL},
+    {0, "scores", CLI_FLAG, FIELD(scores), NULL,
+     "print what a classifier's score head says of each line", 0, 0, NULL},
+    {0, "ids", CLI_FLAG, FIELD(print_ids), NULL, "lines are token ids, special ones included: 101 7592 102",
+     0, 0, NULL},
+    {0, "pooling", CLI_CHOICE, FIELD(pooling), "mean|first|last",
+     "make one vector of a text so (default: as the model\nwas trained)", 0, 0, poolings},
+    {0, "truncate", CLI_FLAG, FIELD(truncate), NULL, "leave out the end of lines that are too long", 0,
+     0, NULL},
+    {0, "json", CLI_FLAG, FIELD(json), NULL, "print one JSON object", 0, 0, NULL},
+    {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
+};
+
+static const struct cli_group groups[] = {
+    {"Options", options}, {"Engine", cli_engine_options}, {NULL, NULL}};
+
+struct job {
+    const struct cli_settings *s;
+    struct cli_engine engine;
+    struct slm_buf text;
+    size_t at;          /* bytes of it that are done */
+    size_t width;       /* numbers that are printed of a line */
+    float *query;       /* [dim] of -q, where the two vectors are compared */
+    struct cli_json json;
+
+    /* The lines of one call. */
+    slm_input inputs[TOGETHER];
+    struct cli_tokens ids[TOGETHER];
+    size_t n;
+};
+
+static bool uses_head(const struct job *job)
+{
+    return job->s->scores || (job->s->query && job->engine.info.n_scores > 0);
+}
+
+/* The next lines; none at the end of the text. */
+static int next_lines(struct job *job)
+{
+    for (job->n = 0; job->n < TOGETHER && job->at < job->text.length; job->n++) {
+        const char *line = (const char *)job->text.data + job->at;
+        const char *end = memchr(line, '\n', job->text.length - job->at);
+        size_t n = end ? (size_t)(end - line) : job->text.length - job->at;
+        job->at += n + 1;
+        n -= n > 0 && line[n - 1] == '\r';
+        slm_input *input = &job->inputs[job->n];
+        *input = (slm_input){.size = sizeof *input, .text = line, .n = n};
+        if (job->s->query && job->engine.info.n_scores > 0) {
+            input->text = job->s->query;
+            input->n = strlen(job->s->query);
+            input->second = line;
+            input->n_second = n;
+        }
+        if (!job->s->print_ids)
+            continue;
+        struct cli_tokens *ids = &job->ids[job->n];
+        int code = cli_parse_ids(NULL, cli_prompt_source(job->s), line, n, &job->engine.info, ids);
+        if (code != CLI_OK)
+            return code;
+        *input = (slm_input){.size = sizeof *input, .tokens = ids->ids, .n_tokens = ids->n};
+    }
+    return CLI_OK;
+}
+
+static void print_row(struct job *job, const float *row, size_t n)
+{
+    if (job->s->json && n > 1)
+        cli_json_open(&job->json, NULL, '[');
+    for (size_t i = 0; i < n; i++)
+        if (job->s->json)
+            cli_json_number(&job->json, NULL, (double)row[i]);
+        else
+            printf("%s%.9g", i ? " " : "", (double)row[i]);
+    if (job->s->json && n > 1)
+        cli_json_close(&job->json, ']');
+    else if (!job->s->json)
+        putchar('\n');
+}
+
+static float cosine(const float *a, const float *b, size_t n)
+{
+    double dot = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < n; i++) {
+        dot += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return aa > 0 && bb > 0 ? (float)(dot / sqrt(aa * bb)) : 0;
+}
+
+static int do_lines(struct job *job, float *out, const slm_embed_options *o)
+{
+    size_t dim = (size_t)job->engine.info.dim;
+    for (int code = CLI_OK;;) {
+        if ((code = next_lines(job)) != CLI_OK || job->n == 0)
+            return code;
+        int64_t rows = uses_head(job) ? slm_score(job->engine.ctx, job->inputs, job->n, o, out, job->n)
+                                      : slm_embed(job->engine.ctx, job->inputs, job->n, o, out, job->n);
+        if (rows == SLM_EINTR)
+            return CLI_INTERRUPTED;
+        if (rows < 0)
+            return cli_fail_library((int)rows);
+        for (size_t i = 0; i < job->n; i++) {
+            float angle = job->query ? cosine(job->query, out + i * dim, dim) : 0;
+            print_row(job, job->query ? &angle : out + i * job->width, job->query ? 1 : job->width);
+        }
+        for (size_t i = 0; i < job->n; i++)
+            cli_tokens_free(&job->ids[i]);
+    }
+}
+
+static int compute(struct job *job)
+{
+    const struct cli_settings *s = job->s;
+    const slm_info *info = &job->engine.info;
+    if (s->scores && info->n_scores == 0)
+        return cli_fail("%s: the model has no score head", s->arguments[0]);
+    slm_embed_options o = {.size = sizeof o, .pooling = s->pooling, .truncate = s->truncate};
+    size_t dim = (size_t)info->dim, n_scores = (size_t)info->n_scores;
+    job->width = uses_head(job) ? n_scores : dim;
+    float *out = malloc((TOGETHER * job->width + dim) * sizeof *out);
+    if (!out)
+        return cli_fail("out of memory");
+    int code = CLI_OK;
+    if (s->query && !uses_head(job)) {
+        slm_input query = {.size = sizeof query, .text = s->query, .n = strlen(s->query)};
+        job->query = out + TOGETHER * job->width;
+        int64_t rc = slm_embed(job->engine.ctx, &query, 1, &o, job->query, 1);
+        if (rc < 0)
+            code = cli_fail_library((int)rc);
+    }
+    if (s->json) {
+        cli_json_open(&job->json, NULL, '{');
+        cli_json_int(&job->json, "width", job->query ? 1 : (int64_t)job->width);
+        cli_json_open(&job->json, s->query || s->scores ? "scores" : "embeddings", '[');
+    }
+    cli_catch_interrupt(job->engine.ctx);
+    if (code == CLI_OK)
+        code = do_lines(job, out, &o);
+    if (s->json && code == CLI_OK) {
+        cli_json_close(&job->json, ']');
+        cli_json_close(&job->json, '}');
+        code = cli_json_print(&job->json);
+    }
+    slm_buf_free(&job->json.text);
+    free(out);
+    return code;
+}
+
+static int run(const struct cli_settings *s)
+{
+    if (s->query && s->scores)
+        return cli_usage_error("embed", "--scores is for single texts: --query uses the head of a model "
+                                        "that has one");
+    if (s->query && s->print_ids)
+        return cli_usage_error("embed", "--query takes text, and --ids token ids");
+    struct job *job = calloc(1, sizeof *job);
+    if (!job)
+        return cli_fail("out of memory");
+    job->s = s;
+    int code = cli_read_prompt("embed", s, CLI_CORPUS_LIMIT, &job->text);
+    if (code == CLI_OK)
+        code = cli_engine_model(&job->engine, s);
+    if (code == CLI_OK)
+        code = cli_engine_context(&job->engine, s, &(struct cli_wants){.max_seqs = TOGETHER / 2});
+    if (code == CLI_OK)
+        code = compute(job);
+    for (size_t i = 0; i < TOGETHER; i++)
+        cli_tokens_free(&job->ids[i]);
+    cli_engine_close(&job->engine);
+    slm_buf_free(&job->text);
+    free(job);
+    return code;
+}
+
+const struct cli_command cli_embed = {
+    .name = "embed",
+    .usage = "MODEL [-p TEXT | -f FILE] [-q TEXT | --scores] [--json]",
+    .summary = "turn lines of text into vectors, or compare them with a question",
+    .examples = "  slm embed minilm.slm -p \"A sentence\"\n"
+                "  slm embed minilm.slm -f sentences.txt --json\n"
+                "  slm embed reranker.slm -q \"Who wrote it?\" -f passages.txt",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .groups = groups,
+    .run = run,
+};
