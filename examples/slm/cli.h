@@ -59,7 +59,7 @@ struct cli_settings {
     const char *type, *head_type, *tokenizer;
 
     /* info, tokenize, logits */
-    int tensors, print_ids, count, add_special, parse_special, decode, all;
+    int tensors, short_form, print_ids, count, add_special, parse_special, decode, all;
     int32_t chunk;
 
     /* embed */

@@ -24,6 +24,8 @@ static const struct cli_option options[] = {
      "tokenizer.json, tokenizer.model or llama2.c's tokenizer.bin\n(default: what comes with the "
      "weights)",
      1, 0, NULL},
+    {0, "tensors", CLI_FLAG, FIELD(tensors), NULL, "list what each tensor of the source became", 0, 0,
+     NULL},
     {0, "json", CLI_FLAG, FIELD(json), NULL, "print a JSON object", 0, 0, NULL},
     {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
 };
@@ -42,13 +44,32 @@ enum { MOST_KINDS = 64 };
 struct report {
     struct kind kinds[MOST_KINDS];
     size_t n;
+    struct cli_table *tensors; /* NULL: nobody wants the list */
     struct cli_progress progress;
 };
+
+static void add_line(struct cli_table *table, const slm_convert_tensor *tensor)
+{
+    cli_cell(table, "%s", tensor->source_name);
+    cli_cell(table, "%s", tensor->source_type);
+    if (tensor->layer < 0)
+        cli_cell(table, "%s", tensor->role);
+    else
+        cli_cell(table, "%s of layer %d", tensor->role, (int)tensor->layer);
+    cli_cell(table, "%s", tensor->type);
+    cli_cell(table, "%d x %d", (int)tensor->rows, (int)tensor->cols);
+    if (tensor->error > 0)
+        cli_cell(table, "%.3f %%", tensor->error * 100);
+    else
+        cli_cell(table, "exact");
+}
 
 static void on_tensor(void *user, const slm_convert_tensor *tensor)
 {
     struct report *r = user;
     size_t i = 0;
+    if (r->tensors)
+        add_line(r->tensors, tensor);
     while (i < r->n && (strcmp(r->kinds[i].from, tensor->source_type) != 0 ||
                         strcmp(r->kinds[i].to, tensor->type) != 0))
         i++;
@@ -91,8 +112,37 @@ static char *default_output(const char *in)
     return asprintf(&out, "%.*s.slm", (int)stem, in) < 0 ? NULL : out;
 }
 
+/* What was understood: read from the new file, so that it is what it will say of itself. */
+static void print_model(const char *out)
+{
+    slm_model *model;
+    slm_info info = {.size = sizeof info};
+    if (slm_model_open(&model, out, NULL) != 0 || slm_model_info(model, &info) != 0)
+        return;
+    struct cli_table table = {.n_columns = 2, .align = "ll"};
+    const char *architecture = slm_model_metadata(model, "architecture");
+    cli_cell(&table, "architecture");
+    cli_cell(&table, "%s", architecture ? architecture : "-");
+    cli_cell(&table, "size");
+    cli_cell(&table, "%d layers, width %d, %d heads (%d key-value) of %d, feed-forward %d", info.n_layers,
+             info.dim, info.n_heads, info.n_kv_heads, info.head_dim, info.ffn_dim);
+    cli_cell(&table, "vocabulary");
+    cli_cell(&table, "%d%s", info.n_vocab, info.has_tokenizer ? "" : ", no tokenizer");
+    cli_cell(&table, "parameters");
+    cli_cell(&table, "%s", cli_count(info.n_params).text);
+    cli_traits(&table, model);
+    cli_table_print(&table, CLI_TABLE_PLAIN, false);
+    putchar('\n');
+    slm_model_unref(model);
+}
+
 static void print_text(const struct report *r, const char *out, uint64_t length)
 {
+    print_model(out);
+    if (r->tensors) {
+        cli_table_print(r->tensors, CLI_TABLE_PLAIN, true);
+        putchar('\n');
+    }
     struct cli_table table = {.n_columns = 6, .align = "llrrrr"};
     static const char *const head[] = {"from", "to", "tensors", "size", "new size", "error"};
     for (size_t i = 0; i < 6; i++)
@@ -152,6 +202,13 @@ static int run(const struct cli_settings *s)
         return cli_fail("out of memory");
 
     struct report report = {.progress = {.label = "converting"}};
+    struct cli_table tensors = {.n_columns = 6, .align = "llllrr"};
+    if (s->tensors && !s->json) {
+        static const char *const head[] = {"source", "type", "became", "type", "shape", "error"};
+        for (size_t i = 0; i < 6; i++)
+            cli_cell(&tensors, "%s", head[i]);
+        report.tensors = &tensors;
+    }
     const slm_convert_options how = {
         .size = sizeof how,
         .type = s->type,
@@ -187,7 +244,7 @@ static int run(const struct cli_settings *s)
 
 const struct cli_command cli_convert = {
     .name = "convert",
-    .usage = "IN [-o OUT] [--type T] [--head-type T] [--tokenizer FILE]",
+    .usage = "IN [-o OUT] [--type T] [--head-type T] [--tokenizer FILE] [--tensors]",
     .summary = "bring a model into the .slm format",
     .details =
         "IN is a .gguf file, a Hugging Face directory (config.json, *.safetensors, tokenizer) or\n"

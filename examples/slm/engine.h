@@ -21,6 +21,10 @@ struct cli_wants {
     int32_t max_tokens, max_seqs, max_batch, max_logits;
 };
 
+/* Two cells a line: what the transformer is made of. */
+struct cli_table;
+void cli_traits(struct cli_table *table, const slm_model *model);
+
 /* Each returns an exit code and has said why on stderr. cli_engine_close() is safe after any. */
 int cli_engine_model(struct cli_engine *engine, const struct cli_settings *settings);
 int cli_engine_context(struct cli_engine *engine, const struct cli_settings *settings,

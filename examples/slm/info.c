@@ -12,6 +12,8 @@
 
 static const struct cli_option options[] = {
     {0, "tensors", CLI_FLAG, FIELD(tensors), NULL, "list the tensors too", 0, 0, NULL},
+    {0, "short", CLI_FLAG, FIELD(short_form), NULL, "one line: layers, parameters, quantization", 0, 0,
+     NULL},
     {0, "json", CLI_FLAG, FIELD(json), NULL, "print a JSON object", 0, 0, NULL},
     {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
 };
@@ -70,6 +72,35 @@ static size_t sum_types(const slm_model *model, struct type_sum *sums)
     return n;
 }
 
+/* { layers 12, params 90M, quant int8 }: the type that most bytes have, in the words of the field. */
+static void print_short(const struct cli_engine *engine)
+{
+    static const char *const words[][2] = {
+        {"q8", "int8"}, {"q4", "int4"}, {"q4a", "int4"}, {"f16", "fp16"}, {"f32", "fp32"}};
+    struct type_sum sums[MOST_TYPES];
+    size_t n = sum_types(engine->model, sums), most = 0;
+    for (size_t i = 1; i < n; i++)
+        most = sums[i].bytes > sums[most].bytes ? i : most;
+    const char *quant = n ? sums[most].type : "none";
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(quant, words[i][0]) == 0)
+            quant = words[i][1];
+    double params = (double)engine->info.n_params;
+    const char *unit = params >= 999.5e6 ? "B" : params >= 999.5e3 ? "M" : "K";
+    params /= unit[0] == 'B' ? 1e9 : unit[0] == 'M' ? 1e6 : 1e3;
+    printf("{ layers %d, params %.*f%s, quant %s }\n", (int)engine->info.n_layers,
+           params < 9.95 ? 1 : 0, params, unit, quant);
+}
+
+void cli_traits(struct cli_table *table, const slm_model *model)
+{
+    slm_trait trait = {.size = sizeof trait};
+    for (size_t i = 0; slm_model_trait(model, i, &trait) == 0; i++) {
+        cli_cell(table, "%s", trait.name);
+        cli_cell(table, "%s", trait.value);
+    }
+}
+
 static void print_text(const struct cli_engine *engine, const struct cli_settings *s)
 {
     const slm_model *model = engine->model;
@@ -94,6 +125,7 @@ static void print_text(const struct cli_engine *engine, const struct cli_setting
         cli_cell(&table, "%s", numbers[i].label);
         cli_cell(&table, "%d", (int)value);
     }
+    cli_traits(&table, model);
     cli_cell(&table, "tokenizer");
     cli_cell(&table, "%s", info->has_tokenizer ? "yes" : "no");
     cli_cell(&table, "chat template");
@@ -165,6 +197,11 @@ static int print_json(const struct cli_engine *engine, const struct cli_settings
         cli_json_name(&json, key, slm_model_metadata(model, key));
     }
     cli_json_close(&json, '}');
+    cli_json_open(&json, "traits", '{');
+    slm_trait trait = {.size = sizeof trait};
+    for (size_t i = 0; slm_model_trait(model, i, &trait) == 0; i++)
+        cli_json_name(&json, trait.name, trait.value);
+    cli_json_close(&json, '}');
     cli_json_open(&json, "types", '[');
     struct type_sum sums[MOST_TYPES];
     size_t n = sum_types(model, sums);
@@ -186,7 +223,9 @@ static int run(const struct cli_settings *s)
 {
     struct cli_engine engine = {0};
     int code = cli_engine_model(&engine, s);
-    if (code == CLI_OK && s->json)
+    if (code == CLI_OK && s->short_form)
+        print_short(&engine);
+    else if (code == CLI_OK && s->json)
         code = print_json(&engine, s);
     else if (code == CLI_OK)
         print_text(&engine, s);
@@ -196,7 +235,7 @@ static int run(const struct cli_settings *s)
 
 const struct cli_command cli_info = {
     .name = "info",
-    .usage = "MODEL [--json] [--tensors]",
+    .usage = "MODEL [--short] [--json] [--tensors]",
     .summary = "show what a model is",
     .min_arguments = 1,
     .max_arguments = 1,

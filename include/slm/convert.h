@@ -101,6 +101,18 @@ SLM_API const char *slm_convert_last_error(void);
  * (0) past the last. Both live as long as the library. */
 SLM_API int slm_convert_class(size_t i, const char **name, const char **family);
 
+typedef struct slm_convert_family {
+    size_t size;        /* sizeof(slm_convert_family) */
+    const char *name;   /* "gpt2": metadata "architecture" of what is converted */
+    const char *models; /* published models, for people: "GPT-2, distilgpt2" */
+    const char *const *classes;       /* "architectures" in config.json; ends with NULL */
+    const char *const *architectures; /* general.architecture in GGUF; ends with NULL; may be empty */
+} slm_convert_family;
+
+/* The i-th family that can be converted. Returns 0, or SLM_EINVAL past the last. All texts live as
+ * long as the library. */
+SLM_API int slm_convert_family_at(size_t i, slm_convert_family *family);
+
 #ifdef __cplusplus
 }
 #endif

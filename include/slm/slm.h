@@ -240,6 +240,15 @@ SLM_API int slm_model_tensor(const slm_model *model, size_t i, slm_tensor_info *
 /* Dequantize one row of the i-th tensor into out[cols]. Returns 0 or SLM_EINVAL. */
 SLM_API int slm_model_tensor_row(const slm_model *model, size_t i, size_t row, float *out);
 
+typedef struct slm_trait {
+    size_t size;      /* sizeof(slm_trait) */
+    const char *name; /* "norms", "positions", "attention"...; lives as long as the library */
+    char value[240];  /* "rotary, 64 dimensions, in 3 of 4 layers": for people, and may change */
+} slm_trait;
+
+/* The i-th line of what the transformer is made of, in words. Returns 0, or SLM_EINVAL past the last. */
+SLM_API int slm_model_trait(const slm_model *model, size_t i, slm_trait *trait);
+
 /* Read the whole file and compare every checksum. progress may be NULL.
  * Returns 0, SLM_EFORMAT (slm_last_error() names the tensor), or SLM_EINTR. */
 SLM_API int slm_model_verify(const slm_model *model, slm_progress_fn progress, void *user);

@@ -146,6 +146,16 @@ static int tensor_at(const slm_model *model, size_t i, const struct slm_tensor_e
     return SLM_OK;
 }
 
+int slm_model_trait(const slm_model *model, size_t i, slm_trait *trait)
+{
+    slm_trait own = {.size = sizeof own};
+    if (!model || !trait)
+        return slm_fail(SLM_EINVAL, "slm_model_trait: %s is NULL", model ? "trait" : "model");
+    if (!slm_traits_describe(&model->file, i, &own.name, own.value, sizeof own.value))
+        return slm_fail(SLM_EINVAL, "slm_model_trait: there is no line %zu", i);
+    return slm_sized_write(trait, &own, sizeof own, "slm_trait");
+}
+
 int slm_model_tensor(const slm_model *model, size_t i, slm_tensor_info *info)
 {
     const struct slm_tensor_entry *entry;

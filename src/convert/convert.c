@@ -125,6 +125,19 @@ int slm_convert_class(size_t i, const char **name, const char **family)
     return 0;
 }
 
+int slm_convert_family_at(size_t i, slm_convert_family *family)
+{
+    const struct slm_family *f = slm_family_at(i);
+    if (!family || family->size == 0)
+        return slm_fail(SLM_EINVAL, "slm_convert_family_at: %s",
+                        family ? "family->size is 0; set it to sizeof *family" : "family is NULL");
+    if (!f)
+        return slm_fail(SLM_EINVAL, "slm_convert_family_at: there is no family %zu", i);
+    slm_convert_family own = {family->size, f->name, f->models, f->classes, f->architectures};
+    memcpy(family, &own, family->size < sizeof own ? family->size : sizeof own);
+    return SLM_OK;
+}
+
 /* -------------------------------------------------------------------------- write --- */
 
 /* A conversion under way. */
@@ -230,7 +243,7 @@ static void report(const struct job *job, const struct slm_weight *w, uint64_t b
         .layer = w->layer == SLM_NO_LAYER ? -1 : (int32_t)w->layer,
         .rows = (int32_t)w->rows,
         .cols = (int32_t)w->cols,
-        .source_bytes = w->source->length,
+        .source_bytes = slm_weight_source_bytes(w),
         .bytes = bytes,
         .error = error,
     };

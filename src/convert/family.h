@@ -79,8 +79,8 @@ enum slm_family_position { SLM_FAMILY_ROPE, SLM_FAMILY_LEARNED, SLM_FAMILY_SLOPE
 struct slm_family {
     const char *name;             /* metadata "architecture" */
     const char *models;           /* published models of the family, for people */
-    const char *classes[4];       /* "architectures" of config.json */
-    const char *architectures[4]; /* general.architecture of GGUF */
+    const char *classes[5];       /* "architectures" of config.json; the last is NULL */
+    const char *architectures[5]; /* general.architecture of GGUF; likewise */
     const char *prefix; /* of its Hugging Face names but the head's; some files leave it out */
     bool hf_neighbours; /* dimensions (2i, 2i + 1) form a pair, not (i, i + dims / 2) */
     bool gguf_neighbours;

@@ -159,6 +159,11 @@ struct slm_file {
     uint32_t n_metadata;
 };
 
+/* The i-th line of what a model is made of, in words: "norms", "RMSNorm, epsilon 1e-05: before..."
+ * into value[size]. false past the last. */
+bool slm_traits_describe(const struct slm_file *file, size_t i, const char **name, char *value,
+                         size_t size);
+
 /* data must be aligned to 64. Checks the hashes of all sections but TOKENIZER and DATA (those are
  * slm_file_verify's). On an error *file is all zero. Messages name the byte, not the path: who
  * knows it puts it in front with slm_fail_in(). Errors: SLM_EFORMAT, SLM_EVERSION,
