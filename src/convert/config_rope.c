@@ -152,10 +152,14 @@ static int json_rope(struct slm_config *config, const struct slm_json *json)
         return err;
     if (!(partial > 0 && partial <= 1))
         return slm_fail(SLM_EFORMAT, "config.json: partial_rotary_factor is %g", partial);
-    if (partial < 1) /* rounded down, as Python's int() does */
+    if (partial < 1) { /* rounded down, as Python's int() does */
         config->rope.dims =
             (uint32_t)(partial *
                        (config->head_dim ? config->head_dim : config->dim / config->n_heads));
+        if (config->rope.dims == 0)
+            return slm_fail(SLM_EFORMAT,
+                            "config.json: partial_rotary_factor %g leaves no dimension", partial);
+    }
     return config->rope.kind == SLM_ROPE_KIND_LONG ? json_long(config, json, keys.node) : SLM_OK;
 }
 

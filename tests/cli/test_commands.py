@@ -532,6 +532,14 @@ class Convert(CliTest):
         self.assertEqual({t["to"] for t in got["types"]}, {"f32", "f16", "q8"})
         q8 = next(t for t in got["types"] if t["to"] == "q8")
         self.assertTrue(0 < q8["error"] < 0.02)
+        text = self.good("convert", STORIES / "stories260K.bin", "-o", "t.slm", "--type", "q8", "--tensors").out
+        for line in ("norms +RMSNorm, epsilon 1e-05: before attention, before feed-forward, before the head",
+                     "positions +rotary, 8 dimensions", "feed-forward +SiLU, gated",
+                     r"token_embd.weight +F32 +embedding +q8 +512 x 64",
+                     r"blk.4.ffn_up.weight +F32 +ffn_up of layer 4 +q8 +172 x 64"):
+            self.assertRegex(text, line)
+        self.assertEqual(self.good("info", "t.slm", "--short").out, "{ layers 5, params 260K, quant int8 }\n")
+        self.assertEqual(json.loads(self.good("info", "t.slm", "--json").out)["traits"]["head"], "the embedding")
         text = self.good("convert", STORIES / "stories260K.bin", "-o", "t.slm", "--type", "q4").out
         self.assertRegex(text, r"F32 +q4 .* %")
 
