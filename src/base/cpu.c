@@ -13,6 +13,7 @@
 #include <cpuid.h>
 
 enum { XSTATE_AVX = 0x06, XSTATE_AVX512 = 0xE6 }; /* xmm, ymm; and opmask, zmm */
+enum { LEAF71_AVXVNNI = 1 << 4 }; /* EAX of leaf 7.1; headers call it by two names */
 
 static unsigned xgetbv0(void)
 {
@@ -37,6 +38,9 @@ unsigned slm_cpu_detect(void)
     if (!has(saved, XSTATE_AVX) || !has(c, bit_AVX | bit_FMA | bit_F16C) || !has(b7, bit_AVX2))
         return tiers;
     tiers |= SLM_CPU_AVX2;
+    unsigned a71, b71, c71, d71;
+    if (a >= 1 && __get_cpuid_count(7, 1, &a71, &b71, &c71, &d71) && has(a71, LEAF71_AVXVNNI))
+        tiers |= SLM_CPU_AVXVNNI;
     if (has(saved, XSTATE_AVX512) &&
         has(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) &&
         has(c7, bit_AVX512VNNI))

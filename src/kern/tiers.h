@@ -12,6 +12,7 @@
 #define SLM_TIERS(tier)                                                                            \
     tier(C, c, "c")                                                                                \
     tier(AVX2, avx2, "avx2")                                                                       \
+    tier(AVXVNNI, avxvnni, "avxvnni")                                                              \
     tier(AVX512, avx512, "avx512")
 #elif defined(__aarch64__)
 #define SLM_TIERS(tier)                                                                            \

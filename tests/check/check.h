@@ -24,7 +24,7 @@ struct check {
     const struct slm_kern *c;    /* what it must equal */
     uint32_t type;               /* weight type, for gemm */
     uint64_t seed;
-    char name[48];
+    char name[64];
 };
 
 static inline struct random check_random(const struct check *check)

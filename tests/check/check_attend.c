@@ -256,8 +256,8 @@ void check_attend(void **state)
                 if (!equal)
                     fail_msg("%s: other bits than plain C: head_dim %zu, %zu rows, span %zu",
                              check->name, c.head_dim, n, span);
-                for (size_t row = 0; row < n; row++)
-                    span_oracle(&c, &q, row, span, &got);
+                for (size_t row = 0; row < n && check->kern == check->c; row++)
+                    span_oracle(&c, &q, row, span, &got); /* the other tiers have equal bits */
                 free_result(&expected);
                 free_result(&got);
             }

@@ -45,40 +45,53 @@ static const uint32_t types[] = {SLM_TYPE_F32, SLM_TYPE_F16, SLM_TYPE_BF16,
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 enum { MAX_TESTS = 32 * (COUNT(slots) + COUNT(types) * COUNT(gemm_slots)) };
 
+static struct check checks[MAX_TESTS];
+static struct CMUnitTest tests[MAX_TESTS];
+static size_t n_tests;
+
+static void add(const struct check *check, const char *tier, CMUnitTestFunction test,
+                const char *name)
+{
+    struct check *c = &checks[n_tests];
+    *c = *check;
+    snprintf(c->name, sizeof c->name, "%s: %s", tier, name);
+    tests[n_tests++] = (struct CMUnitTest){.name = c->name, .test_func = test, .initial_state = c};
+}
+
+static void add_tier(const struct slm_kern *kern, const char *tier, uint64_t seed)
+{
+    struct check check = {.kern = kern, .c = slm_kern_select(SLM_CPU_C), .seed = seed};
+    for (size_t t = 0; t < COUNT(types); t++)
+        for (size_t i = 0; i < COUNT(gemm_slots); i++) {
+            char name[40];
+            snprintf(name, sizeof name, "gemm %s, %s", slm_quant(types[t])->name,
+                     gemm_slots[i].name);
+            check.type = types[t];
+            add(&check, tier, gemm_slots[i].test, name);
+        }
+    check.type = 0;
+    for (size_t i = 0; i < COUNT(slots); i++)
+        add(&check, tier, slots[i].test, slots[i].name);
+}
+
+#ifdef HAVE_AVXVNNI_AS_AVX512
+extern const struct slm_kern slm_kern_avxvnni_as_avx512;
+#endif
+
 int main(int argc, char **argv)
 {
-    static struct check checks[MAX_TESTS];
-    static struct CMUnitTest tests[MAX_TESTS];
-    size_t n = 0;
     uint64_t seed = random_start("test_kernels");
     unsigned tiers = slm_kern_tiers();
     if (argc == 2 && strcmp(argv[1], "--bench") == 0) {
         bench_kernels(tiers, seed);
         return 0;
     }
-    for (unsigned tier = 1; tier && tier <= tiers; tier <<= 1) {
-        if (!(tiers & tier))
-            continue;
-        struct check check = {
-            .kern = slm_kern_select(tier), .c = slm_kern_select(SLM_CPU_C), .seed = seed};
-        for (size_t t = 0; t < COUNT(types); t++)
-            for (size_t i = 0; i < COUNT(gemm_slots); i++, n++) {
-                checks[n] = check;
-                checks[n].type = types[t];
-                snprintf(checks[n].name, sizeof checks[n].name, "%s: gemm %s, %s",
-                         slm_kern_name(tier), slm_quant(types[t])->name, gemm_slots[i].name);
-                tests[n].test_func = gemm_slots[i].test;
-            }
-        for (size_t i = 0; i < COUNT(slots); i++, n++) {
-            checks[n] = check;
-            snprintf(checks[n].name, sizeof checks[n].name, "%s: %s", slm_kern_name(tier),
-                     slots[i].name);
-            tests[n].test_func = slots[i].test;
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        tests[i].name = checks[i].name;
-        tests[i].initial_state = &checks[i];
-    }
-    return _cmocka_run_group_tests("kernels", tests, n, NULL, NULL);
+    for (unsigned tier = 1; tier && tier <= tiers; tier <<= 1)
+        if (tiers & tier)
+            add_tier(slm_kern_select(tier), slm_kern_name(tier), seed);
+#ifdef HAVE_AVXVNNI_AS_AVX512
+    if (tiers & SLM_CPU_AVX512)
+        add_tier(&slm_kern_avxvnni_as_avx512, "avxvnni as AVX-512", seed);
+#endif
+    return _cmocka_run_group_tests("kernels", tests, n_tests, NULL, NULL);
 }
