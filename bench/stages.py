@@ -24,7 +24,7 @@ STAGES = [
     ("activation", r"^act_|slm_activate"),
     ("quantizing rows", r"^quantize"),
     ("rotary, storing KV", r"rotate|store|kv_|rope"),
-    ("threads: waiting, handing out", r"team|futex|sched|yield|wait|wake|pause|part"),
+    ("threads: waiting, handing out", r"team|futex|sched|yield|wait|wake|go_through"),
     ("the rest", r""),
 ]
 TESTS = [  # name, arguments of slm bench, the same with next to nothing measured
