@@ -129,7 +129,8 @@ static void try_f32(struct trial *t, float *field, float value, const char *what
 static void try_bits(struct trial *t, uint32_t *parts, uint32_t all, const char *what, unsigned i)
 {
     for (uint32_t bit = 1; bit && bit <= all; bit <<= 1)
-        try_u32(t, parts, *parts ^ bit, what, i);
+        if (all & bit)
+            try_u32(t, parts, *parts ^ bit, what, i);
 }
 
 static void try_model(struct trial *t)
@@ -149,7 +150,8 @@ static void try_model(struct trial *t)
     try_f32(t, &m->residual_scale, m->residual_scale * 1.02f, "residual_scale", 0);
     try_f32(t, &m->logit_scale, m->logit_scale * 1.02f, "logit_scale", 0);
     try_f32(t, &m->logit_cap, m->logit_cap > 0 ? m->logit_cap * 1.05f : 9, "logit_cap", 0);
-    try_bits(t, &m->parts, SLM_MODEL_PARTS, "parts", 0);
+    /* But for what only embeddings of texts show. */
+    try_bits(t, &m->parts, SLM_MODEL_PARTS & ~(uint32_t)SLM_MODEL_UNIT_LENGTH, "parts", 0);
 }
 
 static void try_layer(struct trial *t, unsigned i)
