@@ -25,8 +25,8 @@ struct field {
  * a file that leaves out its width is damaged. What a family may know stands in complete(). */
 static const struct field model_fields[] = {
     {"num_hidden_layers|n_layer|n_layers", "block_count", AT(n_layers), SLM_LIMIT_LAYERS, true},
-    {"hidden_size|n_embd|n_embed|d_model", "embedding_length", AT(dim), SLM_LIMIT_DIM, true},
-    {"intermediate_size|n_inner|ffn_dim|ffn_hidden_size", "feed_forward_length", AT(ffn_dim),
+    {"hidden_size|n_embd|n_embed|d_model|dim", "embedding_length", AT(dim), SLM_LIMIT_DIM, true},
+    {"intermediate_size|n_inner|ffn_dim|ffn_hidden_size|hidden_dim", "feed_forward_length", AT(ffn_dim),
      SLM_LIMIT_FFN_DIM, false},
     {"num_attention_heads|n_head|n_heads", "attention.head_count", AT(n_heads), SLM_LIMIT_HEADS,
      true},
@@ -35,7 +35,7 @@ static const struct field model_fields[] = {
     {"head_dim", "attention.key_length", AT(head_dim), SLM_LIMIT_HEAD_DIM, false},
     {"max_position_embeddings|n_positions|max_seq_len|seq_length", "context_length",
      AT(max_context), SLM_LIMIT_CONTEXT, false},
-    {"rms_norm_eps|layer_norm_eps|layer_norm_epsilon|norm_epsilon",
+    {"rms_norm_eps|layer_norm_eps|layer_norm_epsilon|norm_epsilon|norm_eps",
      "attention.layer_norm_rms_epsilon|attention.layer_norm_epsilon", AT(norm_eps), 0, false},
     {"rope_theta|rotary_emb_base", "rope.freq_base", AT(rope.base), 0, false},
     {"rotary_dim", "rope.dimension_count", AT(rope.dims), SLM_LIMIT_HEAD_DIM, false},
@@ -118,6 +118,13 @@ int slm_keys_number(const struct slm_keys *keys, const char *hf, const char *ggu
     return code;
 }
 
+bool slm_keys_is(const struct slm_keys *keys, const char *hf, const char *text)
+{
+    const char *found =
+        keys->json ? slm_json_string(keys->json, slm_json_get(keys->json, keys->node, hf), NULL) : NULL;
+    return found && strcmp(found, text) == 0;
+}
+
 bool slm_keys_bool(const struct slm_keys *keys, const char *hf, bool missing)
 {
     return keys->json ? slm_json_bool(keys->json, slm_json_get(keys->json, keys->node, hf), missing)
@@ -193,6 +200,9 @@ static int json_family(struct slm_config *config, const struct slm_json *json)
         return slm_fail(SLM_EFORMAT, "config.json: architectures is missing: it names the class "
                                      "of the model, such as [\"LlamaForCausalLM\"]");
     config->family = slm_family_of_class(name, n);
+    static const char scored[] = "ForSequenceClassification";
+    if (n >= sizeof scored && strcmp(name + n - (sizeof scored - 1), scored) == 0)
+        config->parts = SLM_PART_SCORE;
     return config->family ? SLM_OK : slm_family_unknown_class(name, n);
 }
 
@@ -209,7 +219,7 @@ static int json_activation(struct slm_config *config, const struct slm_json *jso
         {"gelu", SLM_ACT_GELU},           {"gelu_pytorch_tanh", SLM_ACT_GELU_TANH},
         {"gelu_new", SLM_ACT_GELU_TANH},  {"gelu_fast", SLM_ACT_GELU_TANH},
         {"gelu_tanh", SLM_ACT_GELU_TANH}, {"quick_gelu", SLM_ACT_GELU_QUICK},
-        {"relu", SLM_ACT_RELU},
+        {"relu", SLM_ACT_RELU},           {"swiglu", SLM_ACT_SILU},
     };
     size_t n = 0;
     const char *act = NULL, *key = NULL;
@@ -246,7 +256,7 @@ static int json_refuse(const struct slm_json *json)
 static void preset(struct slm_config *config)
 {
     const struct slm_family *family = config->family;
-    config->parts = family->parts | SLM_PART_ALWAYS;
+    config->parts |= family->parts | SLM_PART_ALWAYS;
     config->activation = family->activation ? family->activation : SLM_ACT_SILU;
     config->n_ropes = family->position == SLM_FAMILY_ROPE ? 1 : 0;
     config->norm_eps = -1; /* not said: 0 would be an answer, if a wrong one */

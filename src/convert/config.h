@@ -26,6 +26,11 @@ struct slm_config {
     uint32_t n_layers, dim, n_vocab, max_context;
     uint32_t n_heads, n_kv_heads, head_dim, ffn_dim;
     uint32_t activation; /* enum slm_activation */
+    uint32_t max_text;   /* what texts are cut to; 0: max_context */
+    uint32_t pooling;    /* enum slm_pooled; 0: not said */
+    bool unit_length;
+    uint32_t scored;     /* enum slm_pooled: what the score head reads */
+    uint32_t score_activation, n_scores, n_token_types, n_separators;
     double norm_eps;
     double embedding_scale, residual_scale, logit_scale, logit_divisor; /* 0: 1 */
     double attention_scale;                                             /* 0: 1 / sqrt(head_dim) */
@@ -65,6 +70,9 @@ int slm_keys_number(const struct slm_keys *keys, const char *hf, const char *ggu
 
 /* A boolean of config.json, at its top. */
 bool slm_keys_bool(const struct slm_keys *keys, const char *hf, bool missing);
+
+/* Whether config.json has this text there. */
+bool slm_keys_is(const struct slm_keys *keys, const char *hf, const char *text);
 
 /* SLM_EUNSUPPORTED, "config.json: clip_qkv is 8; ...", when the key is there with another value. */
 int slm_keys_expect(const struct slm_keys *keys, const char *hf, const char *gguf, double value);

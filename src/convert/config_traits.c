@@ -122,19 +122,21 @@ static int fill_slopes(struct slm_config *config)
 }
 
 /* What a layer is put together from, by the tensors that it has. */
-static uint32_t layer_parts(const struct slm_config *config)
+static uint32_t layer_parts(const struct slm_config *config, uint32_t layer)
 {
     uint32_t parts = config->slopes ? SLM_LAYER_SLOPES : 0;
     if (config->parts & SLM_PART_PARALLEL)
         parts |= SLM_LAYER_PARALLEL;
     for (const struct slm_family_tensor *t = config->family->tensors; t->role; t++) {
-        if (t->part && !(t->part & config->parts))
+        if ((t->part && !(t->part & config->parts)) || (t->how & SLM_HOW_NOT_FIRST && layer == 0))
             continue;
         switch (t->role) {
         case SLM_ROLE_ATTN_NORM: parts |= SLM_LAYER_ATTN_NORM; break;
         case SLM_ROLE_ATTN_POST_NORM: parts |= SLM_LAYER_ATTN_POST_NORM; break;
         case SLM_ROLE_FFN_NORM: parts |= SLM_LAYER_FFN_NORM; break;
         case SLM_ROLE_FFN_POST_NORM: parts |= SLM_LAYER_FFN_POST_NORM; break;
+        case SLM_ROLE_ATTN_SUM_NORM: parts |= SLM_LAYER_ATTN_SUM_NORM; break;
+        case SLM_ROLE_FFN_SUM_NORM: parts |= SLM_LAYER_FFN_SUM_NORM; break;
         case SLM_ROLE_FFN_GATE: parts |= SLM_LAYER_GATE; break;
         case SLM_ROLE_ATTN_Q_NORM:
             parts |= config->family->wide_norms ? SLM_LAYER_WIDE_NORMS : SLM_LAYER_HEAD_NORMS;
@@ -147,11 +149,18 @@ static uint32_t layer_parts(const struct slm_config *config)
 
 static uint32_t model_parts(const struct slm_config *config)
 {
-    uint32_t parts = 0;
-    for (const struct slm_family_tensor *t = config->family->tensors; t->role; t++)
-        parts |= t->role == SLM_ROLE_EMBEDDING_NORM ? SLM_MODEL_EMBEDDING_NORM
-                 : t->role == SLM_ROLE_FINAL_NORM   ? SLM_MODEL_FINAL_NORM
-                                                    : 0;
+    uint32_t parts = config->unit_length ? SLM_MODEL_UNIT_LENGTH : 0;
+    for (const struct slm_family_tensor *t = config->family->tensors; t->role; t++) {
+        if (t->part && !(t->part & config->parts))
+            continue;
+        switch (t->role) {
+        case SLM_ROLE_EMBEDDING_NORM: parts |= SLM_MODEL_EMBEDDING_NORM; break;
+        case SLM_ROLE_FINAL_NORM: parts |= SLM_MODEL_FINAL_NORM; break;
+        case SLM_ROLE_SCORE_DENSE: parts |= SLM_MODEL_SCORE_DENSE; break;
+        case SLM_ROLE_SCORE_NORM: parts |= SLM_MODEL_SCORE_NORM; break;
+        default: break;
+        }
+    }
     return parts;
 }
 
@@ -182,18 +191,31 @@ static int check_numbers(const struct slm_config *config)
     return SLM_OK;
 }
 
+/* A score head decides what it reads; else an encoder's vectors are averaged where nobody says. */
+static void complete_pooling(struct slm_config *config)
+{
+    if (config->parts & SLM_PART_SCORE) {
+        config->pooling = config->scored;
+        config->unit_length = false;
+    } else if (config->family->encoder && config->pooling == 0) {
+        config->pooling = SLM_POOLED_MEAN;
+    }
+}
+
 static int fill_records(struct slm_config *config)
 {
+    complete_pooling(config);
+    bool short_texts = config->max_text > 0 && config->max_text < config->max_context;
     config->traits = (struct slm_traits){
         .n_layers = config->n_layers,
         .dim = config->dim,
         .n_vocab = config->n_vocab,
-        .max_context = config->max_context,
+        .max_context = short_texts ? config->max_text : config->max_context,
         .norm = config->family->norm ? config->family->norm : SLM_NORM_RMS,
         .norm_eps = (float)config->norm_eps,
         .n_positions = config->family->position == SLM_FAMILY_LEARNED ? config->max_context : 0,
         .n_ropes = config->n_ropes,
-        .attention = SLM_ATTENTION_CAUSAL,
+        .attention = config->family->encoder ? SLM_ATTENTION_BOTH : SLM_ATTENTION_CAUSAL,
         .activation = config->activation,
         .embedding_scale = or_one(config->embedding_scale),
         .residual_scale = or_one(config->residual_scale),
@@ -201,11 +223,15 @@ static int fill_records(struct slm_config *config)
                                                   : or_one(config->logit_scale),
         .logit_cap = (float)config->logit_cap,
         .parts = model_parts(config),
+        .n_token_types = config->parts & SLM_PART_TOKEN_TYPES ? config->n_token_types : 0,
+        .pooling = config->pooling,
+        .n_scores = config->parts & SLM_PART_SCORE ? config->n_scores : 0,
+        .score_activation = config->parts & SLM_PART_SCORE ? config->score_activation : 0,
+        .n_separators = config->n_separators,
     };
     config->layers = slm_calloc(config->allocator, config->n_layers * sizeof *config->layers);
     if (!config->layers)
         return SLM_ENOMEM;
-    uint32_t parts = layer_parts(config);
     for (uint32_t i = 0; i < config->n_layers; i++)
         config->layers[i] = (struct slm_layer_traits){
             .n_heads = config->n_heads,
@@ -217,7 +243,7 @@ static int fill_records(struct slm_config *config)
             .attention_scale = config->attention_scale != 0 ? (float)config->attention_scale
                                                             : (float)(1 / sqrt(config->head_dim)),
             .attention_cap = (float)config->attention_cap,
-            .parts = parts,
+            .parts = layer_parts(config, i),
         };
     return SLM_OK;
 }

@@ -14,9 +14,20 @@ static bool is_one_of(const char *const *names, const char *name, size_t n)
     return false;
 }
 
+const struct slm_family *slm_family_at(size_t i)
+{
+    static const struct slm_family *const tables[] = {slm_families, slm_encoders};
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
+        for (const struct slm_family *f = tables[t]; f->name; f++)
+            if (i-- == 0)
+                return f;
+    return NULL;
+}
+
 const struct slm_family *slm_family_of_class(const char *name, size_t n)
 {
-    for (const struct slm_family *f = slm_families; f->name; f++)
+    const struct slm_family *f;
+    for (size_t i = 0; (f = slm_family_at(i)); i++)
         if (is_one_of(f->classes, name, n))
             return f;
     return NULL;
@@ -24,16 +35,9 @@ const struct slm_family *slm_family_of_class(const char *name, size_t n)
 
 const struct slm_family *slm_family_of_gguf(const char *name, size_t n)
 {
-    for (const struct slm_family *f = slm_families; f->name; f++)
+    const struct slm_family *f;
+    for (size_t i = 0; (f = slm_family_at(i)); i++)
         if (is_one_of(f->architectures, name, n))
-            return f;
-    return NULL;
-}
-
-const struct slm_family *slm_family_at(size_t i)
-{
-    for (const struct slm_family *f = slm_families; f->name; f++)
-        if (i-- == 0)
             return f;
     return NULL;
 }
@@ -41,10 +45,11 @@ const struct slm_family *slm_family_at(size_t i)
 /* ", "-separated names of all families, of one world. */
 static int unknown(const char *name, size_t n, bool gguf)
 {
-    char list[1000];
+    char list[2000];
     size_t at = 0;
     list[0] = '\0';
-    for (const struct slm_family *f = slm_families; f->name; f++) {
+    const struct slm_family *f;
+    for (size_t i = 0; (f = slm_family_at(i)); i++) {
         const char *const *names = gguf ? f->architectures : f->classes;
         for (int k = 0; k < 4 && names[k] && at < sizeof list; k++)
             at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "", names[k]);
@@ -85,6 +90,12 @@ static const char *gguf_name(const struct slm_family_tensor *t)
         [SLM_ROLE_FFN_UP] = "blk.{}.ffn_up",
         [SLM_ROLE_FFN_DOWN] = "blk.{}.ffn_down",
         [SLM_ROLE_FFN_POST_NORM] = "blk.{}.post_ffw_norm",
+        [SLM_ROLE_TOKEN_TYPE_EMBEDDING] = "token_types",
+        [SLM_ROLE_ATTN_SUM_NORM] = "blk.{}.attn_output_norm",
+        [SLM_ROLE_FFN_SUM_NORM] = "blk.{}.layer_output_norm",
+        [SLM_ROLE_SCORE_DENSE] = "cls",
+        [SLM_ROLE_SCORE_NORM] = "cls.norm",
+        [SLM_ROLE_SCORE] = "cls.output",
     };
     if (t->gguf)
         return t->gguf;
@@ -99,7 +110,7 @@ void slm_family_name(const struct slm_family_names *names, const struct slm_fami
                      uint32_t layer, bool bias, char *out)
 {
     const char *pattern = names->gguf ? gguf_name(tensor) : tensor->hf;
-    bool head = tensor->role == SLM_ROLE_HEAD;
+    bool head = tensor->role == SLM_ROLE_HEAD || tensor->how & SLM_HOW_OWN_NAME;
     const char *prefix =
         names->gguf || names->bare || head || !names->family->prefix ? "" : names->family->prefix;
     const char *ending = bias ? ".bias" : ".weight", *hole = pattern ? strstr(pattern, "{}") : NULL;
@@ -112,7 +123,17 @@ void slm_family_name(const struct slm_family_names *names, const struct slm_fami
         snprintf(out, SLM_FAMILY_NAME, "%s%s%s", prefix, pattern, ending);
 }
 
-bool slm_family_ignores(const char *name, size_t n)
+/* Whether a name of n bytes has this text in it. */
+static bool contains(const char *name, size_t n, const char *text)
+{
+    size_t length = strlen(text);
+    for (size_t i = 0; i + length <= n; i++)
+        if (memcmp(name + i, text, length) == 0)
+            return true;
+    return false;
+}
+
+bool slm_family_ignores(const struct slm_family *family, const char *name, size_t n)
 {
     static const char *const endings[] = {
         "rotary_emb.inv_freq",       "rotary_emb.cos_cached",
@@ -126,5 +147,8 @@ bool slm_family_ignores(const char *name, size_t n)
         if (n >= length && memcmp(name + n - length, endings[i], length) == 0)
             return true;
     }
+    for (size_t i = 0; i < 6 && family->unused[i]; i++)
+        if (contains(name, n, family->unused[i]))
+            return true;
     return false;
 }

@@ -28,11 +28,14 @@ enum slm_part {
     SLM_PART_SHARED_NORM = 1 << 9, /* or reads what attention reads: whatever lacks the other */
     SLM_PART_TWO_NORMS = 1 << 10,  /* Falcon's names for two norms side by side */
     SLM_PART_PARALLEL = 1 << 11,   /* both blocks read the same residual stream */
+    SLM_PART_TOKEN_TYPES = 1 << 12,
+    SLM_PART_SCORE = 1 << 13,      /* a score head */
 
     /* GGUF has no keys for these: a model has what its first layer has. */
     SLM_PARTS_OF_TENSORS = SLM_PART_HEAD | SLM_PART_HEAD_BIAS | SLM_PART_QKV_BIAS |
                            SLM_PART_OUT_BIAS | SLM_PART_FFN_BIAS | SLM_PART_NORM_BIAS |
-                           SLM_PART_QK_NORM | SLM_PART_FFN_NORM | SLM_PART_TWO_NORMS
+                           SLM_PART_QK_NORM | SLM_PART_FFN_NORM | SLM_PART_TWO_NORMS |
+                           SLM_PART_SCORE
 };
 
 /* How a tensor differs from what our file wants. llama.cpp's converter has undone some of it. */
@@ -44,7 +47,9 @@ enum slm_how {
     SLM_HOW_PLUS_ONE = 1 << 4,   /* Hugging Face: the weight is 1 more than what is stored */
     SLM_HOW_REPEATED = 1 << 5,   /* one weight for all heads */
     SLM_HOW_OFFSET_2 = 1 << 6,   /* the first two rows are not used */
-    SLM_HOW_ONES = 1 << 7        /* there is no such tensor: the weights are all 1 */
+    SLM_HOW_ONES = 1 << 7,       /* there is no such tensor: the weights are all 1 */
+    SLM_HOW_NOT_FIRST = 1 << 8,  /* in all layers but the first */
+    SLM_HOW_OWN_NAME = 1 << 9    /* Hugging Face: its name has no prefix, as the head's */
 };
 
 /* A tensor of every layer, or of the whole model, and what sources call it; "{}" is the layer. Its
@@ -84,6 +89,7 @@ struct slm_family {
     const char *prefix; /* of its Hugging Face names but the head's; some files leave it out */
     bool hf_neighbours; /* dimensions (2i, 2i + 1) form a pair, not (i, i + dims / 2) */
     bool gguf_neighbours;
+    bool encoder;   /* attention sees both sides, and there are no logits */
     uint32_t parts; /* parts that every model of the family has */
     struct slm_family_switch switches[5];
     uint32_t norm;       /* enum slm_norm; 0: RMS */
@@ -98,17 +104,18 @@ struct slm_family {
     uint32_t default_window; /* where config.json does not name sliding_window; 0: none */
     uint32_t period;         /* of SLM_WINDOW_PERIODIC, where no key says it */
     int (*rule)(struct slm_config *config, const struct slm_keys *keys); /* or NULL */
+    const char *unused[6]; /* parts of names of tensors that need not be read */
     const struct slm_family_tensor *tensors;                             /* ends with role 0 */
 };
 
-/* The table (families.c); ends with name NULL. */
-extern const struct slm_family slm_families[];
+/* The tables (families.c and families_encoders.c); each ends with name NULL. */
+extern const struct slm_family slm_families[], slm_encoders[];
 
 /* The family with that class or architecture (n bytes), or NULL. */
 const struct slm_family *slm_family_of_class(const char *name, size_t n);
 const struct slm_family *slm_family_of_gguf(const char *name, size_t n);
 
-/* Row i of the table; NULL past the last. */
+/* Row i of the tables together; NULL past the last. */
 const struct slm_family *slm_family_at(size_t i);
 
 /* The answer to an unknown name: SLM_EUNSUPPORTED, with a list of those that are known. */
@@ -125,7 +132,8 @@ struct slm_family_names {
 void slm_family_name(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
                      uint32_t layer, bool bias, char *out);
 
-/* Tensors that a source may have and nobody needs: buffers that are computed anyway. */
-bool slm_family_ignores(const char *name, size_t n);
+/* Tensors that a source may have and nobody needs: buffers that are computed anyway, and what the
+ * family names. */
+bool slm_family_ignores(const struct slm_family *family, const char *name, size_t n);
 
 #endif

@@ -164,6 +164,20 @@ static const struct slm_family_tensor *embedding_of(const struct slm_family *fam
     return t;
 }
 
+/* How many scores there are is seen at the tensor alone. */
+static void scores_from_tensors(struct slm_import *import)
+{
+    for (const struct slm_family_tensor *t = import->config.family->tensors; t->role; t++) {
+        char name[SLM_FAMILY_NAME];
+        if (t->role != SLM_ROLE_SCORE)
+            continue;
+        slm_family_name(&import->names, t, 0, false, name);
+        const struct slm_source_tensor *score = slm_source_find(&import->source, name);
+        if (score && score->n_dims && score->shape[0] <= SLM_LIMIT_SCORES)
+            import->config.n_scores = (uint32_t)score->shape[0];
+    }
+}
+
 /* Rows of the embedding, where the configuration does not know the vocabulary. */
 static int vocab_from_tensors(struct slm_import *import)
 {
@@ -196,6 +210,7 @@ int slm_import_finish(struct slm_import *import)
         find_prefix(import);
     if (import->config.head_not_said)
         parts_from_tensors(import, SLM_PART_HEAD);
+    scores_from_tensors(import);
     int err = import->config.n_vocab ? SLM_OK : vocab_from_tensors(import);
     return err ? err : slm_config_finish(&import->config);
 }

@@ -45,6 +45,9 @@ struct slm_import {
 int slm_import_gguf(struct slm_import *import);
 int slm_import_hf(struct slm_import *import);
 int slm_import_llama2c(struct slm_import *import);
+/* What sentence-transformers has put beside a Hugging Face model: pooling, unit length, how long
+ * texts may be. Nothing changes where there is none of it. */
+int slm_import_sentence(struct slm_import *import);
 void slm_import_free(struct slm_import *import);
 
 /* Then: the tokenizer section, ready to be written. It stays empty, with a warning, when the source
@@ -74,6 +77,9 @@ void slm_import_warn(const struct slm_import *import, const char *format, ...) S
 
 /* Last step of each importer: parts, vocabulary and traits, from configuration and tensors. */
 int slm_import_finish(struct slm_import *import);
+
+/* Parse a JSON file of the directory: 1 found, 0 not there, or an error. */
+int slm_import_json(struct slm_import *import, const char *name, struct slm_json **json);
 
 /* "dir/name" into a new buffer that ends with NUL. */
 int slm_import_join(struct slm_buf *out, const char *directory, const char *name);

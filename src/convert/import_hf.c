@@ -13,8 +13,7 @@
 
 enum { MAX_SHARDS = 1024 }; /* the largest published models have some 200 */
 
-/* Parse a JSON file of the directory: 1 found, 0 not there, or an error. */
-static int read_json(struct slm_import *import, const char *name, struct slm_json **json)
+int slm_import_json(struct slm_import *import, const char *name, struct slm_json **json)
 {
     struct slm_mapping map;
     *json = NULL;
@@ -99,7 +98,7 @@ static int open_shards(struct slm_import *import, const struct slm_json *index)
 static int open_sharded(struct slm_import *import)
 {
     struct slm_json *index;
-    int found = read_json(import, INDEX, &index);
+    int found = slm_import_json(import, INDEX, &index);
     if (found < 0)
         return found;
     if (!found)
@@ -135,7 +134,7 @@ static int open_weights(struct slm_import *import)
 static int json_template(struct slm_import *import, const char *file)
 {
     struct slm_json *json;
-    int found = read_json(import, file, &json);
+    int found = slm_import_json(import, file, &json);
     if (found <= 0)
         return found;
     slm_json_node node = slm_json_get(json, 0, "chat_template");
@@ -190,7 +189,7 @@ static void texts(struct slm_import *import)
 /* The configuration comes first: it is small, and most refusals come from it. */
 int slm_import_hf(struct slm_import *import)
 {
-    int found = read_json(import, "config.json", &import->json);
+    int found = slm_import_json(import, "config.json", &import->json);
     if (found < 0)
         return found;
     if (!found)
@@ -198,6 +197,8 @@ int slm_import_hf(struct slm_import *import)
     int err = slm_config_from_json(&import->config, import->json);
     if (err)
         return slm_fail_in(err, "%s", import->path);
+    if ((err = slm_import_sentence(import)))
+        return err;
     if ((err = open_weights(import)) || (err = read_template(import)))
         return err;
     err = slm_import_finish(import);

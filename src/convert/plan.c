@@ -73,12 +73,14 @@ uint64_t slm_weight_source_bytes(const struct slm_weight *w)
 }
 
 /* Vectors are f32 in the format; the head's options reach the embedding as well, which may be the
- * head itself. Positions are added, not multiplied with: they are small, and stay exact. */
+ * head itself. Positions and types of tokens are added, not multiplied with: they are small, and stay
+ * exact; so does the score head. */
 static uint32_t type_of(const struct slm_weight *w, const struct slm_plan_types *types)
 {
     if (!w->matrix)
         return SLM_TYPE_F32;
-    if (w->role == SLM_ROLE_POSITION_EMBEDDING)
+    if (w->role == SLM_ROLE_POSITION_EMBEDDING || w->role == SLM_ROLE_TOKEN_TYPE_EMBEDDING ||
+        w->role == SLM_ROLE_SCORE_DENSE || w->role == SLM_ROLE_SCORE)
         return SLM_TYPE_F32;
     bool head = w->role == SLM_ROLE_EMBEDDING || w->role == SLM_ROLE_HEAD;
     int32_t wanted = head ? types->head : types->type;
@@ -131,7 +133,7 @@ static int add(struct slm_plan *plan, struct slm_import *import,
 {
     const struct slm_config *config = &import->config;
     /* llama.cpp's converter has undone what is peculiar to the other world. */
-    const uint32_t undone = SLM_HOW_GROUPED | SLM_HOW_TRANSPOSED | SLM_HOW_PLUS_ONE;
+    const uint32_t undone = SLM_HOW_GROUPED | SLM_HOW_TRANSPOSED | SLM_HOW_PLUS_ONE | SLM_HOW_OFFSET_2;
     uint32_t how = import->names.gguf ? tensor->how & ~undone : tensor->how;
     uint32_t role = bias ? slm_role_info(tensor->role)->bias : tensor->role;
     struct slm_weight *w = &plan->weights[plan->n++];
@@ -183,9 +185,10 @@ static int add_all(struct slm_plan *plan, struct slm_import *import, uint32_t la
     for (; t->role; t++) {
         bool per_layer = slm_role_info(t->role)->per_layer;
         bool first = t->role == SLM_ROLE_EMBEDDING || t->role == SLM_ROLE_EMBEDDING_NORM ||
-                     t->role == SLM_ROLE_POSITION_EMBEDDING;
+                     t->role == SLM_ROLE_POSITION_EMBEDDING ||
+                     t->role == SLM_ROLE_TOKEN_TYPE_EMBEDDING;
         if (per_layer != (layer != SLM_NO_LAYER) || (!per_layer && before != first) ||
-            (t->part && !(config->parts & t->part)))
+            (t->part && !(config->parts & t->part)) || (t->how & SLM_HOW_NOT_FIRST && layer == 0))
             continue;
         int err = add(plan, import, t, false, layer, types);
         if (!err && t->bias & config->parts && !(t->how & SLM_HOW_ONES))
@@ -209,7 +212,7 @@ static int check_unused(struct slm_import *import)
                 slm_family_name(&import->names, t, 0, false, name);
                 slm_source_take(&import->source, name);
             }
-    const struct slm_source_tensor *extra = slm_source_unused(&import->source);
+    const struct slm_source_tensor *extra = slm_source_unused(&import->source, import->config.family);
     if (!extra)
         return SLM_OK;
     return slm_fail(SLM_EUNSUPPORTED,

@@ -70,11 +70,12 @@ const struct slm_source_tensor *slm_source_take(struct slm_source *source, const
     return tensor;
 }
 
-const struct slm_source_tensor *slm_source_unused(const struct slm_source *source)
+const struct slm_source_tensor *slm_source_unused(const struct slm_source *source,
+                                                  const struct slm_family *family)
 {
     const struct slm_source_tensor *tensors = all(source);
     for (size_t i = 0; i < slm_source_count(source); i++)
-        if (!source->used.data[i] && !slm_family_ignores(tensors[i].name, tensors[i].name_length))
+        if (!source->used.data[i] && !slm_family_ignores(family, tensors[i].name, tensors[i].name_length))
             return &tensors[i];
     return NULL;
 }

@@ -7,6 +7,8 @@
 #include "base/buf.h"
 #include "convert/source_types.h"
 
+struct slm_family;
+
 struct slm_source {
     struct slm_buf tensors; /* slm_source_tensor[]; set its allocator before the first add */
     struct slm_buf used;    /* a byte for each */
@@ -24,7 +26,8 @@ size_t slm_source_count(const struct slm_source *source);
 const struct slm_source_tensor *slm_source_find(const struct slm_source *source, const char *name);
 const struct slm_source_tensor *slm_source_take(struct slm_source *source, const char *name);
 
-/* The first tensor that nobody took, past those that slm_family_ignores(); NULL: none. */
-const struct slm_source_tensor *slm_source_unused(const struct slm_source *source);
+/* The first tensor that nobody took, past those that the family ignores; NULL: none. */
+const struct slm_source_tensor *slm_source_unused(const struct slm_source *source,
+                                                  const struct slm_family *family);
 
 #endif
