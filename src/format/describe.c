@@ -78,8 +78,10 @@ static void norms(struct text *t, const struct slm_file *file)
     put_part(&places, file, SLM_LAYER_ATTN_POST_NORM, "after attention");
     put_part(&places, file, SLM_LAYER_HEAD_NORMS, "of each head of queries and keys");
     put_part(&places, file, SLM_LAYER_WIDE_NORMS, "of queries and keys");
+    put_part(&places, file, SLM_LAYER_ATTN_SUM_NORM, "of the sum with attention");
     put_part(&places, file, SLM_LAYER_FFN_NORM, "before feed-forward");
     put_part(&places, file, SLM_LAYER_FFN_POST_NORM, "after feed-forward");
+    put_part(&places, file, SLM_LAYER_FFN_SUM_NORM, "of the sum with feed-forward");
     if (m->parts & SLM_MODEL_FINAL_NORM) {
         next(&places);
         put(&places, "before the head");
@@ -128,7 +130,7 @@ static bool has_cap(const struct slm_layer_traits *layer, uint32_t unused)
 static void attention(struct text *t, const struct slm_file *file)
 {
     const struct slm_layer_traits *first = file->layers;
-    put(t, "causal");
+    put(t, file->traits->attention == SLM_ATTENTION_BOTH ? "both ways" : "causal");
     for (uint32_t i = 0; i < file->traits->n_layers; i++) {
         uint32_t window = file->layers[i].window, seen = 0;
         for (uint32_t k = 0; k < i; k++)
