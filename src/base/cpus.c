@@ -1,7 +1,7 @@
 /*
- * cpus.c - see cpus.h. Linux tells all of it in small files: cgroups their quota, a CPU its capacity
- * relative to the fastest (ARM), which CPUs are performance cores (Intel), and which share a core.
- * What a system does not tell is taken to be no restriction.
+ * cpus.c - see cpus.h. Linux tells all of it in small files: cgroups their quota, a CPU its
+ * capacity relative to the fastest (ARM), which CPUs are performance cores (Intel), and which share
+ * a core. What a system does not tell is taken to be no restriction.
  */
 #include "base/cpus.h"
 
@@ -14,7 +14,8 @@
 enum { TEXT = 2048 };
 
 /* A small file as a string; false when it can't be read. */
-static bool read_text(char *text, const char *root, const char *format, const char *a, const char *b)
+static bool read_text(char *text, const char *root, const char *format, const char *a,
+                      const char *b)
 {
     char path[TEXT], name[TEXT];
     int n = snprintf(name, sizeof name, format, a, b);
@@ -81,7 +82,8 @@ static int quota(const char *root, int most)
         return most;
     char *rest = NULL;
     for (char *line = strtok_r(groups, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
+        char *controllers = strchr(line, ':'),
+             *path = controllers ? strchr(controllers + 1, ':') : NULL;
         if (!path)
             continue;
         size_t n = (size_t)(path - controllers) - 1;
@@ -117,8 +119,8 @@ static bool read_of_cpu(char *text, const char *root, size_t cpu, const char *na
     return read_text(text, root, "/sys/devices/system/cpu/cpu%s/%s", number, name);
 }
 
-/* Drop the slow cores: below 60 % of the fastest one's capacity (the middle ones of three kinds stay),
- * or not in Intel's list of performance cores. */
+/* Drop the slow cores: below 60 % of the fastest one's capacity (the middle ones of three kinds
+ * stay), or not in Intel's list of performance cores. */
 static void keep_fast(const char *root, bool *cpus, size_t n)
 {
     char text[TEXT];

@@ -111,7 +111,8 @@ static int evaluate(struct bench *b, size_t raise_at)
     return slm_eval(b->ctx, &span, 1);
 }
 
-/* Wherever the interrupt comes, only what the other threads have looked for already still begins. */
+/* Wherever the interrupt comes, only what the other threads have looked for already still begins.
+ */
 static void little_follows(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /*
- * test_cpus.c - how many threads to start, on machines made of small files: phones with slow and fast
- * cores, desktops with hardware threads, containers with quotas.
+ * test_cpus.c - how many threads to start, on machines made of small files: phones with slow and
+ * fast cores, desktops with hardware threads, containers with quotas.
  */
 #include "base/cpus.h"
 
@@ -71,13 +71,14 @@ static void nothing_is_told(void **state)
 static void big_and_little(void **state)
 {
     (void)state;
-    static const char *const capacity[8] = {"250", "250", "250", "250", "790", "790", "790", "1024"};
+    static const char *const capacity[8] = {"250", "250", "250", "250",
+                                            "790", "790", "790", "1024"};
     new_machine();
     for (int i = 0; i < 8; i++)
         put_cpu(i, "cpu_capacity", capacity[i]);
     expect(8, 0, 8, 4);
-    expect(8, 0x80, 7, 3);  /* without the fastest */
-    expect(8, 0xF0, 4, 4);  /* in the background: only slow ones are allowed */
+    expect(8, 0x80, 7, 3); /* without the fastest */
+    expect(8, 0xF0, 4, 4); /* in the background: only slow ones are allowed */
     expect(8, 0x70, 5, 1);
 }
 
