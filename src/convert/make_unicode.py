@@ -32,6 +32,15 @@ IN_8, IN_9 = present_in("8.0"), present_in("9.0")
 # Those that were of another category then.
 CATEGORY_IN_8 = {0x166D: "Po", 0x111C9: "Po", 0x1734: "Mn", 0x1885: "Lo", 0x1886: "Lo", 0xA9BD: "Mc", 0x1171E: "Mn"}
 CATEGORY_IN_9 = {0x111C9: "Po", 0x1CF2: "Mc", 0x1CF3: "Mc"}
+# Extend and SpacingMark since 15.0, for Perls that don't know them.
+NEW_EXTEND = [
+    (0x897, 0x897), (0xCF3, 0xCF3), (0xECE, 0xECE), (0x1ACF, 0x1ADD), (0x1AE0, 0x1AEB), (0x10D69,
+    0x10D6D), (0x10EFA, 0x10EFF), (0x11241, 0x11241), (0x113B8, 0x113C0), (0x113C2, 0x113C2), (0x113C5,
+    0x113C5), (0x113C7, 0x113CA), (0x113CC, 0x113D0), (0x113D2, 0x113D2), (0x113E1, 0x113E2), (0x11B60,
+    0x11B67), (0x11F00, 0x11F01), (0x11F03, 0x11F03), (0x11F34, 0x11F3A), (0x11F3E, 0x11F42), (0x11F5A,
+    0x11F5A), (0x13440, 0x13440), (0x13447, 0x13455), (0x1611E, 0x1612F), (0x1E08F, 0x1E08F), (0x1E4EC,
+    0x1E4EF), (0x1E5EE, 0x1E5EF), (0x1E6E3, 0x1E6E3), (0x1E6E6, 0x1E6E6), (0x1E6EE, 0x1E6EF), (0x1E6F5,
+    0x1E6F5)]
 # Lower case of letters that Unicode has since 15.0, as first, last, distance.
 NEW_LETTERS = [(0x1C89, 0x1C89, 1), (0xA7CB, 0xA7CB, 0x264 - 0xA7CB), (0xA7CC, 0xA7CC, 1), (0xA7CE, 0xA7CE, 1),
                (0xA7D2, 0xA7D2, 1), (0xA7D4, 0xA7D4, 1), (0xA7DA, 0xA7DA, 1), (0xA7DC, 0xA7DC, 0x19B - 0xA7DC),
@@ -102,6 +111,12 @@ def ranges(inside):
     return out
 
 
+def break_class(name):
+    out = subprocess.run(["perl", "-e", r'for (0 .. 0x10FFFF) { print "$_\n" if chr($_) =~ /\p{GCB=%s}/ }' % name],
+                         check=True, capture_output=True, text=True).stdout.split()
+    return set(map(int, out)) - set(range(0xD800, 0xE000))
+
+
 def of_8(c, kinds):
     return c in IN_8 and CATEGORY_IN_8.get(c, u.category(chr(c))).startswith(kinds)
 
@@ -143,3 +158,10 @@ table("uint32_t", "PUNCTUATION_8", "first, last: category P of Unicode 8.0", ran
 table("uint32_t", "OTHER_8", "Cc, Cf, Co", ranges(lambda c: of_8(c, ("Cc", "Cf", "Co"))), 8)
 table("uint32_t", "NONSPACING_8", "Mn", ranges(lambda c: of_8(c, "Mn")), 8)
 table("uint32_t", "MARKS_9", "M of 9.0", ranges(lambda c: c in IN_9 and CATEGORY_IN_9.get(c, u.category(chr(c)))[0] == "M"), 8)
+extend = break_class("EX") | break_class("SM") | break_class("ZWJ")
+extend.update(c for first, last in NEW_EXTEND for c in range(first, last + 1))
+table("uint32_t", "CLUSTER_EXTEND", "Grapheme_Cluster_Break Extend, SpacingMark and ZWJ", ranges(lambda c: c in extend), 8)
+prepend = break_class("PP") | {0x11F02, 0x113D1}
+control = (break_class("CN") | {10, 13} | set(range(0x13430, 0x13440))) - extend
+table("uint32_t", "CLUSTER_PREPEND", "Prepend", ranges(lambda c: c in prepend), 8)
+table("uint32_t", "CLUSTER_CONTROL", "Control, CR and LF", ranges(lambda c: c in control), 8)

@@ -4,6 +4,7 @@
 #include "convert/tokenizer.h"
 
 #include "base/utf8.h"
+#include "text/charsmap.h"
 
 #include <string.h>
 
@@ -97,6 +98,18 @@ int slm_vocab_add_normal(struct slm_vocab *v, uint32_t kind, uint32_t flags, con
 {
     return add_normal(v, kind, flags, slm_vocab_keep(v, a, strlen(a)),
                       slm_vocab_keep(v, b, strlen(b)));
+}
+
+int slm_vocab_add_charsmap(struct slm_vocab *v, const void *data, size_t n, bool clusters)
+{
+    struct slm_charsmap map;
+    if (!slm_charsmap_open(&map, data, n))
+        return slm_fail(SLM_EFORMAT, "tokenizer: the precompiled charsmap is damaged");
+    int rc = add_normal(v, SLM_NORMAL_CHARSMAP, 0, slm_vocab_keep(v, data, n),
+                        (struct slm_vocab_text){0});
+    if (rc == SLM_OK)
+        v->normal[v->n_normal - 1].clusters = clusters;
+    return rc;
 }
 
 int slm_vocab_add_map(struct slm_vocab *v, uint32_t flags, struct slm_buf *rows)

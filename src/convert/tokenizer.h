@@ -17,7 +17,7 @@ struct slm_vocab_token {
     uint32_t text; /* offset in slm_vocab.pool: what the token stands for, as bytes */
     uint32_t length;
     uint32_t pattern, pattern_length; /* added tokens: what to look for; length 0: the text */
-    float score;                      /* SentencePiece */
+    double score;                     /* SentencePiece */
     uint8_t kind;                     /* enum slm_token_kind; 0: no token has this id */
     uint8_t flags;                    /* added tokens: enum slm_added_flags */
     bool added;                       /* looked for in the text before anything else */
@@ -32,6 +32,7 @@ struct slm_vocab_text {
 struct slm_vocab_normal {
     uint32_t kind, flags; /* enum slm_normal_kind */
     struct slm_vocab_text a, b;
+    bool clusters; /* CHARSMAP: as Hugging Face's tokenizers apply it */
 };
 
 struct slm_vocab_step {
@@ -41,14 +42,15 @@ struct slm_vocab_step {
 };
 
 struct slm_vocab {
-    uint32_t model;     /* enum slm_text_model */
-    uint32_t flags;     /* enum slm_text_section_flags */
-    bool raw_patterns;  /* late added tokens are looked for as they are, not normalized */
-    bool meta_space;    /* the tokenizer writes spaces as U+2581; here they are spaces */
-    bool by_score;      /* merges follow from scores; otherwise from the list */
-    bool ignore_merges; /* a piece that is a token is that token, whatever merging would give */
-    uint32_t max_word;  /* WordPiece: see struct slm_text_header */
-    bool cleanup;       /* decoding: no space before punctuation and English endings */
+    uint32_t model;       /* enum slm_text_model */
+    uint32_t flags;       /* enum slm_text_section_flags */
+    bool raw_patterns;    /* late added tokens are looked for as they are, not normalized */
+    bool meta_space;      /* the tokenizer writes spaces as U+2581; here they are spaces */
+    bool by_score;        /* merges follow from scores; otherwise from the list */
+    bool ignore_merges;   /* a piece that is a token is that token, whatever merging would give */
+    uint32_t max_word;    /* WordPiece: see struct slm_text_header */
+    bool cleanup;         /* decoding: no space before punctuation and English endings */
+    double unknown_score; /* Unigram: of a character that is no token */
     struct slm_vocab_text continuation; /* WordPiece: what begins a token inside a word */
     struct slm_buf pool; /* texts, as raw bytes: a space is a space, not U+0120 or U+2581 */
     struct slm_vocab_token *tokens; /* [n_tokens] */
@@ -108,6 +110,8 @@ int slm_vocab_add_normal(struct slm_vocab *v, uint32_t kind, uint32_t flags, con
                          const char *b);
 /* A SLM_NORMAL_MAP with rows of slm_unicode_mapping(); their buffer is freed. */
 int slm_vocab_add_map(struct slm_vocab *v, uint32_t flags, struct slm_buf *rows);
+/* A SLM_NORMAL_CHARSMAP with the bytes that SentencePiece calls precompiled_charsmap. */
+int slm_vocab_add_charsmap(struct slm_vocab *v, const void *data, size_t n, bool clusters);
 int slm_vocab_add_step(struct slm_vocab *v, const char *pattern, size_t n, uint32_t behaviour,
                        uint32_t flags);
 void slm_vocab_add_stop(struct slm_vocab *v, uint32_t id); /* ids out of range are ignored */

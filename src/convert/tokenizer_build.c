@@ -8,6 +8,7 @@
 #include "convert/regex.h"
 #include "convert/tokenizer_merges.h"
 #include "text/normal.h"
+#include "text/unigram.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -250,7 +251,8 @@ static void write_bytes(struct builder *b)
 static void write_cuts(struct builder *b)
 {
     uint8_t *cuts;
-    if (b->v->model != SLM_TEXT_BPE_CHARS || b->v->ignore_merges)
+    if ((b->v->model != SLM_TEXT_BPE_CHARS && b->v->model != SLM_TEXT_UNIGRAM) ||
+        b->v->ignore_merges)
         return;
     cuts = slm_buf_grow(&b->tables[SLM_TEXT_CUTS], 8192);
     if (!cuts)
@@ -315,9 +317,16 @@ static int write_normal(struct builder *b)
         if (rc < 0)
             return rc;
         row.a_length = (uint32_t)pool->length - row.a;
+        if (n->clusters)
+            slm_buf_align(pool, 4);
         row.b = (uint32_t)pool->length;
-        row.b_length = n->b.length;
-        slm_buf_append(pool, pool_at(b, n->b), n->b.length);
+        if (n->clusters)
+            rc = slm_unicode_cluster_table(pool);
+        else
+            slm_buf_append(pool, pool_at(b, n->b), n->b.length);
+        row.b_length = (uint32_t)pool->length - row.b;
+        if (rc < 0)
+            return rc;
         slm_buf_append(&b->tables[SLM_TEXT_NORMAL], &row, sizeof(row));
     }
     return slm_buf_ok(pool);
@@ -498,12 +507,56 @@ static void write_info(struct builder *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
         uint32_t kind = token_at(b, i)->kind ? token_at(b, i)->kind : SLM_TOKEN_UNUSED;
-        uint32_t more = is_reachable(b, i) && fits_a_word(b, i) ? SLM_INFO_WHOLE : 0;
+        bool whole = is_reachable(b, i) && fits_a_word(b, i) && b->v->model != SLM_TEXT_UNIGRAM;
+        uint32_t more = whole ? SLM_INFO_WHOLE : 0;
         if (b->v->flags & SLM_TEXT_SPACED_WORDS)
             more |= joining(b, i);
         uint16_t info = (uint16_t)(b->plan.splits[i] | kind << SLM_INFO_KIND_SHIFT | more);
         slm_buf_append(&b->tables[SLM_TEXT_INFO], &info, 2);
     }
+}
+
+/* Scores have 32 bits where that is all there is to them. */
+static void write_scores(struct builder *b)
+{
+    bool wide = false;
+    if (b->v->model != SLM_TEXT_UNIGRAM)
+        return;
+    for (uint32_t i = 0; i < b->n; i++)
+        wide |= (double)(float)token_at(b, i)->score != token_at(b, i)->score;
+    for (uint32_t i = 0; i < b->n; i++) {
+        double score = token_at(b, i)->score;
+        float single = (float)score;
+        slm_buf_append(&b->tables[SLM_TEXT_SCORES], wide ? (void *)&score : (void *)&single,
+                       wide ? sizeof score : sizeof single);
+    }
+    if (wide)
+        b->header.flags |= SLM_TEXT_WIDE_SCORES;
+}
+
+/* In a Unigram model a token is whole if its own text is best encoded as this token: the runtime
+ * itself finds out. */
+static int mark_whole(struct builder *b, const struct slm_text *runtime)
+{
+    struct slm_unigram unigram;
+    uint16_t *info = (uint16_t *)(void *)b->tables[SLM_TEXT_INFO].data;
+    int rc = SLM_OK;
+    if (b->v->model != SLM_TEXT_UNIGRAM)
+        return SLM_OK;
+    slm_unigram_init(&unigram, runtime, b->allocator);
+    for (uint32_t i = 0; i < b->n && rc == SLM_OK; i++) {
+        slm_token token;
+        struct slm_token_sink sink = {.out = &token, .capacity = 1};
+        const struct slm_vocab_token *t = token_at(b, i);
+        if (!is_reachable(b, i))
+            continue;
+        unigram.sum = 0;
+        rc = slm_unigram(&unigram, b->v->pool.data + t->text, t->length, &sink);
+        if (sink.n == 1 && token == (slm_token)i)
+            info[i] |= SLM_INFO_WHOLE;
+    }
+    slm_unigram_free(&unigram);
+    return rc;
 }
 
 /* --------------------------------------------------------------------------------- all --- */
@@ -530,12 +583,15 @@ static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
     write_named(b);
     slm_buf_append(&b->tables[SLM_TEXT_CONTINUE], pool_at(b, b->v->continuation),
                    b->v->continuation.length);
+    write_scores(b);
     if ((rc = write_beginnings(b)) < 0)
         return rc;
     if ((rc = write_normal(b)) < 0 || (rc = write_scanners(b)) < 0 || (rc = lay_out(b, out)) < 0 ||
         (rc = slm_text_open(&runtime, out->data, out->length, n_vocab)) < 0)
         return rc;
     if ((rc = write_added(b, &runtime, false)) < 0 || (rc = write_added(b, &runtime, true)) < 0)
+        return rc;
+    if ((rc = mark_whole(b, &runtime)) < 0)
         return rc;
     if (slm_buf_ok(&b->late) < 0)
         return SLM_ENOMEM;
@@ -558,6 +614,7 @@ int slm_vocab_build(const struct slm_vocab *v, uint32_t n_vocab, struct slm_buf 
         .model = v->model,
         .flags = v->flags,
         .max_word = v->max_word,
+        .unknown_score = v->unknown_score,
         .n_tokens = b.n,
         .bos = id_or_none(&b, v->bos),
         .eos = id_or_none(&b, v->eos),

@@ -1,7 +1,8 @@
 /*
  * tokenizer_gguf.c - the tokenizer that a GGUF file carries (keys tokenizer.ggml.*) into a
  * vocabulary: "gpt2" is byte-level BPE with a list of merges, "llama" is SentencePiece with scores,
- * "gemma4" has the texts of the second and the merges of the first; "bert" is WordPiece.
+ * "gemma4" has the texts of the second and the merges of the first; "bert" is WordPiece and "t5"
+ * Unigram.
  */
 #include "convert/gguf.h"
 #include "convert/tokenizer.h"
@@ -229,10 +230,10 @@ static int read_byte_level(struct importer *im)
 
 /* Everything but merges that two kinds have in common: spaces are U+2581, unknown characters bytes.
  */
-static int read_meta_space(struct importer *im, bool prefix)
+static int read_meta_space(struct importer *im, bool prefix, bool squeeze)
 {
     struct slm_vocab *v = im->v;
-    bool squeeze = false;
+    const struct slm_gguf_key *charsmap = slm_gguf_find(im->gguf, KEY("precompiled_charsmap"));
     int rc;
     if ((rc = read_tokens(im)) < 0 ||
         (rc = slm_gguf_bool(im->gguf, KEY("add_space_prefix"), &prefix)) < 0 ||
@@ -243,9 +244,15 @@ static int read_meta_space(struct importer *im, bool prefix)
     v->meta_space = true;
     v->flags = SLM_TEXT_BYTE_FALLBACK | SLM_TEXT_FUSE_UNKNOWN | SLM_TEXT_BAD_BYTES_SINGLE |
                SLM_TEXT_META_SPACE | (prefix ? SLM_TEXT_DROP_FIRST_SPACE : 0);
-    rc = slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, SLM_META_SPACE, " ");
+    if (charsmap && charsmap->count > 0) {
+        if (charsmap->type != SLM_GGUF_I8 && charsmap->type != SLM_GGUF_U8)
+            return slm_fail(SLM_EFORMAT, "GGUF: tokenizer.ggml.precompiled_charsmap is no bytes");
+        rc = slm_vocab_add_charsmap(v, charsmap->data, charsmap->count, false);
+    }
     if (rc == SLM_OK && squeeze)
         rc = slm_vocab_add_normal(v, SLM_NORMAL_SQUEEZE, 0, "", "");
+    if (rc == SLM_OK)
+        rc = slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, SLM_META_SPACE, " ");
     if (rc == SLM_OK && prefix)
         rc = slm_vocab_add_normal(v, SLM_NORMAL_PREPEND, 0, " ", "");
     return rc;
@@ -258,14 +265,43 @@ static int read_scored(struct importer *im)
     im->v->unknown = 0;
     im->v->bos = 1;
     im->v->eos = 2;
-    int rc = read_meta_space(im, true);
+    int rc = read_meta_space(im, true, false);
     return rc < 0 ? rc : read_special(im, true);
+}
+
+/* Here scores decide otherwise, and symbols of the user cost nothing. */
+static int read_unigram(struct importer *im)
+{
+    struct slm_vocab *v = im->v;
+    float least = INFINITY;
+    int rc = read_meta_space(im, true, true);
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < v->n_tokens; i++) {
+        struct slm_vocab_token *token = &v->tokens[i];
+        if (token->kind == SLM_TOKEN_NORMAL && (float)token->score < least)
+            least = (float)token->score;
+        if (token->kind == SLM_TOKEN_USER) {
+            token->score = 0;
+            token->added = false;
+        }
+    }
+    v->model = SLM_TEXT_UNIGRAM;
+    v->unknown_score = isfinite(least) ? (double)(least - 10.0f) : 0;
+    v->flags &= ~(uint32_t)SLM_TEXT_BYTE_FALLBACK;
+    rc = read_special(im, false);
+    bool add_eos = true;
+    if (rc == SLM_OK && v->n_suffix == 0 &&
+        (rc = slm_gguf_bool(im->gguf, KEY("add_eos_token"), &add_eos)) >= 0 && add_eos &&
+        v->eos < v->n_tokens)
+        v->suffix[v->n_suffix++] = v->eos;
+    return rc < 0 ? rc : SLM_OK;
 }
 
 /* SentencePiece's texts, but the order of merges is a list. */
 static int read_listed(struct importer *im)
 {
-    int rc = read_meta_space(im, false);
+    int rc = read_meta_space(im, false, false);
     if (rc == SLM_OK)
         rc = read_merges(im);
     im->v->flags |= SLM_TEXT_STRICT_SYMBOLS;
@@ -327,8 +363,10 @@ int slm_vocab_from_gguf(struct slm_vocab *v, const struct slm_gguf *gguf)
         return read_listed(&im);
     if (n == 4 && memcmp(model, "bert", 4) == 0)
         return read_bert(&im);
+    if (n == 2 && memcmp(model, "t5", 2) == 0)
+        return read_unigram(&im);
     return slm_fail(SLM_EUNSUPPORTED,
                     "GGUF: tokenizer.ggml.model \"%.*s\" is not supported; known are "
-                    "gpt2, llama, gemma4 and bert",
+                    "gpt2, llama, gemma4, bert and t5",
                     (int)(n < 40 ? n : 40), model);
 }

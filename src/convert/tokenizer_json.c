@@ -8,6 +8,8 @@
  */
 #include "convert/tokenizer_json.h"
 
+#include <math.h>
+
 /* -------------------------------------------------------------------------------- model --- */
 
 /* model.vocab: text to id. Ids may come in any order and have gaps. */
@@ -96,6 +98,43 @@ static int read_wordpiece(struct importer *im, slm_json_node model)
     return slm_buf_ok(&v->pool);
 }
 
+/* model.vocab: an array of [text, score]; the place is the id. What is unknown costs 10 more than
+ * the worst token, special ones among them. */
+static int read_unigram(struct importer *im, slm_json_node model)
+{
+    struct slm_vocab *v = im->v;
+    slm_json_node list = member(im, model, "vocab");
+    double least = 0;
+    uint32_t id = 0;
+    int rc = SLM_OK;
+    for (slm_json_node i = slm_json_first(im->doc, list); i >= 0 && rc == SLM_OK;
+         i = slm_json_next(im->doc, i), id++) {
+        size_t n;
+        const char *text = slm_json_string(im->doc, slm_json_at(im->doc, i, 0), &n);
+        slm_json_node number = slm_json_at(im->doc, i, 1);
+        double score = slm_json_number(im->doc, number, 0);
+        if (!text || slm_json_type(im->doc, number) != JSON_NUMBER || !isfinite(score))
+            return slm_fail(SLM_EFORMAT,
+                            "tokenizer.json: model.vocab[%u] is no pair of text and score", id);
+        if ((rc = slm_vocab_set(v, id, text, n, SLM_TOKEN_NORMAL)) < 0)
+            return rc;
+        v->tokens[id].in_model = true;
+        v->tokens[id].score = score;
+        least = id == 0 || score < least ? score : least;
+    }
+    if (v->n_tokens == 0)
+        return slm_fail(SLM_EFORMAT, "tokenizer.json: model.vocab must be a list of tokens");
+    v->model = SLM_TEXT_UNIGRAM;
+    v->unknown_score = least - 10;
+    v->unknown = id_at(im->doc, member(im, model, "unk_id"));
+    if (v->unknown < v->n_tokens)
+        v->tokens[v->unknown].kind = SLM_TOKEN_UNKNOWN;
+    v->flags |= SLM_TEXT_FUSE_UNKNOWN;
+    if (flag(im, model, "byte_fallback", false))
+        v->flags |= SLM_TEXT_BYTE_FALLBACK;
+    return slm_vocab_index_init(&im->index, v, false);
+}
+
 /* Options that change the ids are carried over or refused. "dropout" does not: it is for training.
  */
 static int read_model(struct importer *im)
@@ -108,8 +147,12 @@ static int read_model(struct importer *im)
     size_t n;
     if (is_type(im, model, "WordPiece"))
         return read_wordpiece(im, model);
+    /* So are those of lists of pairs Unigram. */
+    if (is_type(im, model, "Unigram") ||
+        (member(im, model, "type") < 0 && member(im, model, "unk_id") >= 0))
+        return read_unigram(im, model);
     if (!bpe)
-        return unsupported("model", type_of(im, model), "BPE, WordPiece");
+        return unsupported("model", type_of(im, model), "BPE, WordPiece, Unigram");
     const char *affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     for (int i = 0; i < 2; i++)
         if (slm_json_string(im->doc, member(im, model, affixes[i]), &n) && n > 0)

@@ -17,6 +17,7 @@ struct importer {
     struct slm_vocab_index index; /* all tokens by their text as written */
     bool byte_level;              /* token texts are in GPT-2's printable alphabet */
     uint32_t step_flags;          /* SLM_SCAN_BYTES once ByteLevel was met */
+    bool white_split;             /* the one step so far is WhitespaceSplit */
     bool has_template;            /* the post-processor said what comes before and after */
 };
 

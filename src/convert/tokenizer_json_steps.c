@@ -8,8 +8,8 @@
 
 #define META SLM_META_SPACE
 #define NORMALIZERS                                                                                \
-    "NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, BertNormalizer, Prepend, Replace of a text, "  \
-    "Sequence"
+    "NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, BertNormalizer, Precompiled, Strip, Prepend, " \
+    "Replace of a text or of two and more spaces, Sequence"
 
 /* -------------------------------------------------------------------------- normalizers --- */
 
@@ -38,9 +38,53 @@ static int add_map(struct importer *im, enum slm_unicode_mapping which)
     return slm_vocab_add_map(im->v, 0, &rows);
 }
 
+static int base64_digit(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+/* SentencePiece's table of characters, in base64. */
+static int read_charsmap(struct importer *im, slm_json_node node)
+{
+    struct slm_buf bytes = {.allocator = im->v->allocator};
+    size_t n = 0;
+    const char *text = slm_json_string(im->doc, member(im, node, "precompiled_charsmap"), &n);
+    uint32_t bits = 0;
+    if (!text || n == 0)
+        return SLM_OK; /* null: there is none */
+    for (size_t i = 0; i < n && text[i] != '='; i++) {
+        int digit = base64_digit(text[i]);
+        if (digit < 0) {
+            slm_buf_free(&bytes);
+            return slm_fail(SLM_EFORMAT,
+                            "tokenizer.json: the precompiled charsmap is no base64 at byte %zu", i);
+        }
+        bits = bits << 6 | (uint32_t)digit;
+        if (i % 4 != 0)
+            slm_buf_byte(&bytes, (uint8_t)(bits >> (6 - 2 * (i % 4))));
+    }
+    int rc = slm_buf_ok(&bytes);
+    if (rc == SLM_OK)
+        rc = slm_vocab_add_charsmap(im->v, bytes.data, bytes.length, true);
+    slm_buf_free(&bytes);
+    return rc;
+}
+
 /* Each is a step; writing spaces as U+2581 becomes its opposite. */
 static int read_normalizer(struct importer *im, slm_json_node node)
 {
+    if (is_type(im, node, "Precompiled"))
+        return read_charsmap(im, node);
+    if (is_type(im, node, "Strip")) {
+        uint32_t sides = (flag(im, node, "strip_left", false) ? SLM_SQUEEZE_BEGIN : 0) |
+                         (flag(im, node, "strip_right", false) ? SLM_SQUEEZE_END : 0);
+        return sides ? slm_vocab_add_normal(im->v, SLM_NORMAL_SQUEEZE, sides, "", "") : SLM_OK;
+    }
     static const struct {
         const char *name;
         uint32_t flags;
@@ -73,6 +117,10 @@ static int read_normalizer(struct importer *im, slm_json_node node)
         slm_json_node pattern = member(im, member(im, node, "pattern"), "String");
         const char *from = slm_json_string(im->doc, pattern, NULL);
         const char *to = slm_json_string(im->doc, member(im, node, "content"), NULL);
+        pattern = member(im, member(im, node, "pattern"), "Regex");
+        /* Spaces in a row become one, or U+2581, which is a space to us. */
+        if (is_text(im->doc, pattern, " {2,}") && to && (!strcmp(to, " ") || !strcmp(to, META)))
+            return slm_vocab_add_normal(im->v, SLM_NORMAL_SQUEEZE, SLM_SQUEEZE_INSIDE, "", "");
         if (!from || !*from || !to)
             return unsupported("normalizer", "Replace with a pattern", NORMALIZERS);
         if (strcmp(from, " ") == 0 && strcmp(to, META) == 0)
@@ -183,6 +231,31 @@ static int read_byte_level(struct importer *im, slm_json_node node)
     return rc;
 }
 
+/* Behind WhitespaceSplit every word gets its U+2581. The same comes out when white space becomes
+ * single spaces, one is put first, and those that a U+2581 follows vanish. */
+static int read_metaspace_words(struct importer *im, slm_json_node node)
+{
+    static const uint32_t SPACE[] = {' '};
+    struct slm_buf rows = {.allocator = im->v->allocator};
+    for (uint32_t c = 0; c <= 0x3000; c++)
+        if (slm_is_white_space(c))
+            slm_unicode_map_row(&rows, c, c, 1, SPACE);
+    im->v->n_steps = 0;
+    im->v->meta_space = true;
+    int rc = slm_vocab_add_map(im->v, SLM_NORMAL_LATE, &rows);
+    if (rc == SLM_OK)
+        rc = slm_vocab_add_normal(im->v, SLM_NORMAL_SQUEEZE, SLM_NORMAL_LATE, "", "");
+    if (rc == SLM_OK)
+        rc = slm_vocab_add_normal(im->v, SLM_NORMAL_PREPEND, SLM_NORMAL_LATE, " ", "");
+    if (rc == SLM_OK)
+        rc = slm_vocab_add_normal(im->v, SLM_NORMAL_REPLACE, SLM_NORMAL_LATE, " " META, META);
+    if (rc == SLM_OK)
+        rc = add_meta_space(im, SLM_NORMAL_LATE);
+    if (rc == SLM_OK && flag(im, node, "split", true))
+        rc = slm_vocab_add_step(im->v, META, strlen(META), SLM_SCAN_NEXT, im->step_flags);
+    return rc;
+}
+
 /* SentencePiece's way as a pre-tokenizer: it comes after added tokens were found, so it is late. */
 static int read_metaspace(struct importer *im, slm_json_node node)
 {
@@ -192,9 +265,12 @@ static int read_metaspace(struct importer *im, slm_json_node node)
     bool first = is_text(im->doc, scheme, "first");
     if (!is_text(im->doc, member(im, node, "replacement"), META))
         return unsupported("Metaspace replacement", "other than U+2581", "U+2581");
+    if (im->white_split && always)
+        return read_metaspace_words(im, node);
     if (im->v->n_steps > 0)
         return unsupported("pre_tokenizer", "Metaspace that is not the first",
-                           "Metaspace as the first");
+                           "Metaspace as the first, or behind WhitespaceSplit with the prefix "
+                           "always");
     int rc = add_meta_space(im, SLM_NORMAL_LATE);
     if (rc == SLM_OK && (always || first))
         rc = slm_vocab_add_normal(im->v, SLM_NORMAL_PREPEND,
@@ -236,8 +312,12 @@ static int read_pre_tokenizer(struct importer *im, slm_json_node node)
     if (is_type(im, node, "Whitespace"))
         return slm_vocab_add_step(im->v, WORDS, strlen(WORDS), SLM_SCAN_REMOVED,
                                   SLM_SCAN_INVERT | im->step_flags);
-    if (is_type(im, node, "WhitespaceSplit"))
+    bool first = im->v->n_steps == 0;
+    im->white_split = false;
+    if (is_type(im, node, "WhitespaceSplit")) {
+        im->white_split = first;
         return slm_vocab_add_step(im->v, SPACE, strlen(SPACE), SLM_SCAN_REMOVED, im->step_flags);
+    }
     return unsupported("pre_tokenizer", type_of(im, node),
                        "ByteLevel, Split, Metaspace, Digits, Punctuation, Whitespace, "
                        "WhitespaceSplit, BertPreTokenizer, Sequence");

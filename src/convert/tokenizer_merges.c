@@ -121,7 +121,7 @@ static int read_scores(struct planner *p)
     if (!sorted)
         return SLM_ENOMEM;
     for (uint32_t t = 0; t < p->n; t++)
-        sorted[t] = (uint64_t)score_bits(p->v->tokens[t].score) << 32 | t;
+        sorted[t] = (uint64_t)score_bits((float)p->v->tokens[t].score) << 32 | t;
     qsort(sorted, p->n, 8, compare_u64);
     for (uint32_t i = 0; i < p->n; i++) {
         order += i > 0 && sorted[i] >> 32 != sorted[i - 1] >> 32;

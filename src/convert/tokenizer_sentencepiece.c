@@ -69,7 +69,8 @@ struct model {
     struct slm_vocab *v;
     uint32_t type; /* 1: unigram, 2: BPE, 3: word, 4: char */
     bool byte_fallback, dummy_prefix, extra_spaces_removed, escape_spaces;
-    bool has_charsmap;
+    bool suffix_space, has_trainer;
+    struct message charsmap;
     uint32_t n_pieces;
 };
 
@@ -126,12 +127,14 @@ static int read_trainer(struct model *model, struct message m)
 {
     struct field f;
     int more;
+    model->has_trainer = true;
     while ((more = next_field(&m, &f)) > 0) {
         uint32_t id = (int32_t)f.value < 0 ? SLM_TEXT_NO_TOKEN : (uint32_t)f.value;
         if (f.wire != 0)
             continue;
         switch (f.number) {
         case 3: model->type = (uint32_t)f.value; break;
+        case 24: model->suffix_space = f.value != 0; break;
         case 35: model->byte_fallback = f.value != 0; break;
         case 40: model->v->unknown = id; break;
         case 41: model->v->bos = id; break;
@@ -143,14 +146,14 @@ static int read_trainer(struct model *model, struct message m)
     return more;
 }
 
-/* NormalizerSpec: what happens to spaces, and a table of characters that we can't use yet. */
+/* NormalizerSpec: what happens to spaces, and a table of characters. */
 static int read_normalizer(struct model *model, struct message m)
 {
     struct field f;
     int more;
     while ((more = next_field(&m, &f)) > 0) {
         if (f.number == 2 && f.wire == 2)
-            model->has_charsmap = f.bytes.at != f.bytes.end;
+            model->charsmap = f.bytes;
         else if (f.number == 3 && f.wire == 0)
             model->dummy_prefix = f.value != 0;
         else if (f.number == 4 && f.wire == 0)
@@ -185,15 +188,30 @@ static int check(const struct model *model)
     static const char *const TYPES[] = {"?", "unigram", "BPE", "word", "char"};
     if (model->n_pieces == 0)
         return slm_fail(SLM_EFORMAT, "tokenizer.model: it has no pieces");
-    if (model->type != 2)
-        return slm_fail(SLM_EUNSUPPORTED, "tokenizer.model: a %s model is not supported; BPE is",
-                        TYPES[model->type < 5 ? model->type : 0]);
-    if (model->has_charsmap || !model->escape_spaces)
+    if (!model->has_trainer) /* without it every model would be a unigram one */
+        return slm_fail(SLM_EFORMAT, "tokenizer.model: it is cut short behind its pieces");
+    if (model->type != 1 && model->type != 2)
         return slm_fail(SLM_EUNSUPPORTED,
-                        "tokenizer.model: a normalizer with a table of characters "
-                        "(nmt_nfkc...), or without escaped spaces, is not "
-                        "supported; identity is");
+                        "tokenizer.model: a %s model is not supported; unigram and BPE are",
+                        TYPES[model->type < 5 ? model->type : 0]);
+    if (model->suffix_space || !model->escape_spaces)
+        return slm_fail(SLM_EUNSUPPORTED, "tokenizer.model: spaces that are not escaped, or belong "
+                                          "to the word before, are not supported");
     return SLM_OK;
+}
+
+/* What an unknown character costs: 10 more than the worst token. Unused tokens are left out. */
+static void read_scores(struct slm_vocab *v)
+{
+    float least = INFINITY;
+    for (uint32_t i = 0; i < v->n_tokens; i++) {
+        struct slm_vocab_token *token = &v->tokens[i];
+        if (token->kind == SLM_TOKEN_NORMAL && (float)token->score < least)
+            least = (float)token->score;
+        if (token->kind == SLM_TOKEN_UNUSED)
+            token->in_model = false;
+    }
+    v->unknown_score = isfinite(least) ? (double)(least - 10.0f) : 0;
 }
 
 /* The texts as they are written, until the configurations have been read by them. */
@@ -233,16 +251,24 @@ int slm_vocab_from_sentencepiece(struct slm_vocab *v, const void *data, size_t l
     int rc = read_model(&model, (struct message){bytes, bytes + length});
     if (rc < 0 || (rc = check(&model)) < 0)
         return rc;
-    v->model = SLM_TEXT_BPE_CHARS;
+    bool unigram = model.type == 1;
+    v->model = unigram ? SLM_TEXT_UNIGRAM : SLM_TEXT_BPE_CHARS;
     v->by_score = true;
+    if (unigram)
+        read_scores(v);
     v->meta_space = true;
     v->raw_patterns = true;
     v->flags = SLM_TEXT_FUSE_UNKNOWN | SLM_TEXT_BAD_BYTES_SINGLE | SLM_TEXT_META_SPACE |
                (model.byte_fallback ? SLM_TEXT_BYTE_FALLBACK : 0) |
                (model.dummy_prefix ? SLM_TEXT_DROP_FIRST_SPACE : 0);
-    rc = slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, SLM_META_SPACE, " ");
+    /* A U+2581 in a text is no space yet when those are counted. */
+    if (model.charsmap.at != model.charsmap.end)
+        rc = slm_vocab_add_charsmap(v, model.charsmap.at,
+                                    (size_t)(model.charsmap.end - model.charsmap.at), false);
     if (rc == SLM_OK && model.extra_spaces_removed)
         rc = slm_vocab_add_normal(v, SLM_NORMAL_SQUEEZE, 0, "", "");
+    if (rc == SLM_OK)
+        rc = slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, SLM_META_SPACE, " ");
     if (rc == SLM_OK && model.dummy_prefix)
         rc = slm_vocab_add_normal(v, SLM_NORMAL_PREPEND, 0, " ", "");
     if (rc < 0)

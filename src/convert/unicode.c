@@ -8,7 +8,7 @@
 
 #include "base/bits.h"
 #include "convert/unicode_data.h"
-#include "text/nfc.h"
+#include "text/charsmap.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -431,4 +431,30 @@ static void fill_map(struct nfc_builder *b, const void *what)
 int slm_unicode_map_table(const struct slm_buf *rows, struct slm_buf *out)
 {
     return build_table(out, fill_map, rows);
+}
+
+/* ----------------------------------------------------------------------------- clusters --- */
+
+static void fill_clusters(struct nfc_builder *b, const void *what)
+{
+    static const struct {
+        const uint32_t *ranges;
+        size_t n;
+        uint32_t class;
+    } CLASSES[] = {{CLUSTER_EXTEND, COUNT(CLUSTER_EXTEND), SLM_CLUSTER_EXTEND},
+                   {CLUSTER_PREPEND, COUNT(CLUSTER_PREPEND), SLM_CLUSTER_PREPEND},
+                   {CLUSTER_CONTROL, COUNT(CLUSTER_CONTROL), SLM_CLUSTER_CONTROL}};
+    (void)what;
+    for (size_t k = 0; k < COUNT(CLASSES); k++) {
+        uint16_t number = (uint16_t)(b->entries.length / 4);
+        slm_buf_u32(&b->entries, CLASSES[k].class);
+        for (size_t i = 0; i < CLASSES[k].n; i += 2)
+            for (uint32_t c = CLASSES[k].ranges[i]; c <= CLASSES[k].ranges[i + 1]; c++)
+                b->number[c] = number;
+    }
+}
+
+int slm_unicode_cluster_table(struct slm_buf *out)
+{
+    return build_table(out, fill_clusters, NULL);
 }

@@ -60,6 +60,8 @@ enum slm_unicode_mapping {
 void slm_unicode_mapping(struct slm_buf *rows, enum slm_unicode_mapping which);
 void slm_unicode_map_row(struct slm_buf *rows, uint32_t first, uint32_t last, uint32_t n,
                          const uint32_t *to);
+/* Append the table of enum slm_cluster_class (text/charsmap.h). */
+int slm_unicode_cluster_table(struct slm_buf *out);
 int slm_unicode_map_table(const struct slm_buf *rows, struct slm_buf *out);
 
 #endif

@@ -82,9 +82,7 @@ static const struct slm_text_added *longest_at(struct slm_added_search *s, const
 /* White_Space, for tokens that take along what surrounds them. */
 static bool is_space(const struct slm_added_search *s, uint32_t c)
 {
-    return (c >= 9 && c <= 13) || (c == ' ' && !s->meta_space) || c == 0x85 || c == 0xA0 ||
-           c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202F || c == 0x205F || c == 0x3000;
+    return slm_is_white_space(c) && !(c == ' ' && s->meta_space);
 }
 
 static size_t character_before(const uint8_t *data, size_t from, size_t at)

@@ -9,6 +9,7 @@
 #include "text/merge.h"
 #include "text/normal.h"
 #include "text/scan.h"
+#include "text/unigram.h"
 #include "text/wordpiece.h"
 
 #include <string.h>
@@ -26,6 +27,7 @@ struct encoder {
     struct slm_buf known_bytes; /* see without_unknown_bytes() */
     struct slm_buf word;        /* work space of slm_wordpiece() */
     struct slm_merger merger;
+    struct slm_unigram unigram;
     struct slm_token_sink sink;
     bool drops_bytes; /* bytes without a token vanish */
 };
@@ -53,13 +55,18 @@ static int without_unknown_bytes(struct encoder *e, const uint8_t **data, size_t
 static int encode_piece(struct encoder *e, const uint8_t *data, size_t n)
 {
     const struct slm_text *t = e->text;
-    if (n <= t->header->max_length) {
+    bool unigram = t->header->model == SLM_TEXT_UNIGRAM;
+    /* Sums of scores that go on are rounded differently from those that begin with this piece. */
+    if (n <= t->header->max_length && !(unigram && e->unigram.sum != 0)) {
         uint32_t token = slm_text_find(t, data, n, slm_text_hash(data, n));
         if (token != SLM_TEXT_NO_TOKEN && (t->info[token] & SLM_INFO_WHOLE)) {
             slm_sink_put(&e->sink, token);
+            e->unigram.sum = unigram ? slm_text_score(t, token) : 0;
             return SLM_OK;
         }
     }
+    if (unigram)
+        return slm_unigram(&e->unigram, data, n, &e->sink);
     if (t->header->model == SLM_TEXT_WORDPIECE)
         return slm_wordpiece(t, data, n, &e->word, &e->sink);
     if (e->drops_bytes) {
@@ -107,6 +114,7 @@ static int encode_stretch(struct encoder *e, const uint8_t *data, size_t from, s
     slm_scan_start(&scan, e->text, data, from, to);
     while (rc == SLM_OK && slm_scan_next(&scan, &begin, &end)) {
         e->sink.after_unknown = false;
+        e->unigram.sum = 0;
         rc = e->text->cuts ? encode_cut(e, data + begin, end - begin)
                            : encode_piece(e, data + begin, end - begin);
     }
@@ -216,6 +224,7 @@ static int prepare(struct encoder *e, const char *input, size_t n, const struct 
         e->segment.marks = (struct slm_marks){e->marks + e->n_opaque * 2, 0};
     }
     slm_merger_init(&e->merger, e->text, e->allocator);
+    slm_unigram_init(&e->unigram, e->text, e->allocator);
     return slm_normal_repair(&e->input);
 }
 
@@ -252,6 +261,7 @@ int64_t slm_text_encode(const struct slm_text *text, const char *input, size_t n
     for (uint32_t i = 0; (flags & SLM_TEXT_ADD_SPECIAL) && i < text->n_suffix; i++)
         slm_sink_put(&e.sink, text->suffix[i]);
     slm_merger_free(&e.merger);
+    slm_unigram_free(&e.unigram);
     slm_normal_free(&e.input);
     slm_normal_free(&e.segment);
     slm_normal_free(&e.stretch);

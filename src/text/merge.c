@@ -265,11 +265,9 @@ static uint32_t merge_window(struct slm_merger *m, const uint8_t *data, uint32_t
     }
 }
 
-/* Put out the token of a symbol, or what stands for an unknown one. */
-static void put_symbol(const struct slm_merger *m, const uint8_t *bytes, size_t n, uint32_t token,
-                       struct slm_token_sink *sink)
+void slm_put_symbol(const struct slm_text *t, const uint8_t *bytes, size_t n, uint32_t token,
+                    struct slm_token_sink *sink)
 {
-    const struct slm_text *t = m->text;
     if (token != SLM_TEXT_NO_TOKEN) {
         slm_sink_put(sink, token);
         return;
@@ -313,7 +311,8 @@ static int merge_windows(struct slm_merger *m, const uint8_t *data, size_t n, si
         uint32_t i = known > 0 ? m->next[0] : 0, kept = UINT32_MAX;
         while (i < count && m->starts[m->next[i]] <= keep) {
             uint32_t start = m->starts[i];
-            put_symbol(m, data + at + start, m->starts[m->next[i]] - start, m->tokens[i], sink);
+            slm_put_symbol(m->text, data + at + start, m->starts[m->next[i]] - start, m->tokens[i],
+                           sink);
             kept = i;
             i = m->next[i];
         }

@@ -22,6 +22,11 @@ static inline void slm_sink_put(struct slm_token_sink *sink, uint32_t token)
     sink->after_unknown = false;
 }
 
+/* Put out the token of a symbol, bytes[n], or what stands for it when it has none: the tokens of
+ * its bytes, or the unknown token, or nothing. */
+void slm_put_symbol(const struct slm_text *t, const uint8_t *bytes, size_t n, uint32_t token,
+                    struct slm_token_sink *sink);
+
 /* What merging two tokens makes. Remembered, since the same pairs come again and again. */
 struct slm_merge_pair {
     uint32_t left, right;

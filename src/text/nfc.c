@@ -232,6 +232,11 @@ void slm_nfc_compose(const struct slm_nfc_view *view, const uint8_t *data, size_
 
 /* -------------------------------------------------------------------------------- maps --- */
 
+uint32_t slm_nfc_class(const struct slm_nfc_view *view, uint32_t c)
+{
+    return class_of(view, c);
+}
+
 size_t slm_nfc_mapped(const struct slm_nfc_view *view, const uint8_t *data, size_t n, size_t from)
 {
     const uint32_t *ascii = view->head->ascii;

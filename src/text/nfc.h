@@ -46,6 +46,9 @@ bool slm_nfc_next(const struct slm_nfc_view *view, const uint8_t *data, size_t n
 void slm_nfc_compose(const struct slm_nfc_view *view, const uint8_t *data, size_t n,
                      struct slm_buf *work, struct slm_buf *out);
 
+/* The low 8 bits of a character's entry: its combining class, or what a table has there. */
+uint32_t slm_nfc_class(const struct slm_nfc_view *view, uint32_t c);
+
 /* The first character at or behind data[from] that is mapped to something else; n: there is none.
  */
 size_t slm_nfc_mapped(const struct slm_nfc_view *view, const uint8_t *data, size_t n, size_t from);

@@ -7,7 +7,7 @@
 #include "text/normal.h"
 
 #include "base/utf8.h"
-#include "text/nfc.h"
+#include "text/charsmap.h"
 
 #include <string.h>
 
@@ -180,17 +180,51 @@ static int prepend(const struct slm_text *t, const struct slm_text_normal *step,
     return finish(&r, text);
 }
 
-/* No spaces at the ends, and never two in a row. */
-static int squeeze(struct slm_normal_text *text)
+/* Where the text ends without white space at its end, and where it begins without. */
+static size_t white_end(const uint8_t *in, size_t n)
+{
+    size_t at = n;
+    uint32_t c = ' ';
+    while (at > 0) {
+        size_t start = at - 1;
+        while (start > 0 && (in[start] & 0xC0) == 0x80)
+            start--;
+        if (!slm_utf8_decode((const char *)in + start, at - start, &c) || !slm_is_white_space(c))
+            break;
+        at = start;
+    }
+    return at;
+}
+
+static size_t white_start(const uint8_t *in, size_t n)
+{
+    size_t at = 0, length;
+    uint32_t c;
+    while (at < n && (length = slm_utf8_decode((const char *)in + at, n - at, &c)) > 0 &&
+           slm_is_white_space(c))
+        at += length;
+    return at;
+}
+
+/* No spaces at the ends, and never two in a row; or a part of that. */
+static int squeeze(struct slm_normal_text *text, uint32_t flags)
 {
     const uint8_t *in = text->data;
     size_t n = text->length, at = 0;
+    bool all = (flags & (SLM_SQUEEZE_BEGIN | SLM_SQUEEZE_END | SLM_SQUEEZE_INSIDE)) == 0;
     struct rewriter r = begin(text);
+    if (flags & SLM_SQUEEZE_END)
+        n = white_end(in, n);
+    if (flags & SLM_SQUEEZE_BEGIN)
+        at = white_start(in, n);
+    move_marks(&r, at);
     while (at < n) {
         size_t spaces = at;
         while (spaces < n && in[spaces] == ' ')
             spaces++;
-        if (spaces > at && spaces < n && r.out->length > 0)
+        if (!all && !(flags & SLM_SQUEEZE_INSIDE))
+            copy(&r, in, at, spaces);
+        else if (spaces > at && (!all || (spaces < n && r.out->length > 0)))
             slm_buf_byte(r.out, ' ');
         move_marks(&r, spaces);
         at = spaces;
@@ -233,6 +267,39 @@ static int map(const struct slm_text *t, const struct slm_text_normal *step,
     return finish(&r, text);
 }
 
+/* SentencePiece's table of characters. The text is copied when the first one changes. */
+static int charsmap(const struct slm_text *t, const struct slm_text_normal *step,
+                    struct slm_normal_text *text)
+{
+    struct slm_charsmap table;
+    struct slm_nfc_view clusters;
+    bool by_clusters = step->b_length > 0;
+    const uint8_t *in = text->data;
+    size_t n = text->length, at = 0, done = 0, alone = 0;
+    if (!slm_charsmap_open(&table, t->normal_pool + step->a, step->a_length) ||
+        (by_clusters && !slm_nfc_open(&clusters, t->normal_pool + step->b, step->b_length)))
+        return slm_fail(SLM_EFORMAT, "tokenizer section: a table of characters is damaged");
+    struct rewriter r = {0};
+    while (at < n && (!r.out || r.out->length <= text->most)) {
+        const char *becomes;
+        size_t length = slm_charsmap_next(&table, by_clusters ? &clusters : NULL, in + at, n - at,
+                                          &alone, &becomes);
+        at += length;
+        if (!becomes)
+            continue;
+        if (!r.out)
+            r = begin(text);
+        copy(&r, in, done, at - length);
+        slm_buf_text(r.out, becomes);
+        move_marks(&r, at);
+        done = at;
+    }
+    if (!r.out)
+        return SLM_OK;
+    copy(&r, in, done, n);
+    return finish(&r, text);
+}
+
 /* Normal forms. Only the stretches that may change are looked at closely. */
 static int compose(const struct slm_text *t, const struct slm_text_normal *step,
                    struct slm_normal_text *text)
@@ -272,8 +339,9 @@ int slm_normal_apply(const struct slm_text *t, struct slm_normal_text *text, boo
         case SLM_NORMAL_REPLACE: rc = replace(t, step, text); break;
         case SLM_NORMAL_PREPEND: rc = prepend(t, step, text, first); break;
         case SLM_NORMAL_FORM: rc = compose(t, step, text); break;
-        case SLM_NORMAL_SQUEEZE: rc = squeeze(text); break;
+        case SLM_NORMAL_SQUEEZE: rc = squeeze(text, step->flags); break;
         case SLM_NORMAL_MAP: rc = map(t, step, text); break;
+        case SLM_NORMAL_CHARSMAP: rc = charsmap(t, step, text); break;
         default: break;
         }
     }

@@ -123,14 +123,16 @@ static int open_normal(struct slm_text *t, uint32_t pool_length)
         return wrong("too many normalizers");
     for (uint32_t i = 0; i < t->n_normal; i++) {
         const struct slm_text_normal *n = &t->normal[i];
-        if (n->kind < SLM_NORMAL_REPLACE || n->kind > SLM_NORMAL_MAP)
+        if (n->kind < SLM_NORMAL_REPLACE || n->kind > SLM_NORMAL_CHARSMAP)
             return slm_fail(SLM_EUNSUPPORTED,
                             "tokenizer section: normalizer %u is not known to this "
                             "version of the library",
                             n->kind);
         if (n->a > pool_length || n->a_length > pool_length - n->a || n->b > pool_length ||
             n->b_length > pool_length - n->b || n->a % 4 != 0 ||
-            (n->kind == SLM_NORMAL_REPLACE && n->a_length == 0) || n->b_length > MAX_REPLACEMENT ||
+            (n->kind == SLM_NORMAL_REPLACE && n->a_length == 0) ||
+            (n->kind != SLM_NORMAL_CHARSMAP && n->b_length > MAX_REPLACEMENT) ||
+            (n->kind == SLM_NORMAL_CHARSMAP && n->b_length > 0 && n->b % 4 != 0) ||
             (n->kind == SLM_NORMAL_PREPEND && n->a_length > MAX_REPLACEMENT))
             return wrong("a normalizer is out of range");
     }
@@ -174,17 +176,14 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
     if (h->major != SLM_TEXT_MAJOR)
         return slm_fail(SLM_EVERSION, "tokenizer section: version %u.%u; this library reads %d.x",
                         h->major, h->minor, SLM_TEXT_MAJOR);
-    uint32_t reserved = 0;
-    for (size_t i = 0; i < sizeof h->reserved / sizeof h->reserved[0]; i++)
-        reserved |= h->reserved[i];
-    if (reserved != 0)
+    if ((h->reserved | h->reserved2[0] | h->reserved2[1]) != 0)
         return slm_fail(SLM_EVERSION,
                         "tokenizer section: it uses something newer than this library");
     if (h->length > length || h->n_tables < SLM_TEXT_MIN_TABLES ||
         h->n_tables > SLM_TEXT_MAX_TABLES ||
         h->length < sizeof(*h) + h->n_tables * sizeof(struct slm_text_table))
         return wrong("it is cut short");
-    if (h->model < SLM_TEXT_BPE_BYTES || h->model > SLM_TEXT_WORDPIECE)
+    if (h->model < SLM_TEXT_BPE_BYTES || h->model > SLM_TEXT_UNIGRAM)
         return slm_fail(SLM_EUNSUPPORTED,
                         "tokenizer section: model %u is not known to this version "
                         "of the library",
@@ -212,7 +211,8 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
         .header = h, .n_tokens = h->n_tokens, .n_vocab = n_vocab, .word_scanner = -1};
     uint32_t n_bases, n_offsets, n_info, n_hash, n_ranks, n_bytes, n_cuts, added[2], classes,
         scanners;
-    uint32_t normal_pool, n_named, n_beginnings;
+    uint32_t normal_pool, n_named, n_beginnings, n_scores;
+    bool wide = (h->flags & SLM_TEXT_WIDE_SCORES) != 0;
     t.pool = table(h, SLM_TEXT_POOL, 1, &t.pool_length, &rc);
     t.bases = table(h, SLM_TEXT_BASES, 4, &n_bases, &rc);
     t.offsets = table(h, SLM_TEXT_OFFSETS, 2, &n_offsets, &rc);
@@ -235,13 +235,15 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
     t.stop = table(h, SLM_TEXT_STOP, 4, &t.n_stop, &rc);
     t.named = table(h, SLM_TEXT_NAMED, 4, &n_named, &rc);
     t.continuation = table(h, SLM_TEXT_CONTINUE, 1, &t.n_continuation, &rc);
+    t.scores = table(h, SLM_TEXT_SCORES, wide ? 8 : 4, &n_scores, &rc);
     t.beginnings = table(h, SLM_TEXT_BEGINNINGS, 1, &n_beginnings, &rc);
     if (rc < 0)
         return rc;
     if (n_bases < (h->n_tokens >> h->block_shift) + 1 || n_offsets < h->n_tokens + 1 ||
         n_info < h->n_tokens || n_hash < h->n_slots + SLM_HASH_REACH || n_bytes != 256 ||
         (n_ranks != 0 && n_ranks < h->n_tokens) || (n_cuts != 0 && n_cuts != 8192) ||
-        t.n_continuation > SLM_LIMIT_TOKEN_TEXT)
+        t.n_continuation > SLM_LIMIT_TOKEN_TEXT ||
+        (h->model == SLM_TEXT_UNIGRAM && n_scores < h->n_tokens))
         return wrong("a table is too short for the vocabulary");
     /* Some tables may be left out; what they would say then follows from the rest. */
     if (n_ranks == 0)

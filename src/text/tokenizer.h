@@ -22,7 +22,8 @@
 enum slm_text_model {
     SLM_TEXT_BPE_BYTES = 1, /* merging begins with bytes: GPT-2 and its children */
     SLM_TEXT_BPE_CHARS = 2, /* merging begins with characters: SentencePiece */
-    SLM_TEXT_WORDPIECE = 3  /* the longest token that fits, again and again: BERT */
+    SLM_TEXT_WORDPIECE = 3, /* the longest token that fits, again and again: BERT */
+    SLM_TEXT_UNIGRAM = 4    /* the tokens with the best sum of scores: SentencePiece, T5, XLM-R */
 };
 
 enum slm_text_section_flags {
@@ -33,8 +34,9 @@ enum slm_text_section_flags {
                                            encoding put there */
     SLM_TEXT_BAD_BYTES_SINGLE = 1 << 4, /* decoding: one U+FFFD a bad byte, not a bad sequence */
     SLM_TEXT_DROP_FIRST_SPACES = 1 << 5, /* the same, all spaces of the first token */
-    SLM_TEXT_META_SPACE = 1 << 6,  /* a space in normalized text is U+2581, so no white space */
-    SLM_TEXT_SPACED_WORDS = 1 << 7 /* decoding: a space before each token that does not join */
+    SLM_TEXT_META_SPACE = 1 << 6,   /* a space in normalized text is U+2581, so no white space */
+    SLM_TEXT_SPACED_WORDS = 1 << 7, /* decoding: a space before each token that does not join */
+    SLM_TEXT_WIDE_SCORES = 1 << 8   /* SCORES has 64 bits each */
 };
 
 enum slm_text_table_kind {
@@ -62,6 +64,7 @@ enum slm_text_table_kind {
     SLM_TEXT_CONTINUE,    /* bytes: WordPiece: what tokens that continue a word begin with: "##" */
     SLM_TEXT_BEGINNINGS,  /* u8[power of two]: a bit for each beginning of a token, by its hash; see
                              slm_text_goes_on(); empty: not known */
+    SLM_TEXT_SCORES,      /* f32[n_tokens], or f64: Unigram */
     SLM_TEXT_N_TABLES
 };
 
@@ -103,8 +106,10 @@ struct slm_text_header {
     uint32_t block_shift;                /* a block of OFFSETS has 1 << block_shift tokens */
     uint32_t max_length;                 /* bytes of the longest token that the hash holds */
     uint32_t bos, eos, unknown, padding; /* or SLM_TEXT_NO_TOKEN */
-    uint32_t max_word;    /* WordPiece: characters; a longer word is the unknown token */
-    uint32_t reserved[5]; /* 0 */
+    uint32_t max_word;     /* WordPiece: characters; a longer word is the unknown token */
+    uint32_t reserved;     /* 0 */
+    double unknown_score;  /* Unigram: of a character that is no token */
+    uint32_t reserved2[2]; /* 0 */
     /* struct slm_text_table tables[n_tables] follow, by enum slm_text_table_kind */
 };
 
@@ -170,13 +175,19 @@ enum slm_normal_kind {
     SLM_NORMAL_PREPEND = 2, /* text a; flags: see below */
     SLM_NORMAL_FORM = 3,    /* a normal form; a: the table of slm_unicode_normal_tables() */
     SLM_NORMAL_SQUEEZE = 4, /* no spaces at the ends, no two in a row */
-    SLM_NORMAL_MAP = 5      /* a: the table of slm_unicode_map_table() */
+    SLM_NORMAL_MAP = 5,     /* a: the table of slm_unicode_map_table() */
+    SLM_NORMAL_CHARSMAP = 6 /* a: SentencePiece's table of characters; b: empty, or the table of
+                               slm_unicode_cluster_table(): by clusters */
 };
 #define SLM_PREPEND_UNLESS_THERE 1u /* not if the text begins with it */
 #define SLM_PREPEND_FIRST_ONLY 2u   /* only at the start of the input, not after an added token */
 #define SLM_NORMAL_LATE 4u          /* any kind: after the added tokens of ADDED_LATE were found */
 #define SLM_NORMAL_DECOMPOSED 8u    /* FORM: NFD or NFKD */
 #define SLM_NORMAL_COMPATIBLE 16u   /* FORM: NFKC or NFKD; readers see it in the table */
+/* SQUEEZE: what it does; all three when none is set. */
+#define SLM_SQUEEZE_BEGIN 32u   /* no white space at the start */
+#define SLM_SQUEEZE_END 64u     /* ... at the end */
+#define SLM_SQUEEZE_INSIDE 128u /* no two spaces in a row */
 
 struct slm_text_normal {
     uint32_t kind, flags;
@@ -262,6 +273,7 @@ struct slm_text {
     const uint16_t *transitions;
     const uint8_t *continuation; /* [n_continuation] */
     const uint8_t *beginnings;   /* bits; NULL: not known */
+    const void *scores;          /* float[n_tokens], or double */
     const uint32_t *prefix, *suffix, *stop;
     const uint32_t *named; /* [SLM_NAMED_COUNT]; NULL: nothing is known */
     uint32_t pool_length, n_merges, n_normal, n_scanners, n_prefix, n_suffix, n_stop;
@@ -336,6 +348,17 @@ static inline bool slm_text_goes_on(const struct slm_text *t, uint64_t h)
     uint64_t bit = slm_hash_mix(h) >> t->beginnings_shift;
     return t->beginnings[bit >> 3] >> (bit & 7) & 1;
 }
+
+/* Unicode's White_Space. */
+static inline bool slm_is_white_space(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+           c == 0x205F || c == 0x3000;
+}
+
+/* The score of a token in a Unigram model. */
+double slm_text_score(const struct slm_text *t, uint32_t token);
 
 /* memcmp for a few bytes: the last words overlap. */
 static inline bool slm_same_bytes(const uint8_t *a, const uint8_t *b, size_t n)

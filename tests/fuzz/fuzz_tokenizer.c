@@ -1,7 +1,7 @@
 /*
  * fuzz_tokenizer.c - damaged tokenizer sections, and any text through a sound one.
  *
- * Input: byte 0 chooses one of four tokenizers that are built here; byte 1 is a number of patches,
+ * Input: byte 0 chooses one of six tokenizers that are built here; byte 1 is a number of patches,
  * each 4 bytes of offset (modulo the section's length) and a byte to xor; the rest is the text.
  * With patches, nothing may be touched that is not the section's, and every id must exist. Without,
  * the text must come back as it went in, with U+FFFD for what is not UTF-8, in whole characters.
@@ -29,7 +29,8 @@ static uint32_t add(struct slm_vocab *v, const char *text, size_t n, uint32_t ki
     return id;
 }
 
-/* All bytes, and a few words on top of them. kind 0, 1: byte BPE; 2, 3: SentencePiece. */
+/* All bytes, and a few words on top of them. kind 0, 1: byte BPE; 2, 3: SentencePiece; 4: Unigram;
+ * 5: WordPiece. */
 static void make_vocabulary(struct slm_vocab *v, int kind)
 {
     static const char *const WORDS[] = {"aa",
@@ -50,7 +51,10 @@ static void make_vocabulary(struct slm_vocab *v, int kind)
                                         " "};
     static const char PATTERN[] = "(?i:'s)| ?\\p{L}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
     bool bytes = kind < 2;
-    v->model = bytes ? SLM_TEXT_BPE_BYTES : SLM_TEXT_BPE_CHARS;
+    v->model = bytes       ? SLM_TEXT_BPE_BYTES
+               : kind == 4 ? SLM_TEXT_UNIGRAM
+               : kind == 5 ? SLM_TEXT_WORDPIECE
+                           : SLM_TEXT_BPE_CHARS;
     v->by_score = !bytes;
     v->flags = bytes ? 0 : SLM_TEXT_BYTE_FALLBACK | SLM_TEXT_BAD_BYTES_SINGLE;
     for (int i = 0; i < 256; i++) {
@@ -84,6 +88,13 @@ static void make_vocabulary(struct slm_vocab *v, int kind)
         check(slm_vocab_add_step(v, "\\p{N}", 5, SLM_SCAN_ISOLATED, 0) == SLM_OK &&
               slm_vocab_add_step(v, PATTERN, strlen(PATTERN),
                                  kind == 1 ? SLM_SCAN_CONTIGUOUS : SLM_SCAN_ISOLATED, 0) == SLM_OK);
+    if (kind == 4)
+        v->unknown_score = -1000;
+    if (kind == 5) {
+        v->unknown = v->named[SLM_NAMED_UNKNOWN] = end;
+        check(slm_vocab_finish_bert(v, true, true) == SLM_OK);
+        v->continuation.length = 0; /* so that words have parts */
+    }
     if (kind == 1)
         check(slm_vocab_add_normal(v, SLM_NORMAL_FORM, 0, "", "") == SLM_OK);
     if (kind == 3)
@@ -91,12 +102,13 @@ static void make_vocabulary(struct slm_vocab *v, int kind)
               slm_vocab_add_normal(v, SLM_NORMAL_PREPEND, 0, " ", "") == SLM_OK);
 }
 
-static struct slm_buf sections[4];
-static uint32_t n_vocab[4];
+#define KINDS 6
+static struct slm_buf sections[KINDS];
+static uint32_t n_vocab[KINDS];
 
 static void make_sections(void)
 {
-    for (int kind = 0; kind < 4 && sections[kind].length == 0; kind++) {
+    for (int kind = 0; kind < KINDS && sections[kind].length == 0; kind++) {
         struct slm_vocab v;
         slm_vocab_init(&v, NULL);
         make_vocabulary(&v, kind);
@@ -164,7 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     make_sections();
-    int kind = data[0] & 3;
+    int kind = data[0] % KINDS;
     size_t n_patches = data[1] & 15, n = sections[kind].length;
     if (size < 2 + 5 * n_patches)
         return 0;
@@ -174,7 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < n_patches; i++)
         section[slm_load_u32(data + 2 + 5 * i) % n] ^= data[6 + 5 * i];
     if (slm_text_open(&t, section, n, n_vocab[kind]) == SLM_OK)
-        /* Kinds 1 and 3 normalize: their text comes back changed. */
+        /* Kinds 1, 3 and 5 normalize: their text comes back changed. */
         run(&t, data + 2 + 5 * n_patches, size - 2 - 5 * n_patches,
             n_patches == 0 && (kind & 1) == 0, n_vocab[kind]);
     free(section);

@@ -16,6 +16,7 @@ NAME.expected  by Hugging Face's tokenizers (tok512: by sentencepiece). For ever
 
 Everything is made from the word list and the ranges below; nothing comes from a published vocabulary.
 """
+import base64
 import json
 import os
 import random
@@ -150,6 +151,41 @@ def train_words():
     return {t: i for i, t in enumerate(vocab)}
 
 
+def train_pieces():
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.train_from_iterator(corpus(), trainers.UnigramTrainer(
+        vocab_size=600, special_tokens=["<s>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False))
+    pieces = json.loads(tokenizer.to_str())["model"]["vocab"]
+    return pieces[:3] + sorted((t, round(s, 3)) for t, s in pieces[3:])
+
+
+def charsmap(rows):
+    """A table of characters as SentencePiece compiles it: a double array of the keys, then the texts."""
+    units, texts, free = {0: 0}, b"", [1]
+
+    def place(node, keys):
+        nonlocal texts
+        children = {}
+        for key, text in keys:
+            children.setdefault(key[:1], []).append((key[1:], text))
+        base = free[0] * 256  # nobody else's, so nothing can collide
+        free[0] += 1
+        units[node] = units.get(node, 0) | (node ^ base) << 10
+        for first in sorted(children):
+            if first == b"":
+                units[node] |= 1 << 8
+                units[base] = 1 << 31 | len(texts)
+                texts += children[first][0][1] + b"\0"
+            else:
+                units[base ^ first[0]] = first[0]
+                place(base ^ first[0], children[first])
+
+    place(0, [(k.encode(), t.encode()) for k, t in rows.items()])
+    trie = b"".join(struct.pack("<I", units.get(i, 0)) for i in range(max(units) + 1))
+    return base64.b64encode(struct.pack("<I", len(trie)) + trie + texts).decode()
+
+
 def all_splits(vocab, merges, key):
     """Every way to make every merged token, as converters from other formats list them."""
     out, made = [], []
@@ -225,6 +261,14 @@ def bert_normalizer(clean=True, chinese=True, strip=None, lower=True):
             "lowercase": lower}
 
 
+def unigram(pieces, normalizer, pre, decoder, post=None, **model):
+    special = tuple((t, "s") for t in ("<s>", "</s>", "<unk>"))
+    return {"version": "1.0", "truncation": None, "padding": None,
+            "added_tokens": added({t: i for i, (t, _) in enumerate(pieces)}, *special), "normalizer": normalizer,
+            "pre_tokenizer": pre, "post_processor": post, "decoder": decoder,
+            "model": {"type": "Unigram", "unk_id": 2, "vocab": pieces, "byte_fallback": False, **model}}
+
+
 CHAT = (("<|begin|>", "s"), ("<|end|>", "s"), ("<tool>", ""), ("</tool>", ""))
 FLAGS = CHAT + (("<left>", "sl"), ("<right>", "sr"), ("<both>", "lr"), ("xyzzy", "w"), ("[MASK]", "sln"),
                 ("<É>", "n"), ("xyz", ""))
@@ -289,6 +333,20 @@ def tokenizers():
                                   dict(pieces, cleanup=False), (("<tool>", ""), ("xyzzy", "wn")))
     yield "wordpiece", wordpiece(words, {"type": "NFD"}, {"type": "WhitespaceSplit"}, None, pieces,
                                  max_input_chars_per_word=12)
+
+    pieces = train_pieces()
+    table = {"\t": " ", "\n": " ", "\r": " ", "\u3000": " ", "\u00a0": " ", "É": "E", "e\u0301": "é", "ﬁ": "fi", "½": "1/2",
+             "…": "...", "\u200d": "", "Å": "Å", "日本": "ni"}
+    always = {"type": "Metaspace", "replacement": META, "prepend_scheme": "always", "split": True}
+    normal = {"type": "Precompiled", "precompiled_charsmap": charsmap(table)}
+    yield "unigram", unigram(pieces, normal, sequence({"type": "WhitespaceSplit"}, always), always,
+                             template(("<s>", 0), ("</s>", 1)))
+    yield "unigram-strip", unigram(pieces, {"type": "Sequence", "normalizers": [
+        normal, {"type": "Strip", "strip_left": False, "strip_right": True},
+        {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": META}]}, always, always)
+    yield "unigram-bytes", unigram(pieces + [(f"<0x{b:02X}>", 0.0) for b in range(256)], None, dict(always, split=False),
+                                   {"type": "Sequence", "decoders": META_DECODER + [
+                                       {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}, byte_fallback=True)
 
     chars, merges = train(False)
     for token in [f"<0x{b:02X}>" for b in range(256)]:

@@ -1,4 +1,5 @@
 """A second encoder and decoder for the tokenizer section, written from docs/format-tokenizer.md alone."""
+import re
 import struct
 import unicodedata  # combining classes of Hangul only; all else comes from the section
 
@@ -19,7 +20,7 @@ class Tokenizer:
     def __init__(self, data):
         self.data = data
         (magic, major, _, _, n_tables, self.model, self.flags, self.n_tokens, self.n_slots, self.shift,
-         self.max_length, self.bos, self.eos, self.unknown, self.padding, self.max_word, *_) = struct.unpack_from("<IHH18I", data)
+         self.max_length, self.bos, self.eos, self.unknown, self.padding, self.max_word, _, self.unknown_score) = struct.unpack_from("<IHH14Id", data)
         assert magic == 0x4B544D53 and major == 2
         tables = [struct.unpack_from("<II", data, 80 + 8 * i) for i in range(n_tables)]
         self.table = [data[o:o + n] for o, n in tables]
@@ -113,9 +114,18 @@ class Tokenizer:
             elif kind == 3:
                 text = self.form(text, pool[a:a + na], flags & 8)
             elif kind == 4:
-                text = " ".join(x for x in text.split(" ") if x)
+                if flags & 64:
+                    text = text.rstrip("".join(WHITE))
+                if flags & 32:
+                    text = text.lstrip("".join(WHITE))
+                if flags & 128:
+                    text = re.sub("  +", " ", text)
+                if not flags & 224:
+                    text = " ".join(x for x in text.split(" ") if x)
             elif kind == 5:
                 text = self.map(text, pool[a:a + na])
+            elif kind == 6:
+                text = self.charsmap(text, pool[a:a + na], pool[b:b + nb])
         return text
 
     def character_table(self, table):
@@ -140,6 +150,52 @@ class Tokenizer:
             new = words[place + 1:place + 1 + words[place]] if place else [ord(c)]
             out += "".join(c if x == NONE else chr(x) for x in new)
         return out
+
+    def charsmap(self, text, table, classes):
+        n = struct.unpack_from("<I", table)[0]
+        units, texts = struct.unpack_from(f"<{n // 4}I", table, 4), table[4 + n:]
+
+        def entry(data, longest):
+            at, found = 0, None
+            offset = lambda unit: (unit >> 10) << ((unit & 512) >> 6)
+            at ^= offset(units[0])
+            for i, byte in enumerate(data):
+                at ^= byte
+                if at >= len(units) or units[at] & 0x800000FF != byte:
+                    break
+                unit = units[at]
+                at ^= offset(unit)
+                if unit >> 8 & 1 and (longest or found is None):
+                    value = units[at] & 0x7FFFFFFF
+                    found = (i + 1, texts[value:texts.index(b"\0", value)])
+            return found
+
+        out, at = b"", 0
+        if not classes:
+            data = text.encode()
+            while at < len(data):
+                length, new = entry(data[at:], True) or (1, data[at:at + 1])
+                out, at = out + new, at + length
+            return out.decode()
+        kind, _, _ = self.character_table(classes)
+        while at < len(text):
+            end = at + 1
+            if text[at:at + 2] == "\r\n":
+                end = at + 2
+            else:
+                while kind(ord(text[end - 1])) & 255 != 3 and end < len(text) and (
+                        kind(ord(text[end])) & 255 == 1 or
+                        kind(ord(text[end - 1])) & 255 == 2 and kind(ord(text[end])) & 255 != 3):
+                    end += 1
+            cluster = text[at:end].encode()
+            found = entry(cluster, False) if len(cluster) < 6 else None
+            if found:
+                out += found[1]
+            else:
+                for c in text[at:end]:
+                    out += (entry(c.encode(), False) or (0, c.encode()))[1]
+            at = end
+        return out.decode()
 
     def form(self, text, table, decomposed):
         entry, words, pairs = self.character_table(table)
@@ -261,7 +317,32 @@ class Tokenizer:
             at = end
         return out or [self.unknown]
 
+    def encode_scores(self, text):
+        wide = self.flags & 256
+        score = lambda t: struct.unpack_from("<d" if wide else "<f", self.table[22], t * (8 if wide else 4))[0]
+        best = [(0.0, 0, None)] + [None] * len(text)
+        for at in range(len(text)):
+            single = False
+            for end in range(at + 1, len(text) + 1):
+                token = self.find(text[at:end].encode())
+                if token is not None:
+                    total = best[at][0] + score(token)
+                    single |= end == at + 1
+                    if best[end] is None or total > best[end][0]:
+                        best[end] = (total, at, token)
+            total = best[at][0] + self.unknown_score
+            if not single and (best[at + 1] is None or total > best[at + 1][0]):
+                best[at + 1] = (total, at, None)
+        symbols, at = [], len(text)
+        while at > 0:
+            _, start, token = best[at]
+            symbols.insert(0, (text[start:at].encode(), token))
+            at = start
+        return self.put_out(symbols)
+
     def encode_piece(self, piece):
+        if self.model == 4:
+            return self.encode_scores(piece.decode())
         if self.model == 3:
             return self.encode_word(piece.decode())
         whole = self.find(piece) if piece else None
@@ -279,6 +360,9 @@ class Tokenizer:
             symbols[i:i + 2] = [(symbols[i][0] + symbols[i + 1][0], keys[i][1])]
             keys[max(i - 1, 0):i + 2] = [self.key(*pair) for pair in
                                          zip(symbols[max(i - 1, 0):i + 1], symbols[max(i - 1, 0) + 1:i + 2])]
+        return self.put_out(symbols)
+
+    def put_out(self, symbols):
         out, after_unknown = [], False
         for text, token in symbols:
             fallback = [self.bytes[b] for b in text]

@@ -532,12 +532,12 @@ static void test_damaged(void **state)
 /* Every number in the tables that are read without a walk at opening, made absurd. */
 static void test_absurd_numbers(void **state)
 {
-    static const char *const NAMES[] = {"flags", "ties-partial", "bert"};
+    static const char *const NAMES[] = {"flags", "ties-partial", "bert", "unigram"};
     static const uint32_t TABLES[] = {SLM_TEXT_BASES,      SLM_TEXT_MERGES, SLM_TEXT_ADDED,
                                       SLM_TEXT_ADDED_LATE, SLM_TEXT_NORMAL, SLM_TEXT_STOP};
     static const uint32_t VALUES[] = {0xFFFFFFFF, 0x7FFFFFF0, 1000};
     (void)state;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 4; k++) {
         struct tokenizer t = tokenizer_json(NAMES[k]);
         uint8_t *copy = exact_copy(t.section.data, t.section.length);
         for (size_t i = 0; i < sizeof TABLES / sizeof TABLES[0]; i++) {

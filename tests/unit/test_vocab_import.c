@@ -350,7 +350,7 @@ static void test_gguf_refused(void **state)
     gguf_refused(&g, SLM_EUNSUPPORTED, "no tokenizer");
     gguf_text(&g, "tokenizer.ggml.model", "plamo2");
     gguf_refused(&g, SLM_EUNSUPPORTED,
-                 "\"plamo2\" is not supported; known are gpt2, llama, gemma4 and bert");
+                 "\"plamo2\" is not supported; known are gpt2, llama, gemma4, bert and t5");
     gguf_text(&g, "tokenizer.ggml.model", "llama");
     gguf_refused(&g, SLM_EFORMAT, "tokenizer.ggml.tokens");
     gguf_from_json(&g, "gpt2", "of-mars");
@@ -530,8 +530,7 @@ static void test_json_refused(void **state)
          SLM_EFORMAT, "added token lacks"},
         {"{\"normalizer\":{\"type\":\"Nmt\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
          SLM_EUNSUPPORTED, "normalizer \"Nmt\""},
-        {"{\"pre_tokenizer\":{\"type\":\"FixedLength\"},\"model\":{\"type\":\"BPE\"," VOCAB
-         "}}",
+        {"{\"pre_tokenizer\":{\"type\":\"FixedLength\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
          SLM_EUNSUPPORTED, "\"FixedLength\""},
         {"{\"pre_tokenizer\":{\"type\":\"Split\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
          SLM_EFORMAT, "neither a Regex nor a String"},
@@ -564,9 +563,9 @@ static void test_json_refused(void **state)
 /* Each allocation of an import and of building refused in turn. */
 static void test_memory(void **state)
 {
-    static const char *const NAMES[] = {"qwen2", "mistral", "bert"};
+    static const char *const NAMES[] = {"qwen2", "mistral", "bert", "unigram"};
     (void)state;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 4; k++) {
         char file[64];
         struct slm_vocab_json files = {0};
         snprintf(file, sizeof file, "%s.json", NAMES[k]);
@@ -662,13 +661,13 @@ static void test_sentencepiece_refused(void **state)
         {"", 0, SLM_EFORMAT, "no pieces"},
         {"\x0A\x03\x0A\x01"
          "a",
-         5, SLM_EUNSUPPORTED, "a unigram model is not supported"},
+         5, SLM_EFORMAT, "cut short behind its pieces"},
         {"\x0A\x03\x0A\x01"
          "a\x12\x02\x18\x03",
          9, SLM_EUNSUPPORTED, "a word model"},
         {"\x0A\x03\x0A\x01"
          "a\x12\x02\x18\x02\x1A\x03\x12\x01x",
-         14, SLM_EUNSUPPORTED, "table of characters"},
+         14, SLM_EFORMAT, "charsmap is damaged"},
         {"\x0A\x05\x0A\x01"
          "a\x18\x09",
          7, SLM_EFORMAT, "piece 0 is of type 9"},
