@@ -168,10 +168,10 @@ INLINED void gemm(const struct slm_gemm *g, size_t first, size_t last, const siz
     {                                                                                              \
         gemm(g, first, last, tile_bytes, tile_##type);                                             \
     }
-GEMM(f32, 2048)
-GEMM(f16, 1024)
-GEMM(bf16, 1024)
-GEMM(q8, 544)
-GEMM(q4, 288)
-GEMM(q4a, 320)
+GEMM(f32, SLM_TILE_F32)
+GEMM(f16, SLM_TILE_F16)
+GEMM(bf16, SLM_TILE_BF16)
+GEMM(q8, SLM_TILE_Q8)
+GEMM(q4, SLM_TILE_Q4)
+GEMM(q4a, SLM_TILE_Q4A)
 #undef GEMM

@@ -215,12 +215,13 @@ static void q4a_unpack(const void *tile, int row, struct slm_block *block)
 /* ----------------------------------------------------------------------- table --- */
 
 static const struct slm_quant quants[] = {
-    {SLM_TYPE_F32, "f32", 2048, false, float_encode, float_decode, f32_pack, f32_unpack},
-    {SLM_TYPE_F16, "f16", 1024, false, float_encode, float_decode, f16_pack, f16_unpack},
-    {SLM_TYPE_BF16, "bf16", 1024, false, float_encode, float_decode, bf16_pack, bf16_unpack},
-    {SLM_TYPE_Q8, "q8", 544, true, q8_encode, symmetric_decode, q8_pack, q8_unpack},
-    {SLM_TYPE_Q4, "q4", 288, true, q4_encode, symmetric_decode, q4_pack, q4_unpack},
-    {SLM_TYPE_Q4A, "q4a", 320, true, q4a_encode, q4a_decode, q4a_pack, q4a_unpack},
+    {SLM_TYPE_F32, "f32", SLM_TILE_F32, false, float_encode, float_decode, f32_pack, f32_unpack},
+    {SLM_TYPE_F16, "f16", SLM_TILE_F16, false, float_encode, float_decode, f16_pack, f16_unpack},
+    {SLM_TYPE_BF16, "bf16", SLM_TILE_BF16, false, float_encode, float_decode, bf16_pack,
+     bf16_unpack},
+    {SLM_TYPE_Q8, "q8", SLM_TILE_Q8, true, q8_encode, symmetric_decode, q8_pack, q8_unpack},
+    {SLM_TYPE_Q4, "q4", SLM_TILE_Q4, true, q4_encode, symmetric_decode, q4_pack, q4_unpack},
+    {SLM_TYPE_Q4A, "q4a", SLM_TILE_Q4A, true, q4a_encode, q4a_decode, q4a_pack, q4a_unpack},
 };
 
 const struct slm_quant *slm_quant(uint32_t type)

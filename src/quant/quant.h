@@ -23,6 +23,16 @@
 
 enum { SLM_PANEL_ROWS = 16, SLM_TILE_COLS = 32 };
 
+/* Bytes of a tile. */
+enum {
+    SLM_TILE_F32 = 4 * 16 * 32,
+    SLM_TILE_F16 = 2 * 16 * 32,
+    SLM_TILE_BF16 = 2 * 16 * 32,
+    SLM_TILE_Q8 = 32 + 16 * 32,
+    SLM_TILE_Q4 = 32 + 16 * 32 / 2,
+    SLM_TILE_Q4A = 64 + 16 * 32 / 2
+};
+
 /* The value stands in files: never renumber. */
 enum slm_type {
     SLM_TYPE_F32 = 0,
