@@ -135,7 +135,7 @@ static void print_json(const struct bench *b, const struct cli_settings *s,
         cli_json_number(&json, "max", r->most);
         cli_json_int(&json, "repetitions", s->repetitions);
         cli_json_name(&json, "cpu", slm_cpu_tier_name(stats.cpu));
-        cli_json_name(&json, "kv", s->kv == SLM_KV_F32 ? "f32" : "f16");
+        cli_json_name(&json, "kv", cli_kv_name(s->kv));
         cli_json_name(&json, "model", s->arguments[0]);
         cli_json_close(&json, '}');
     }
@@ -158,7 +158,7 @@ static void print_table(const struct bench *b, const struct cli_settings *s,
         cli_cell(&table, "%d", (int)s->batch);
         cli_cell(&table, "%d", (int)stats.n_threads);
         cli_cell(&table, "%s", slm_cpu_tier_name(stats.cpu));
-        cli_cell(&table, "%s", s->kv == SLM_KV_F32 ? "f32" : "f16");
+        cli_cell(&table, "%s", cli_kv_name(s->kv));
         cli_cell(&table, "%.1f", results[i].median);
         cli_cell(&table, "%.1f", results[i].least);
         cli_cell(&table, "%.1f", results[i].most);

@@ -124,6 +124,7 @@ extern const struct cli_command cli_run, cli_chat, cli_convert, cli_info, cli_ve
 
 /* Groups that several commands share. */
 extern const struct cli_option cli_engine_options[]; /* -t --cpu --kv */
+const char *cli_kv_name(int kv);                     /* as --kv takes it */
 extern const struct cli_option cli_sampling_options[];
 
 /* options.c: fill settings from argv[0..argc), which starts after the command's name. Returns

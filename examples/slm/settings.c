@@ -7,17 +7,26 @@
 
 static const struct cli_choice kv_types[] = {
     {"f16", SLM_KV_F16},
+    {"q8", SLM_KV_Q8},
     {"f32", SLM_KV_F32},
     {NULL, 0},
 };
+
+const char *cli_kv_name(int kv)
+{
+    for (const struct cli_choice *c = kv_types; c->name; c++)
+        if (c->value == kv)
+            return c->name;
+    return "?";
+}
 
 const struct cli_option cli_engine_options[] = {
     {'t', "threads", CLI_INT, FIELD(threads), "N",
      "threads (default: the CPUs that this process may use)", 1, 256, NULL},
     {0, "cpu", CLI_TEXT, FIELD(cpu), "TIER",
      "c, avx2, avx512...: use these kernels instead of the best", 0, 0, NULL},
-    {0, "kv", CLI_CHOICE, FIELD(kv), "f16|f32", "type of keys and values (default: f16)", 0, 0,
-     kv_types},
+    {0, "kv", CLI_CHOICE, FIELD(kv), "f16|q8|f32",
+     "type of keys and values (default: f16); q8 takes half the memory", 0, 0, kv_types},
     {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
 };
 

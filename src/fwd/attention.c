@@ -23,9 +23,13 @@ struct tiling {
     const float *slopes; /* [n_heads] or NULL */
     size_t group;      /* query heads of a KV head */
     size_t heads;      /* of them in a tile */
+    size_t tiles;      /* that a group is cut into */
     size_t tokens;     /* rows in a tile */
-    bool split;        /* by spans */
-    float *scores;     /* this thread's scratch */
+
+    /* This thread's scratch. */
+    float *scores; /* attend()'s own */
+    float *sums;   /* [2][SLM_TILE_ROWS][value_stride]: of all spans so far, and of one */
+    float *query;  /* [head_dim][SLM_TILE_ROWS] or, for q8 pages, the same as activations */
 };
 
 /* One tile: `n` rows from `row` on, `n_heads` query heads from `head` on, all of one KV head. */
@@ -44,16 +48,39 @@ static size_t end_seen(const struct slm_layer_traits *t, const struct slm_row *r
     return t->window && end < row->end ? end : row->end;
 }
 
+/* Tile number `i` of n rows from `row` on. */
+static struct tile tile_of(const struct tiling *g, size_t row, size_t n, size_t i)
+{
+    size_t kv_head = i / g->tiles, begin = i % g->tiles * g->heads;
+    size_t heads = g->group - begin < g->heads ? g->group - begin : g->heads;
+    return (struct tile){row, n, kv_head * g->group + begin, heads, kv_head};
+}
+
+/* Row r of the tile is the query q[head_dim], in the form that the pages are multiplied with. */
+static void put_query(const struct tiling *g, struct slm_attend *a, size_t r, const float *q)
+{
+    if (a->kv_type == SLM_KV_Q8) {
+        size_t cols = slm_round_up(a->head_dim, SLM_TILE_COLS), blocks = cols / SLM_TILE_COLS;
+        a->acts.blocks = (struct slm_act_block *)(void *)g->query;
+        a->acts.q = (int8_t *)(a->acts.blocks + SLM_TILE_ROWS * blocks);
+        a->acts.cols = cols;
+        g->f->kern->kv_query(q, a->head_dim, a->acts.q + r * cols, a->acts.blocks + r * blocks);
+    } else {
+        a->query = g->query;
+        for (size_t d = 0; d < a->head_dim; d++)
+            g->query[d * SLM_TILE_ROWS + r] = q[d];
+    }
+}
+
 static void prepare(const struct tiling *g, const struct tile *tile, struct slm_attend *a)
 {
     const struct slm_fwd *f = g->f;
     const struct slm_row *rows = f->rows + tile->row;
     a->kv_type = f->kv->type;
     a->head_dim = g->traits->head_dim;
-    a->value_stride = g->kv->value_stride;
-    a->plane = g->kv->plane + tile->kv_head * g->kv->head_bytes;
-    a->page_bytes = g->kv->page_bytes;
-    a->values_offset = g->kv->values_offset;
+    a->shape = g->kv->shape;
+    a->keys = g->kv->keys + tile->kv_head * g->kv->key_plane;
+    a->values = g->kv->values + tile->kv_head * g->kv->value_plane;
     a->pages = rows[0].tables[g->kv->group].pages;
     a->n_rows = tile->n * tile->n_heads;
     a->scale = g->traits->attention_scale;
@@ -63,8 +90,9 @@ static void prepare(const struct tiling *g, const struct tile *tile, struct slm_
     for (size_t i = 0; i < tile->n; i++)
         for (size_t h = 0; h < tile->n_heads; h++) {
             size_t r = i * tile->n_heads + h;
-            a->query[r] = f->q + (tile->row + i) * f->query_stride +
-                          (tile->head + h) * g->traits->head_dim;
+            put_query(g, a, r,
+                      f->q + (tile->row + i) * f->query_stride +
+                          (tile->head + h) * g->traits->head_dim);
             a->slope[r] = g->slopes ? g->slopes[tile->head + h] : 0;
             a->begin[r] = first_seen(g->traits, rows[i].position);
             a->end[r] = end_seen(g->traits, &rows[i]);
@@ -75,8 +103,8 @@ static void prepare(const struct tiling *g, const struct tile *tile, struct slm_
 static void whole_tile(const struct tiling *g, const struct tile *tile)
 {
     struct slm_fwd *f = g->f;
-    size_t stride = g->kv->value_stride;
-    float *sums = g->scores + SLM_TILE_ROWS * SLM_SPAN; /* of all spans so far; then of one */
+    size_t stride = g->kv->shape.value_stride;
+    float *sums = g->sums;
     float largest[SLM_TILE_ROWS], total[SLM_TILE_ROWS];
     float span_largest[SLM_TILE_ROWS], span_total[SLM_TILE_ROWS];
     struct slm_attend a = {.largest = span_largest, .total = span_total};
@@ -179,6 +207,44 @@ static size_t same_sequence(const struct slm_fwd *f, size_t row, size_t most)
     return n;
 }
 
+/* Few rows: single spans of all rows and tiles in one long list, of which each part takes a piece,
+ * so that it reads keys and values in the order in which they lie. */
+static void split_spans(const struct tiling *g, uint32_t round, int part, int n_parts)
+{
+    struct slm_fwd *f = g->f;
+    size_t n = 0, at = 0, begin, end, first, last;
+    size_t tiles = g->traits->n_kv_heads * g->tiles;
+    for (size_t row = 0; row < f->n_rows; row++) {
+        round_spans(f, g->traits, row, round, &first, &last);
+        n += first < last ? (last - first) * tiles : 0;
+    }
+    slm_share(n, part, n_parts, &begin, &end);
+    for (size_t row = 0; row < f->n_rows && at < end; row++) {
+        round_spans(f, g->traits, row, round, &first, &last);
+        for (size_t i = 0; i < tiles && at < end; i++)
+            for (size_t span = first; span < last && at < end; span++, at++)
+                if (at >= begin && !slm_interrupted(f)) {
+                    struct tile tile = tile_of(g, row, 1, i);
+                    one_span(g, &tile, span, 1 + span - first);
+                }
+    }
+}
+
+/* Many rows: whole tiles, dealt in turn: neighbours cost about the same, later positions more. */
+static void deal_tiles(const struct tiling *g, int part, int n_parts)
+{
+    const struct slm_fwd *f = g->f;
+    size_t unit = 0;
+    for (size_t row = 0, n; row < f->n_rows; row += n) {
+        n = same_sequence(f, row, g->tokens);
+        for (size_t i = 0; i < g->traits->n_kv_heads * g->tiles; i++)
+            if (unit++ % (size_t)n_parts == (size_t)part) {
+                struct tile tile = tile_of(g, row, n, i);
+                whole_tile(g, &tile);
+            }
+    }
+}
+
 void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     const struct slm_layer_traits *t = f->model->layers[step->layer].traits;
@@ -188,32 +254,17 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int
         .kv = &f->kv->layers[step->layer],
         .slopes = f->model->layers[step->layer].slopes,
         .group = t->n_heads / t->n_kv_heads,
-        .split = is_split(f),
         .scores = f->scores + (size_t)part * (f->score_bytes / sizeof(float)),
     };
+    g.sums = g.scores + f->attend_scratch;
+    g.query = g.sums + 2 * SLM_TILE_ROWS * f->value_stride;
     g.heads = g.group < SLM_TILE_ROWS ? g.group : SLM_TILE_ROWS;
-    g.tokens = g.split ? 1 : SLM_TILE_ROWS / g.heads;
-
-    /* Units are dealt in turn: neighbours cost about the same, later positions more. */
-    size_t unit = 0;
-    for (size_t row = 0, n; row < f->n_rows; row += n) {
-        n = same_sequence(f, row, g.tokens);
-        for (size_t kv_head = 0; kv_head < t->n_kv_heads; kv_head++)
-            for (size_t h = 0; h < g.group; h += g.heads) {
-                struct tile tile = {row, n, kv_head * g.group + h,
-                                    g.group - h < g.heads ? g.group - h : g.heads, kv_head};
-                if (!g.split) {
-                    if (unit++ % (size_t)n_parts == (size_t)part)
-                        whole_tile(&g, &tile);
-                    continue;
-                }
-                size_t from, to;
-                round_spans(f, t, row, step->round, &from, &to);
-                for (size_t s = from; s < to; s++)
-                    if (unit++ % (size_t)n_parts == (size_t)part && !slm_interrupted(f))
-                        one_span(&g, &tile, s, 1 + s - from);
-            }
-    }
+    g.tiles = (g.group + g.heads - 1) / g.heads;
+    g.tokens = SLM_TILE_ROWS / g.heads;
+    if (is_split(f))
+        split_spans(&g, step->round, part, n_parts);
+    else
+        deal_tiles(&g, part, n_parts);
 }
 
 /* A round's spans join what was merged before. */

@@ -87,6 +87,7 @@ struct slm_fwd {
     size_t score_bytes;    /* of a part's scratch */
     float *scores;         /* [threads][score_bytes / 4] */
     size_t split_rows;     /* at most so many rows are split by spans */
+    size_t attend_scratch; /* floats of a part's scratch that attend() works in */
     size_t n_slots, max_heads, value_stride;
     float *span_largest, *span_total; /* [n_slots][max_heads] */
     float *span_out;       /* [n_slots][max_heads][value_stride] */

@@ -207,8 +207,10 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->value_stride = slm_round_up(head, 16);
     f->split_rows = n_threads == 1 ? 0 : most(1, 2 * (size_t)n_threads / kv_heads);
     f->split_rows = f->split_rows < max_rows ? f->split_rows : max_rows;
-    /* Of a thread: scores, and the sums of this and of all earlier spans of a tile's rows. */
-    f->score_bytes = sizeof(float) * SLM_TILE_ROWS * (SLM_SPAN + 2 * f->value_stride);
+    /* Of a thread: struct tiling of attention.c says what for. */
+    f->attend_scratch = slm_attend_scratch(kv->type, head);
+    f->score_bytes =
+        sizeof(float) * (f->attend_scratch + SLM_TILE_ROWS * (2 * f->value_stride + padded(head)));
     f->scores = slm_arena_take(arena, (size_t)n_threads, f->score_bytes);
     size_t max_spans = (max_tokens + SLM_SPAN - 1) / SLM_SPAN;
     f->n_slots = slm_attention_slots(f->split_rows, max_spans);

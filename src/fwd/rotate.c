@@ -85,11 +85,12 @@ void slm_rotate_store(struct slm_fwd *f, const struct slm_step *step, int part, 
             rotate(f, t, q, t->n_heads, i);
             rotate(f, t, k, t->n_kv_heads, i);
         }
-        uint32_t page = row->tables[kv->group].pages[row->position / SLM_PAGE];
-        uint8_t *keys = kv->plane + page * kv->page_bytes;
-        for (uint32_t h = 0; h < t->n_kv_heads; h++, keys += kv->head_bytes)
-            f->kern->kv_store(keys, keys + kv->values_offset, row->position % SLM_PAGE,
-                              k + h * t->head_dim, f->v + i * f->kv_stride + h * t->head_dim,
-                              t->head_dim, f->kv->type);
+        size_t page = row->tables[kv->group].pages[row->position / SLM_PAGE];
+        uint8_t *keys = kv->keys + page * kv->shape.key_bytes;
+        uint8_t *values = kv->values + page * kv->shape.value_bytes;
+        for (uint32_t h = 0; h < t->n_kv_heads; h++)
+            f->kern->kv_store(keys + h * kv->key_plane, values + h * kv->value_plane,
+                              row->position % SLM_PAGE, k + h * t->head_dim,
+                              f->v + i * f->kv_stride + h * t->head_dim, t->head_dim, f->kv->type);
     }
 }

@@ -5,15 +5,15 @@
  * it once (q4, q8), twice (q4a) or column by column (float types), tiles in order. That order is
  * the whole definition: neither the number of tokens that share a tile nor the machine changes it.
  *
- * A weight type is one tile_<type>() function and its line at the end.
+ * A weight type is one tile_<type>() function, its case in tile_of_type() and its line at the end.
  */
 
 /* How far ahead of the tile in work the next ones are called for; panels lie one after another. */
 enum { PREFETCH = 2048 };
 
-/* Adds tile number `index` of a panel to acc[tokens], for tokens t, t + 1... */
-typedef void tile_fn(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t, vf *acc,
-                     const int tokens);
+/*
+ * tile_<type>() adds tile number `index` of a panel to acc[tokens], for tokens t, t + 1...
+ */
 
 INLINED const int8_t *act_bytes(const struct slm_gemm *g, size_t t, size_t index)
 {
@@ -29,7 +29,7 @@ INLINED const struct slm_act_block *act_block(const struct slm_gemm *g, size_t t
 INLINED void nibble_dots(const uint8_t *groups, size_t index, const struct slm_gemm *g, size_t t,
                          vu *dot, const int tokens)
 {
-    UNROLLED
+    ROLLED
     for (int c = 0; c < 4; c++)
         vu_dots(dot, groups + 64 * c, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
     vu_split(dot, tokens);
@@ -69,17 +69,24 @@ INLINED void tile_q4a(const uint8_t *tile, size_t index, const struct slm_gemm *
     }
 }
 
+/* Integer dots of signed bytes: 32 columns of 16 rows. */
+INLINED void byte_dots(const uint8_t *groups, size_t index, const struct slm_gemm *g, size_t t,
+                       vs *dot, const int tokens)
+{
+    UNROLLED
+    for (int i = 0; i < tokens; i++)
+        dot[i] = vs_begin(act_block(g, t + (size_t)i, index)->minus128);
+    ROLLED
+    for (int c = 0; c < 4; c++)
+        vs_dots(dot, groups + 128 * c, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
+    vs_split(dot, tokens);
+}
+
 INLINED void tile_q8(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t, vf *acc,
                      const int tokens)
 {
     vs dot[VM_TOKENS];
-    UNROLLED
-    for (int i = 0; i < tokens; i++)
-        dot[i] = vs_begin(act_block(g, t + (size_t)i, index)->minus128);
-    UNROLLED
-    for (int c = 0; c < 4; c++)
-        vs_dots(dot, tile + 32 + 128 * c, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
-    vs_split(dot, tokens);
+    byte_dots(tile + 32, index, g, t, dot, tokens);
     vf scale = vf_load_f16((const uint16_t *)tile);
     UNROLLED
     for (int i = 0; i < tokens; i++) {
@@ -95,35 +102,50 @@ INLINED void column(vf w, size_t col, const struct slm_gemm *g, size_t t, vf *ac
         acc[i] = vf_fma(w, vf_set(g->x[(t + (size_t)i) * g->x_stride + col]), acc[i]);
 }
 
-INLINED void tile_f32(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t, vf *acc,
-                      const int tokens)
+/* The type is no constant here: one function serves all three, and asks once for 16 x tokens. */
+INLINED void tile_float(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t,
+                        vf *acc, const int tokens, const uint32_t type)
 {
-    for (size_t c = 0; c < SLM_TILE_COLS; c++)
-        column(vf_load((const float *)tile + 16 * c), index * SLM_TILE_COLS + c, g, t, acc, tokens);
+    for (size_t c = 0; c < SLM_TILE_COLS; c++) {
+        vf w = type == SLM_TYPE_F32   ? vf_load((const float *)tile + 16 * c)
+               : type == SLM_TYPE_F16 ? vf_load_f16((const uint16_t *)tile + 16 * c)
+                                      : vf_load_bf16((const uint16_t *)tile + 16 * c);
+        column(w, index * SLM_TILE_COLS + c, g, t, acc, tokens);
+    }
 }
 
-INLINED void tile_f16(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t, vf *acc,
-                      const int tokens)
+INLINED void tile_of_type(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t,
+                          vf *acc, const int tokens, const uint32_t type)
 {
-    for (size_t c = 0; c < SLM_TILE_COLS; c++)
-        column(vf_load_f16((const uint16_t *)tile + 16 * c), index * SLM_TILE_COLS + c, g, t, acc,
-               tokens);
+    switch (type) {
+    case SLM_TYPE_Q8: tile_q8(tile, index, g, t, acc, tokens); break;
+    case SLM_TYPE_Q4: tile_q4(tile, index, g, t, acc, tokens); break;
+    case SLM_TYPE_Q4A: tile_q4a(tile, index, g, t, acc, tokens); break;
+    default: tile_float(tile, index, g, t, acc, tokens, type);
+    }
 }
 
-INLINED void tile_bf16(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t,
-                       vf *acc, const int tokens)
+/* The end of a panel: sums[tokens] to y. */
+static __attribute__((noinline)) void store_panel(const struct slm_gemm *g, size_t panel, size_t t,
+                                                  const vf *sums, size_t tokens)
 {
-    for (size_t c = 0; c < SLM_TILE_COLS; c++)
-        column(vf_load_bf16((const uint16_t *)tile + 16 * c), index * SLM_TILE_COLS + c, g, t, acc,
-               tokens);
+    size_t row = panel * SLM_PANEL_ROWS;
+    vf bias = vf_set(0);
+    if (g->bias)
+        bias = vf_load_n(g->bias + row, g->rows - row < 16 ? g->rows - row : 16);
+    for (size_t i = 0; i < tokens; i++) {
+        float *y = g->y + (t + i) * g->y_stride + row;
+        vf v = vf_mul(vf_add(sums[i], bias), vf_set(g->scale));
+        vf_store(y, g->add ? vf_add(vf_load(y), v) : v);
+    }
 }
 
 /* One panel for `tokens` tokens from t on; they share every load of weights. */
 INLINED void panel_tokens(const struct slm_gemm *g, size_t panel, size_t t, const int tokens,
-                          const size_t tile_bytes, tile_fn *tile)
+                          const size_t tile_bytes, const uint32_t type)
 {
     const uint8_t *p = g->panels + panel * g->n_tiles * tile_bytes;
-    vf acc[VM_TOKENS];
+    vf acc[VM_TOKENS], sums[VM_TOKENS];
     UNROLLED
     for (int i = 0; i < tokens; i++)
         acc[i] = vf_set(0);
@@ -133,45 +155,45 @@ INLINED void panel_tokens(const struct slm_gemm *g, size_t panel, size_t t, cons
             for (size_t ahead = 0; ahead < tile_bytes; ahead += 64)
                 vm_prefetch(p + PREFETCH + ahead);
         }
-        tile(p, index, g, t, acc, tokens);
+        tile_of_type(p, index, g, t, acc, tokens, type);
     }
-    size_t row = panel * SLM_PANEL_ROWS;
-    vf bias = vf_set(0);
-    if (g->bias)
-        bias = vf_load_n(g->bias + row, g->rows - row < 16 ? g->rows - row : 16);
     UNROLLED
-    for (int i = 0; i < tokens; i++) {
-        float *y = g->y + (t + (size_t)i) * g->y_stride + row;
-        vf v = vf_mul(vf_add(acc[i], bias), vf_set(g->scale));
-        vf_store(y, g->add ? vf_add(vf_load(y), v) : v);
-    }
+    for (int i = 0; i < tokens; i++)
+        sums[i] = acc[i];
+    store_panel(g, panel, t, sums, (size_t)tokens);
 }
 
 INLINED void gemm(const struct slm_gemm *g, size_t first, size_t last, const size_t tile_bytes,
-                  tile_fn *tile)
+                  const uint32_t type)
 {
     for (size_t panel = first; panel < last; panel++) {
         size_t t = 0;
         for (; g->n - t >= VM_TOKENS; t += VM_TOKENS)
-            panel_tokens(g, panel, t, VM_TOKENS, tile_bytes, tile);
+            panel_tokens(g, panel, t, VM_TOKENS, tile_bytes, type);
 #if VM_TOKENS > 4
         for (; g->n - t >= 4; t += 4)
-            panel_tokens(g, panel, t, 4, tile_bytes, tile);
+            panel_tokens(g, panel, t, 4, tile_bytes, type);
 #endif
         for (; t < g->n; t++)
-            panel_tokens(g, panel, t, 1, tile_bytes, tile);
+            panel_tokens(g, panel, t, 1, tile_bytes, type);
     }
 }
 
-#define GEMM(type, tile_bytes)                                                                     \
-    static void gemm_##type(const struct slm_gemm *g, size_t first, size_t last)                   \
+static __attribute__((noinline)) void gemm_floats(const struct slm_gemm *g, size_t first,
+                                                  size_t last, size_t tile_bytes, uint32_t type)
+{
+    gemm(g, first, last, tile_bytes, type);
+}
+
+#define GEMM(gemm, name, type)                                                                     \
+    static void gemm_##name(const struct slm_gemm *g, size_t first, size_t last)                   \
     {                                                                                              \
-        gemm(g, first, last, tile_bytes, tile_##type);                                             \
+        gemm(g, first, last, SLM_TILE_##type, SLM_TYPE_##type);                                    \
     }
-GEMM(f32, SLM_TILE_F32)
-GEMM(f16, SLM_TILE_F16)
-GEMM(bf16, SLM_TILE_BF16)
-GEMM(q8, SLM_TILE_Q8)
-GEMM(q4, SLM_TILE_Q4)
-GEMM(q4a, SLM_TILE_Q4A)
+GEMM(gemm_floats, f32, F32)
+GEMM(gemm_floats, f16, F16)
+GEMM(gemm_floats, bf16, BF16)
+GEMM(gemm, q8, Q8)
+GEMM(gemm, q4, Q4)
+GEMM(gemm, q4a, Q4A)
 #undef GEMM

@@ -65,28 +65,60 @@ enum slm_kern_activation {
 };
 
 /*
- * One KV head of one page, for keys and then values:
+ * Keys and values of one KV head lie in two rows of pages, so that both are read from memory as one
+ * stream. One page, in f16 or f32:
  *     keys   [head_dim][SLM_PAGE]         lane = position
- *     values [SLM_PAGE][head_dim padded to 16]   lane = dimension
- * in f16 or f32.
+ *     values [SLM_PAGE][value_stride]     lane = dimension; value_stride: head_dim padded to 16
+ * In q8 both are weights of integer products, tiles of signed bytes as in quant.h. Each position has a
+ * scale (f16) for every block of 32 dimensions, the last filled up with zeros:
+ *     keys   [SLM_PAGE / 16][blocks] q8 tiles of a matrix [position][dimension]; then, since it comes
+ *            from memory with these, u16 [blocks][SLM_PAGE]: the scales of the values
+ *     values [value_stride / 16] tiles of a matrix [dimension][position], without scales
+ * Keys are stored, and queries multiplied with them, after a change of basis that spreads a block's
+ * outliers over all of it: see mix() in attend_tmpl.h.
  */
+struct slm_kv_shape {
+    size_t value_stride;           /* elements */
+    size_t key_bytes, value_bytes; /* of a page: multiples of 64 */
+};
+
+static inline struct slm_kv_shape slm_kv_shape(uint32_t kv_type, size_t head_dim)
+{
+    size_t stride = slm_round_up(head_dim, 16), blocks = (head_dim + 31) / 32;
+    if (kv_type == SLM_KV_Q8)
+        return (struct slm_kv_shape){stride, blocks * (SLM_PAGE / 16 * SLM_TILE_Q8 + SLM_PAGE * 2),
+                                     SLM_PAGE * stride};
+    size_t element = kv_type == SLM_KV_F32 ? 4 : 2;
+    return (struct slm_kv_shape){stride, SLM_PAGE * head_dim * element,
+                                 SLM_PAGE * stride * element};
+}
+
+/* Floats of scratch that attend() works in: scores; for q8 struct weights of attend_tmpl.h too. */
+static inline size_t slm_attend_scratch(uint32_t kv_type, size_t head_dim)
+{
+    size_t blocks = (head_dim + 31) / 32, scales = slm_round_up(blocks * (SLM_SPAN / SLM_PAGE), 16);
+    size_t scores = SLM_TILE_ROWS * SLM_SPAN, weights = blocks * scores / 4;
+    return kv_type == SLM_KV_Q8
+               ? scores + blocks * SLM_SPAN + (1 + SLM_TILE_ROWS) * scales + weights
+               : scores;
+}
+
 struct slm_attend {
     uint32_t kv_type;         /* SLM_KV_ */
     size_t head_dim;
-    size_t value_stride;      /* head_dim padded to 16 */
-    const uint8_t *plane;     /* this layer's pages, at this KV head */
-    size_t page_bytes;        /* from one page to the next */
-    size_t values_offset;     /* bytes from a page's keys to its values */
+    struct slm_kv_shape shape;
+    const uint8_t *keys, *values; /* of this KV head: pages one after another */
     const uint32_t *pages;    /* page table of the sequence */
     size_t n_rows;            /* 1 to SLM_TILE_ROWS */
-    const float *query[SLM_TILE_ROWS]; /* [head_dim] */
+    const float *query;       /* f16 and f32 pages: [head_dim][SLM_TILE_ROWS] */
+    struct slm_acts acts;     /* q8 pages: the same [n_rows], from kv_query */
     size_t begin[SLM_TILE_ROWS];       /* first position seen (windows) */
     size_t end[SLM_TILE_ROWS];         /* one past the last; ascending with the row */
     float scale;              /* multiplies q.k */
     float cap;                /* then: cap * tanh(score / cap); 0: no cap */
     float slope[SLM_TILE_ROWS];        /* then: less slope * distance; 0: nothing */
     bool sloped;              /* whether any slope is not 0 */
-    float *scores;            /* scratch [SLM_TILE_ROWS][SLM_SPAN] */
+    float *scores;            /* scratch, begins with [SLM_TILE_ROWS][SLM_SPAN] */
     float *largest;           /* out [n_rows] of this span; -INFINITY: nothing seen here */
     float *total;             /* out [n_rows] */
     float *out[SLM_TILE_ROWS];/* out [value_stride]: sum of exp(score - largest) * value */
@@ -120,6 +152,9 @@ struct slm_kern {
     /* Put one position's key [head_dim] and value [head_dim] into a page; see slm_attend. */
     void (*kv_store)(void *keys, void *values, size_t slot, const float *key, const float *value,
                      size_t head_dim, uint32_t kv_type);
+
+    /* A query [head_dim] as what q8 keys are multiplied with: a row of activations. */
+    void (*kv_query)(const float *query, size_t head_dim, int8_t *q, struct slm_act_block *blocks);
 
     /* One span of positions [span * SLM_SPAN, ...) for up to SLM_TILE_ROWS query rows. */
     void (*attend)(const struct slm_attend *a, size_t span);

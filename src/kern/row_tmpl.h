@@ -6,6 +6,17 @@
 /* Below this magnitude a block counts as zero: its scale's reciprocal would overflow. */
 #define TINY 0x1p-100f
 
+/* 32 numbers times the inverse of their scale, rounded: their sum. */
+INLINED int32_t to_bytes(vf a, vf b, float inverse, int8_t *q)
+{
+    vf factor = vf_set(inverse), low = vf_set(-127), high = vf_set(127);
+    vi qa = vf_to_i(vf_max(vf_min(vf_mul(a, factor), high), low));
+    vi qb = vf_to_i(vf_max(vf_min(vf_mul(b, factor), high), low));
+    vi_store_i8(q, qa);
+    vi_store_i8(q + 16, qb);
+    return vi_sum(vi_add(qa, qb));
+}
+
 static void quantize(const float *x, size_t n, int8_t *q, struct slm_act_block *blocks)
 {
     for (size_t i = 0; i < n; i += 32, blocks++) {
@@ -13,12 +24,7 @@ static void quantize(const float *x, size_t n, int8_t *q, struct slm_act_block *
         float largest = vf_largest(vf_max(vf_abs(a), vf_abs(b)));
         bool tiny = !(largest >= TINY);
         float scale = tiny ? 0.0f : largest / 127.0f;
-        vf inverse = vf_set(tiny ? 0.0f : 1.0f / scale), low = vf_set(-127), high = vf_set(127);
-        vi qa = vf_to_i(vf_max(vf_min(vf_mul(a, inverse), high), low));
-        vi qb = vf_to_i(vf_max(vf_min(vf_mul(b, inverse), high), low));
-        vi_store_i8(q + i, qa);
-        vi_store_i8(q + i + 16, qb);
-        int32_t sum = vi_sum(vi_add(qa, qb));
+        int32_t sum = to_bytes(a, b, tiny ? 0.0f : 1.0f / scale, q + i);
         *blocks = (struct slm_act_block){scale, scale * (float)sum, -8 * sum, -128 * sum};
     }
 }

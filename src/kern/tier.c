@@ -40,6 +40,7 @@ const struct slm_kern VM_TABLE = {
     .soft_cap = soft_cap,
     .rope = rope,
     .kv_store = kv_store,
+    .kv_query = kv_query,
     .attend = attend,
     .attend_merge = attend_merge,
     .scale = scale_row,

@@ -17,6 +17,7 @@
  *         vf_min(a, b) = a < b ? a : b   vf_max(a, b) = a > b ? a : b    (so a NaN gives b)
  *         vf_abs(v)
  *         vf_first(v, n, other)                      lanes below n of v, the rest of other
+ *         vf_swap(v, n)                              lane i is lane i ^ n of v; n: 1, 2, 4 or 8
  *         vf_where_ge(x, t, y)                       x >= t ? y : 0
  *         vf_sum(v)                                  ((i + i8) + i4) + i2) + i1: a fixed tree
  *         vf_largest(v)
@@ -33,10 +34,14 @@
  * and defines instead vb   64 bytes of weights: for each of 16 rows, 4 consecutive columns
  *         vb_load(p)  vb_nibbles(p, &low, &high)     64 signed bytes, or nibbles of twice as many
  *         vu_dot(acc, w, x)  vs_dot(acc, w, x)       x: 4 int8 that all rows are multiplied with
+ *         vp_dots(dot, p, x, stride, tokens)         vs_dots where no x is negative, for a dot that
+ *                                                    began with shift 0: a machine that does shift
+ *                                                    has its own, and says so by VM_POSITIVE
  *         vm_prefetch(p)
  *
  * numbers VM_TOKENS  tokens that share one unpacked tile in registers
- *         VM_ROWS    query rows that share one key vector, at most SLM_TILE_ROWS
+ *         VM_ROWS    sums of attention that registers hold: query rows that share one vector of
+ *                    keys or values, or vectors that fewer rows share; at most SLM_TILE_ROWS
  *         VM_REGISTERS  defined where a vf is registers: loops over tokens are then unrolled
  *
  * This header adds what is the same for all of them.
@@ -144,6 +149,15 @@ INLINED void vu_split(vu *dot, const int tokens)
 INLINED void vs_split(vs *dot, const int tokens)
 {
     (void)dot, (void)tokens;
+}
+
+#endif
+
+#ifndef VM_POSITIVE
+
+INLINED void vp_dots(vs *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
+{
+    vs_dots(dot, p, x, stride, tokens);
 }
 
 #endif

@@ -1,8 +1,6 @@
 /* kv.c - see kv.h. Plain bookkeeping on small arrays; the only bytes it moves are a copied page. */
 #include "kv/kv.h"
 
-#include "kern/kern.h"
-
 #include <string.h>
 
 static uint32_t pages_for(uint32_t positions)
@@ -56,12 +54,13 @@ int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32
             arena->used = begin;
         if (rc < 0)
             return rc;
-        size_t element = type == SLM_KV_F32 ? 4 : 2;
-        layer.value_stride = slm_round_up(traits->head_dim, 16);
-        layer.values_offset = slm_round_up(traits->head_dim * SLM_PAGE * element, 64);
-        layer.head_bytes = layer.values_offset + layer.value_stride * SLM_PAGE * element;
-        layer.page_bytes = layer.head_bytes * traits->n_kv_heads;
-        layer.plane = slm_arena_take(arena, pages_of_group(window, sizes), layer.page_bytes);
+        size_t n_pages = pages_of_group(window, sizes);
+        layer.n_heads = traits->n_kv_heads;
+        layer.shape = slm_kv_shape(type, traits->head_dim);
+        layer.key_plane = n_pages * layer.shape.key_bytes;
+        layer.value_plane = n_pages * layer.shape.value_bytes;
+        layer.keys = slm_arena_take_rows(arena, layer.n_heads, n_pages, layer.shape.key_bytes);
+        layer.values = slm_arena_take_rows(arena, layer.n_heads, n_pages, layer.shape.value_bytes);
         if (kv->layers)
             kv->layers[i] = layer;
         end = arena->used > end ? arena->used : end;
@@ -122,8 +121,12 @@ void slm_kv_clear(const struct slm_kv *kv, uint32_t group, uint32_t page)
 {
     for (uint32_t i = 0; i < kv->n_layers; i++) {
         const struct slm_kv_layer *layer = &kv->layers[i];
-        if (layer->group == group && !(kv->passing && i > 0))
-            memset(layer->plane + page * layer->page_bytes, 0, layer->page_bytes);
+        size_t keys = layer->shape.key_bytes, values = layer->shape.value_bytes;
+        for (uint32_t head = 0; head < layer->n_heads; head++)
+            if (layer->group == group && !(kv->passing && i > 0)) {
+                memset(layer->keys + head * layer->key_plane + page * keys, 0, keys);
+                memset(layer->values + head * layer->value_plane + page * values, 0, values);
+            }
     }
 }
 
@@ -131,9 +134,13 @@ static void copy_page(struct slm_kv *kv, uint32_t group, uint32_t to, uint32_t f
 {
     for (uint32_t i = 0; i < kv->n_layers; i++) {
         const struct slm_kv_layer *layer = &kv->layers[i];
-        if (layer->group == group)
-            memcpy(layer->plane + to * layer->page_bytes, layer->plane + from * layer->page_bytes,
-                   layer->page_bytes);
+        size_t keys = layer->shape.key_bytes, values = layer->shape.value_bytes;
+        for (uint32_t head = 0; head < layer->n_heads && layer->group == group; head++) {
+            uint8_t *k = layer->keys + head * layer->key_plane;
+            uint8_t *v = layer->values + head * layer->value_plane;
+            memcpy(k + to * keys, k + from * keys, keys);
+            memcpy(v + to * values, v + from * values, values);
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "format/traits.h"
+#include "kern/kern.h"
 
 #define SLM_NO_PAGE UINT32_MAX
 
@@ -25,14 +26,15 @@ struct slm_kv_group {
     uint32_t *counts;  /* [n_pages] owners */
 };
 
-/* Where a layer's part of its group's pages lies. */
+/* Where a layer's part of its group's pages lies: for each KV head the keys of all pages one after
+ * another, then for each head the values. A text's pages mostly follow each other too, so a head's
+ * keys are read from memory as one stream. */
 struct slm_kv_layer {
-    uint32_t group;
-    uint8_t *plane;       /* [n_pages][page_bytes] */
-    size_t page_bytes;    /* [n_kv_heads][head_bytes] */
-    size_t head_bytes;    /* keys, then values: as in kern/kern.h */
-    size_t values_offset;
-    size_t value_stride;  /* head_dim padded to 16 */
+    uint32_t group, n_heads;
+    struct slm_kv_shape shape;     /* of a head's page: as in kern/kern.h */
+    uint8_t *keys;                 /* [n_heads][n_pages][shape.key_bytes] */
+    uint8_t *values;               /* [n_heads][n_pages][shape.value_bytes] */
+    size_t key_plane, value_plane; /* bytes from head to head */
 };
 
 struct slm_kv {

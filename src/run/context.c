@@ -78,8 +78,9 @@ static int read_options(struct sizes *s, const struct slm_model *model, const sl
         return rc;
     if (s->max_batch > s->max_tokens)
         s->max_batch = s->max_tokens;
-    if (o->kv_type != SLM_KV_F16 && o->kv_type != SLM_KV_F32)
-        return slm_fail(SLM_EINVAL, "option kv_type is %d; it is SLM_KV_F16 or SLM_KV_F32",
+    if (o->kv_type != SLM_KV_F16 && o->kv_type != SLM_KV_F32 && o->kv_type != SLM_KV_Q8)
+        return slm_fail(SLM_EINVAL,
+                        "option kv_type is %d; it is SLM_KV_F16, SLM_KV_F32 or SLM_KV_Q8",
                         (int)o->kv_type);
     s->kv_type = (uint32_t)o->kv_type;
     if (encoder) { /* whole texts, of which nothing is kept */

@@ -70,9 +70,8 @@ static void do_exp(struct bench *b)
 static void do_kv_store(struct bench *b)
 {
     for (size_t slot = 0; slot < 8; slot++)
-        b->kern->kv_store((uint8_t *)(uintptr_t)b->attend.plane,
-                          (uint8_t *)(uintptr_t)b->attend.plane + b->attend.values_offset, slot,
-                          b->x, b->x + HEAD, HEAD, b->attend.kv_type);
+        b->kern->kv_store((void *)(uintptr_t)b->attend.keys, (void *)(uintptr_t)b->attend.values,
+                          slot, b->x, b->x + HEAD, HEAD, b->attend.kv_type);
 }
 
 static void do_attend(struct bench *b)
@@ -127,17 +126,16 @@ static void line(struct bench *b, unsigned tiers, const char *name, const char *
 
 static void set_attend(struct bench *b, uint32_t kv_type, size_t n_rows)
 {
-    size_t element = kv_type == SLM_KV_F32 ? 4 : 2;
     struct slm_attend *a = &b->attend;
     a->kv_type = kv_type;
-    a->head_dim = a->value_stride = HEAD;
-    a->values_offset = HEAD * SLM_PAGE * element;
-    a->page_bytes = 2 * a->values_offset;
+    a->head_dim = HEAD;
+    a->shape = slm_kv_shape(kv_type, HEAD);
     a->pages = b->pages;
     a->n_rows = n_rows;
     a->scale = 0.125f;
+    a->query = b->x;
+    a->acts = (struct slm_acts){b->acts.q, b->acts.blocks, HEAD};
     for (size_t i = 0; i < n_rows; i++) {
-        a->query[i] = b->x + i * HEAD;
         a->begin[i] = 0;
         a->end[i] = CONTEXT;
         a->out[i] = b->y + i * HEAD;
@@ -148,6 +146,7 @@ void bench_kernels(unsigned tiers, uint64_t seed)
 {
     static const uint32_t types[] = {SLM_TYPE_F32, SLM_TYPE_F16, SLM_TYPE_BF16,
                                      SLM_TYPE_Q8,  SLM_TYPE_Q4,  SLM_TYPE_Q4A};
+    static const char *const kv_names[] = {"f16", "f32", "q8"}; /* by SLM_KV_ */
     struct random r = random_stream(seed, 0);
     struct bench b = {.panels = calloc(ROWS * COLS, 4),
                       .x = malloc(MAX_TOKENS * COLS * sizeof(float)),
@@ -155,8 +154,10 @@ void bench_kernels(unsigned tiers, uint64_t seed)
                       .small = malloc(COLS * sizeof(float))};
     b.acts = (struct slm_acts){malloc(MAX_TOKENS * COLS),
                                calloc(MAX_TOKENS * COLS / 32, sizeof(struct slm_act_block)), COLS};
-    uint8_t *plane = calloc(CONTEXT / SLM_PAGE, 2 * HEAD * SLM_PAGE * sizeof(float));
-    float scratch[SLM_TILE_ROWS * SLM_SPAN], largest[SLM_TILE_ROWS], total[SLM_TILE_ROWS];
+    uint8_t *keys = calloc(CONTEXT, HEAD * sizeof(float)),
+            *values = calloc(CONTEXT, HEAD * sizeof(float));
+    float *scratch = calloc(slm_attend_scratch(SLM_KV_Q8, HEAD), sizeof(float));
+    float largest[SLM_TILE_ROWS], total[SLM_TILE_ROWS];
     for (size_t i = 0; i < MAX_TOKENS * COLS; i++) {
         b.x[i] = random_normal(&r);
         b.acts.q[i] = (int8_t)random_between(&r, 0, 126);
@@ -165,8 +166,8 @@ void bench_kernels(unsigned tiers, uint64_t seed)
         b.small[i] = random_unit(&r);
     for (uint32_t i = 0; i < CONTEXT / SLM_PAGE; i++)
         b.pages[i] = i;
-    b.attend =
-        (struct slm_attend){.plane = plane, .scores = scratch, .largest = largest, .total = total};
+    b.attend = (struct slm_attend){
+        .keys = keys, .values = values, .scores = scratch, .largest = largest, .total = total};
 
     printf("%-24s", "one thread, in cache");
     for (unsigned tier = 1; tier && tier <= tiers; tier <<= 1)
@@ -189,8 +190,8 @@ void bench_kernels(unsigned tiers, uint64_t seed)
     line(&b, tiers, "silu", "G elements/s", do_silu, COLS);
     line(&b, tiers, "rope", "G elements/s", do_rope, COLS);
     line(&b, tiers, "exp", "G elements/s", do_exp, COLS);
-    for (uint32_t kv = SLM_KV_F16; kv <= SLM_KV_F32; kv++) {
-        const char *type = kv == SLM_KV_F32 ? "f32" : "f16";
+    for (uint32_t kv = SLM_KV_F16; kv <= SLM_KV_Q8; kv++) {
+        const char *type = kv_names[kv];
         set_attend(&b, kv, 1);
         snprintf(name, sizeof name, "kv_store %s", type);
         line(&b, tiers, name, "G elements/s", do_kv_store, 8 * 2 * HEAD);
@@ -206,5 +207,7 @@ void bench_kernels(unsigned tiers, uint64_t seed)
     free(b.small);
     free(b.acts.q);
     free(b.acts.blocks);
-    free(plane);
+    free(keys);
+    free(values);
+    free(scratch);
 }

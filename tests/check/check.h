@@ -50,6 +50,7 @@ void check_exp(void **state);
 
 /* check_attend.c */
 void check_kv_store(void **state);
+void check_kv_store_q8(void **state);
 void check_attend(void **state);
 void check_attend_alone(void **state); /* a row alone, and among others */
 void check_attend_merge(void **state);

@@ -16,16 +16,17 @@
 /* One KV head of one layer: a context of `length` positions in shuffled pages. */
 struct context {
     uint32_t kv_type;
-    size_t head_dim, stride, length, n_pages;
-    size_t element, page_bytes, values_offset;
-    struct guarded pool;
+    size_t head_dim, blocks, length, n_pages, element;
+    struct slm_kv_shape shape;
+    struct guarded keys_pool, values_pool;
     uint32_t *pages;      /* [n_pages of the sequence] */
-    float *keys, *values; /* [length][head_dim] as stored */
+    double *keys, *values; /* [length][32 * blocks] as stored; q8 keys in their own basis */
+    double *scales;        /* q8 [length][blocks] of the values */
 };
 
-static float through_kv(float x, uint32_t kv_type)
+static float through_f16(float x)
 {
-    return kv_type == SLM_KV_F32 ? x : slm_f16_to_f32(slm_f32_to_f16(x));
+    return slm_f16_to_f32(slm_f32_to_f16(x));
 }
 
 static void put(const struct context *c, void *at, float x)
@@ -37,20 +38,73 @@ static void put(const struct context *c, void *at, float x)
         memcpy(at, &half, 2);
 }
 
+/* Position p of a context in floats, as kern.h says where. */
+static void put_floats(struct context *c, struct random *r, size_t p, uint8_t *keys,
+                       uint8_t *values)
+{
+    size_t slot = p % SLM_PAGE;
+    for (size_t d = 0; d < c->shape.value_stride; d++) {
+        float k = random_normal(r), v = random_normal(r);
+        put(c, values + (slot * c->shape.value_stride + d) * c->element, d < c->head_dim ? v : 0);
+        if (d >= c->head_dim)
+            continue;
+        put(c, keys + (d * SLM_PAGE + slot) * c->element, k);
+        bool half = c->kv_type == SLM_KV_F16;
+        c->keys[p * 32 * c->blocks + d] = (double)(half ? through_f16(k) : k);
+        c->values[p * 32 * c->blocks + d] = (double)(half ? through_f16(v) : v);
+    }
+}
+
+/* The same in q8: any bytes, any scale. */
+static void put_bytes(struct context *c, struct random *r, size_t p, uint8_t *keys, uint8_t *values)
+{
+    size_t slot = p % SLM_PAGE;
+    for (size_t b = 0; b < c->blocks; b++) {
+        uint8_t *tile = keys + (slot / 16 * c->blocks + b) * 544;
+        uint8_t *scales = keys + 2 * c->blocks * 544 + b * 64;
+        float ks = through_f16((1 + random_unit(r) / 2) / 64 * 6);
+        float vs = through_f16((1 + random_unit(r)) / 64);
+        uint16_t half = slm_f32_to_f16(ks);
+        memcpy(tile + slot % 16 * 2, &half, 2);
+        half = slm_f32_to_f16(vs);
+        memcpy(scales + slot * 2, &half, 2);
+        c->scales[p * c->blocks + b] = (double)vs;
+        for (size_t i = 0; i < 32; i++) {
+            size_t d = 32 * b + i;
+            int k = (int)random_between(r, 0, 254) - 127, v = (int)random_between(r, 0, 254) - 127;
+            v = d < c->head_dim ? v : 0;
+            tile[32 + i / 4 * 64 + slot % 16 * 4 + i % 4] = (uint8_t)k;
+            if (d < c->shape.value_stride)
+                values[d / 16 * 512 + slot / 4 * 64 + d % 16 * 4 + slot % 4] = (uint8_t)v;
+            c->keys[p * 32 * c->blocks + d] = (double)ks * k;
+            c->values[p * 32 * c->blocks + d] = (double)vs * v;
+        }
+    }
+}
+
+/* What a page holds that nobody wrote: NaN; in q8 bytes that mean something. */
+static void fill(const struct context *c, struct random *r, struct guarded *pool)
+{
+    for (size_t i = 0; i < pool->size / c->element; i++)
+        if (c->kv_type == SLM_KV_Q8)
+            ((uint8_t *)pool->data)[i] = (uint8_t)random_between(r, 0, 0x7B); /* no infinite f16 */
+        else
+            put(c, (uint8_t *)pool->data + i * c->element, NAN);
+}
+
 static struct context make_context(struct random *r, uint32_t kv_type, size_t head_dim,
                                    size_t length)
 {
     struct context c = {.kv_type = kv_type, .head_dim = head_dim, .length = length};
-    c.stride = slm_round_up(head_dim, 16);
-    c.element = kv_type == SLM_KV_F32 ? 4 : 2;
-    c.values_offset = slm_round_up(head_dim * SLM_PAGE * c.element, 64);
-    /* Another head's part and a gap follow before the next page. */
-    c.page_bytes = c.values_offset + c.stride * SLM_PAGE * c.element + 64 * random_between(r, 0, 3);
+    c.blocks = (head_dim + 31) / 32;
+    c.element = kv_type == SLM_KV_F32 ? 4 : kv_type == SLM_KV_F16 ? 2 : 1;
+    c.shape = slm_kv_shape(kv_type, head_dim);
     size_t used = (length + SLM_PAGE - 1) / SLM_PAGE;
     c.n_pages = used + random_between(r, 0, 3);
-    c.pool = guarded_input(c.n_pages * c.page_bytes);
-    for (size_t i = 0; i < c.pool.size / c.element; i++)
-        put(&c, (uint8_t *)c.pool.data + i * c.element, NAN);
+    c.keys_pool = guarded_input(c.n_pages * c.shape.key_bytes);
+    c.values_pool = guarded_input(c.n_pages * c.shape.value_bytes);
+    fill(&c, r, &c.keys_pool);
+    fill(&c, r, &c.values_pool);
 
     uint32_t *order = malloc(c.n_pages * sizeof *order);
     for (uint32_t i = 0; i < c.n_pages; i++) {
@@ -60,31 +114,65 @@ static struct context make_context(struct random *r, uint32_t kv_type, size_t he
     }
     c.pages = order; /* beyond `used` stand pages of others, as in a table that shrank */
 
-    c.keys = malloc(length * head_dim * sizeof *c.keys);
-    c.values = malloc(length * head_dim * sizeof *c.values);
+    c.keys = calloc(length * 32 * c.blocks, sizeof *c.keys);
+    c.values = calloc(length * 32 * c.blocks, sizeof *c.values);
+    c.scales = calloc(length * c.blocks, sizeof *c.scales);
     for (size_t p = 0; p < length; p++) {
-        uint8_t *page = (uint8_t *)c.pool.data + c.pages[p / SLM_PAGE] * c.page_bytes;
-        uint8_t *values = page + c.values_offset + p % SLM_PAGE * c.stride * c.element;
-        for (size_t d = 0; d < c.stride; d++) {
-            float k = random_normal(r), v = random_normal(r);
-            put(&c, values + d * c.element, d < head_dim ? v : 0);
-            if (d >= head_dim)
-                continue;
-            put(&c, page + (d * SLM_PAGE + p % SLM_PAGE) * c.element, k);
-            c.keys[p * head_dim + d] = through_kv(k, kv_type);
-            c.values[p * head_dim + d] = through_kv(v, kv_type);
-        }
+        uint8_t *keys = (uint8_t *)c.keys_pool.data + c.pages[p / SLM_PAGE] * c.shape.key_bytes;
+        uint8_t *values =
+            (uint8_t *)c.values_pool.data + c.pages[p / SLM_PAGE] * c.shape.value_bytes;
+        (kv_type == SLM_KV_Q8 ? put_bytes : put_floats)(&c, r, p, keys, values);
     }
-    guarded_seal(&c.pool);
+    guarded_seal(&c.keys_pool);
+    guarded_seal(&c.values_pool);
     return c;
 }
 
 static void free_context(struct context *c)
 {
-    guarded_free(&c->pool);
+    guarded_free(&c->keys_pool);
+    guarded_free(&c->values_pool);
     free(c->pages);
     free(c->keys);
     free(c->values);
+    free(c->scales);
+}
+
+/* q8 keys and queries: 32 dimensions times a matrix of 1 and -1, by its definition. */
+static void mix(const float *x, size_t n, double *mixed)
+{
+    for (size_t i = 0; i < 32; i++) {
+        mixed[i] = 0;
+        for (size_t j = 0; j < n; j++)
+            mixed[i] += (double)x[j] * (__builtin_popcountl(i & j) % 2 ? -1 : 1);
+    }
+}
+
+/* q.k of one position as it should be; *error: how far rounding may take it from that. */
+static double dot(const struct context *c, const float *query, size_t p, double *error)
+{
+    const double *key = c->keys + p * 32 * c->blocks;
+    double sum = 0;
+    *error = 0;
+    if (c->kv_type != SLM_KV_Q8) {
+        for (size_t d = 0; d < c->head_dim; d++) {
+            sum += (double)query[d] * key[d];
+            *error += fabs((double)query[d] * key[d]) * (double)(c->head_dim + 2) * 0x1p-24;
+        }
+        return sum;
+    }
+    for (size_t b = 0; b < c->blocks; b++) {
+        double mixed[32], largest = 0, sizes = 0;
+        size_t n = c->head_dim - 32 * b;
+        mix(query + 32 * b, n < 32 ? n : 32, mixed);
+        for (size_t i = 0; i < 32; i++) {
+            largest = fmax(largest, fabs(mixed[i]));
+            sizes += fabs(key[32 * b + i]) / 32;
+            sum += mixed[i] * key[32 * b + i] / 32;
+        }
+        *error += largest / 127 * 0.5001 * sizes; /* queries are rounded to 8 bits */
+    }
+    return sum;
 }
 
 /* Query rows and what they see. */
@@ -131,21 +219,21 @@ struct result {
 static struct result run(const struct slm_kern *kern, const struct context *c,
                          const struct queries *q, size_t first, size_t n, size_t span)
 {
+    size_t stride = c->shape.value_stride, scratch = slm_attend_scratch(c->kv_type, c->head_dim);
     struct result result = {
         guarded_output(n * sizeof(float)),
         guarded_output(n * sizeof(float)),
-        guarded_output(n * c->stride * sizeof(float)),
-        guarded_output(SLM_TILE_ROWS * SLM_SPAN * sizeof(float)),
+        guarded_output(n * stride * sizeof(float)),
+        guarded_output(scratch * sizeof(float)),
     };
-    for (size_t i = 0; i < SLM_TILE_ROWS * SLM_SPAN; i++) /* as left by somebody else */
+    for (size_t i = 0; i < scratch; i++) /* as left by somebody else */
         ((float *)result.scores.data)[i] = NAN;
     struct slm_attend a = {
         .kv_type = c->kv_type,
         .head_dim = c->head_dim,
-        .value_stride = c->stride,
-        .plane = c->pool.data,
-        .page_bytes = c->page_bytes,
-        .values_offset = c->values_offset,
+        .shape = c->shape,
+        .keys = c->keys_pool.data,
+        .values = c->values_pool.data,
         .pages = c->pages,
         .n_rows = n,
         .scale = q->scale,
@@ -155,14 +243,30 @@ static struct result run(const struct slm_kern *kern, const struct context *c,
         .largest = result.largest.data,
         .total = result.total.data,
     };
+    /* Queries, with numbers of rows that are not there beside them, end at a forbidden page. */
+    struct guarded query = guarded_input(c->head_dim * SLM_TILE_ROWS * sizeof(float));
+    struct guarded bytes = guarded_input(n * 32 * c->blocks);
+    struct guarded headers = guarded_input(n * c->blocks * sizeof(struct slm_act_block));
     for (size_t i = 0; i < n; i++) {
-        a.query[i] = q->query[first + i].data;
+        const float *row = q->query[first + i].data;
+        for (size_t d = 0; d < c->head_dim; d++)
+            ((float *)query.data)[d * SLM_TILE_ROWS + i] = row[d];
+        kern->kv_query(row, c->head_dim, (int8_t *)bytes.data + i * 32 * c->blocks,
+                       (struct slm_act_block *)headers.data + i * c->blocks);
         a.begin[i] = q->begin[first + i];
         a.end[i] = q->end[first + i];
         a.slope[i] = q->slope[first + i];
-        a.out[i] = (float *)result.out.data + i * c->stride;
+        a.out[i] = (float *)result.out.data + i * stride;
     }
+    guarded_seal(&query);
+    guarded_seal(&bytes);
+    guarded_seal(&headers);
+    a.query = query.data;
+    a.acts = (struct slm_acts){bytes.data, headers.data, 32 * c->blocks};
     kern->attend(&a, span);
+    guarded_free(&query);
+    guarded_free(&bytes);
+    guarded_free(&headers);
     assert_true(guarded_check(&result.largest));
     assert_true(guarded_check(&result.total));
     assert_true(guarded_check(&result.out));
@@ -176,6 +280,24 @@ static void free_result(struct result *result)
     guarded_free(&result->total);
     guarded_free(&result->out);
     guarded_free(&result->scores);
+}
+
+/* q8: what rounding the weights of a page to 7 bits may do to dimension d. */
+static double weight_error(const struct context *c, const double *weight, size_t from, size_t to,
+                           size_t d)
+{
+    double error = 0;
+    for (size_t p = from; p < to && c->kv_type == SLM_KV_Q8 && d < c->head_dim;) {
+        double largest = 0, bytes = 0;
+        size_t page = p / SLM_PAGE;
+        for (; p < to && p / SLM_PAGE == page; p++) {
+            double scale = c->scales[p * c->blocks + d / 32];
+            largest = fmax(largest, weight[p - from] * scale);
+            bytes += fabs(c->values[p * 32 * c->blocks + d]) / scale;
+        }
+        error += largest / 127 * 0.5001 * bytes;
+    }
+    return error;
 }
 
 /* One row of one span in double precision. */
@@ -196,54 +318,59 @@ static void span_oracle(const struct context *c, const struct queries *q, size_t
     to = to < q->end[row] ? to : q->end[row];
     float largest = ((float *)result->largest.data)[row],
           total = ((float *)result->total.data)[row];
-    const float *out = (float *)result->out.data + row * c->stride;
+    size_t stride = c->shape.value_stride;
+    const float *out = (float *)result->out.data + row * stride;
     if (from >= to) {
         assert_true(largest == -INFINITY && total == 0);
-        for (size_t d = 0; d < c->stride; d++)
+        for (size_t d = 0; d < stride; d++)
             assert_true(out[d] == 0);
         return;
     }
-    double *score = malloc((to - from) * sizeof *score), top = -INFINITY, sum = 0, error = 0;
+    double *weight = malloc((to - from) * sizeof *weight), top = -INFINITY, sum = 0, error = 0;
     for (size_t p = from; p < to; p++) {
-        double dot = 0, magnitude = 0;
-        for (size_t d = 0; d < c->head_dim; d++) {
-            dot += (double)query[d] * (double)c->keys[p * c->head_dim + d];
-            magnitude += fabs((double)query[d] * (double)c->keys[p * c->head_dim + d]);
-        }
-        score[p - from] = adjusted(q, row, p, dot * (double)q->scale);
-        top = fmax(top, score[p - from]);
-        error = fmax(error, magnitude * (double)q->scale * (double)(c->head_dim + 2) * 0x1p-24 +
-                                (fabs(score[p - from]) + (double)q->cap * 4) * 0x1p-23);
+        double e;
+        weight[p - from] = adjusted(q, row, p, dot(c, query, p, &e) * (double)q->scale);
+        top = fmax(top, weight[p - from]);
+        error = fmax(error, e * (double)q->scale +
+                                (fabs(weight[p - from]) + (double)q->cap * 4) * 0x1p-23);
     }
     assert_true(fabs((double)largest - top) <= error);
-    /* An error e of a score is a factor 1 + e of its weight; two of them meet in a difference. */
-    double relative = 2 * error + 1e-6 + (double)SLM_SPAN * 0x1p-24;
-    for (size_t p = from; p < to; p++)
-        sum += exp(score[p - from] - (double)largest);
+    /* An error e of a score is a factor e^e of its weight; two of them meet in a difference. */
+    double relative = expm1(2 * error) + 1e-6 + (double)SLM_SPAN * 0x1p-24;
+    for (size_t p = from; p < to; p++) {
+        weight[p - from] = exp(weight[p - from] - (double)largest);
+        sum += weight[p - from];
+    }
     assert_true(fabs((double)total - sum) <= relative * sum);
-    for (size_t d = 0; d < c->stride; d++) {
+    for (size_t d = 0; d < stride; d++) {
         double expected = 0, magnitude = 0;
         for (size_t p = from; p < to && d < c->head_dim; p++) {
-            double term =
-                exp(score[p - from] - (double)largest) * (double)c->values[p * c->head_dim + d];
+            double term = weight[p - from] * c->values[p * 32 * c->blocks + d];
             expected += term;
             magnitude += fabs(term);
         }
-        assert_true(fabs((double)out[d] - expected) <= relative * magnitude);
+        assert_true(fabs((double)out[d] - expected) <=
+                    relative * magnitude + weight_error(c, weight, from, to, d) * (1 + relative));
     }
-    free(score);
+    free(weight);
 }
 
 static const size_t head_dims[] = {8, 16, 40, 64, 80, 128, 1, 20};
 enum { N_HEAD_DIMS = sizeof head_dims / sizeof *head_dims };
 
+/* All three with every head size, in turn. */
+static uint32_t kv_type_of(size_t i)
+{
+    return (uint32_t)((i + i / N_HEAD_DIMS) % 3);
+}
+
 void check_attend(void **state)
 {
     const struct check *check = *state;
     struct random r = check_random(check);
-    for (size_t i = 0; i < 12 * N_HEAD_DIMS; i++) {
-        struct context c = make_context(&r, i & 1 ? SLM_KV_F32 : SLM_KV_F16,
-                                        head_dims[i % N_HEAD_DIMS], random_between(&r, 1, 800));
+    for (size_t i = 0; i < 18 * N_HEAD_DIMS; i++) {
+        struct context c =
+            make_context(&r, kv_type_of(i), head_dims[i % N_HEAD_DIMS], random_between(&r, 1, 800));
         for (size_t n = 1; n <= SLM_TILE_ROWS; n += 1 + i % 2) {
             struct queries q = make_queries(&r, &c, n);
             for (size_t span = 0; span <= (c.length - 1) / SLM_SPAN; span++) {
@@ -272,9 +399,9 @@ void check_attend_alone(void **state)
 {
     const struct check *check = *state;
     struct random r = check_random(check);
-    for (size_t i = 0; i < 6 * N_HEAD_DIMS; i++) {
-        struct context c = make_context(&r, i & 1 ? SLM_KV_F32 : SLM_KV_F16,
-                                        head_dims[i % N_HEAD_DIMS], random_between(&r, 1, 600));
+    for (size_t i = 0; i < 9 * N_HEAD_DIMS; i++) {
+        struct context c =
+            make_context(&r, kv_type_of(i), head_dims[i % N_HEAD_DIMS], random_between(&r, 1, 600));
         struct queries q = make_queries(&r, &c, random_between(&r, 2, SLM_TILE_ROWS));
         for (size_t span = 0; span <= (c.length - 1) / SLM_SPAN; span++) {
             struct result together = run(check->kern, &c, &q, 0, q.n, span);
@@ -282,8 +409,9 @@ void check_attend_alone(void **state)
                 struct result alone = run(check->kern, &c, &q, row, 1, span);
                 assert_memory_equal(alone.largest.data, (float *)together.largest.data + row, 4);
                 assert_memory_equal(alone.total.data, (float *)together.total.data + row, 4);
-                assert_memory_equal(alone.out.data, (float *)together.out.data + row * c.stride,
-                                    c.stride * sizeof(float));
+                assert_memory_equal(alone.out.data,
+                                    (float *)together.out.data + row * c.shape.value_stride,
+                                    c.shape.value_stride * sizeof(float));
                 free_result(&alone);
             }
             free_result(&together);
@@ -300,36 +428,40 @@ void check_attention(void **state)
 {
     const struct check *check = *state;
     struct random r = check_random(check);
-    for (size_t i = 0; i < 3 * N_HEAD_DIMS; i++) {
-        struct context c = make_context(&r, i & 1 ? SLM_KV_F32 : SLM_KV_F16,
-                                        head_dims[i % N_HEAD_DIMS], random_between(&r, 1, 2000));
+    for (size_t i = 0; i < 6 * N_HEAD_DIMS; i++) {
+        struct context c = make_context(&r, kv_type_of(i), head_dims[i % N_HEAD_DIMS],
+                                        random_between(&r, 1, 2000));
         struct queries q = make_queries(&r, &c, 1);
         float largest = -INFINITY, total = 0;
-        float *out = calloc(c.stride, sizeof *out);
+        float *out = calloc(c.shape.value_stride, sizeof *out);
         for (size_t span = 0; span <= (q.end[0] - 1) / SLM_SPAN; span++) {
             struct result one = run(check->kern, &c, &q, 0, 1, span);
             check->kern->attend_merge(&largest, &total, out, *(float *)one.largest.data,
-                                      *(float *)one.total.data, one.out.data, c.stride);
+                                      *(float *)one.total.data, one.out.data, c.shape.value_stride);
             free_result(&one);
         }
-        double top = -INFINITY, sum = 0;
+        double top = -INFINITY, sum = 0, error = 0;
         double *weight = malloc(c.length * sizeof *weight);
-        const float *query = q.query[0].data;
-        for (size_t p = q.begin[0]; p < q.end[0]; p++) {
-            double dot = 0;
-            for (size_t d = 0; d < c.head_dim; d++)
-                dot += (double)query[d] * (double)c.keys[p * c.head_dim + d];
-            weight[p] = adjusted(&q, 0, p, dot * (double)q.scale);
+        size_t begin = q.begin[0], end = q.end[0];
+        for (size_t p = begin; p < end; p++) {
+            double e;
+            weight[p] = adjusted(&q, 0, p, dot(&c, q.query[0].data, p, &e) * (double)q.scale);
             top = fmax(top, weight[p]);
+            error = fmax(error, e * (double)q.scale);
         }
-        for (size_t p = q.begin[0]; p < q.end[0]; p++)
+        for (size_t p = begin; p < end; p++)
             sum += weight[p] = exp(weight[p] - top);
         for (size_t d = 0; d < c.head_dim; d++) {
-            double expected = 0;
-            for (size_t p = q.begin[0]; p < q.end[0]; p++)
-                expected += weight[p] / sum * (double)c.values[p * c.head_dim + d];
-            double got = (double)out[d] / (double)total;
-            if (!(fabs(got - expected) <= 5e-5))
+            double expected = 0, magnitude = 0;
+            for (size_t p = begin; p < end; p++) {
+                expected += weight[p] / sum * c.values[p * 32 * c.blocks + d];
+                magnitude += fabs(weight[p] / sum * c.values[p * 32 * c.blocks + d]);
+            }
+            double got = (double)out[d] / (double)total, allowed = 5e-5;
+            if (c.kv_type == SLM_KV_Q8) /* numerator and denominator feel errors of the scores */
+                allowed += (expm1(4 * error) * magnitude +
+                            weight_error(&c, weight + begin, begin, end, d) / sum * exp(4 * error));
+            if (!(fabs(got - expected) <= allowed))
                 fail_msg("dimension %zu of %zu: %g, not %g", d, c.head_dim, got, expected);
         }
         free(weight);
@@ -403,6 +535,78 @@ static float kv_value(struct random *r, size_t i)
 static uint16_t expected_half(float x)
 {
     return slm_f32_to_f16(fminf(fmaxf(x, -65504.0f), 65504.0f));
+}
+
+/* q8: scale * byte is within half a step of what was stored; other positions are as they were. */
+void check_kv_store_q8(void **state)
+{
+    const struct check *check = *state;
+    struct random r = check_random(check);
+    for (size_t i = 0; i < 300; i++) {
+        size_t dim = i % 3 ? head_dims[i % N_HEAD_DIMS] : random_between(&r, 1, 130);
+        size_t blocks = (dim + 31) / 32, slot = random_between(&r, 0, SLM_PAGE - 1);
+        struct slm_kv_shape shape = slm_kv_shape(SLM_KV_Q8, dim);
+        struct guarded in[2] = {guarded_input(dim * sizeof(float)),
+                                guarded_input(dim * sizeof(float))};
+        for (size_t d = 0; d < dim; d++)
+            for (int j = 0; j < 2; j++)
+                ((float *)in[j].data)[d] = i % 7 == 0 ? 0 : kv_value(&r, i % 4 ? i : i / 4 + d);
+        guarded_seal(&in[0]);
+        guarded_seal(&in[1]);
+        /* keys, values, both again as plain C stores them, and as they were before */
+        struct guarded out[6];
+        for (int j = 0; j < 6; j++) {
+            out[j] = guarded_output(j & 1 ? shape.value_bytes : shape.key_bytes);
+            memset(out[j].data, 0x55, out[j].size);
+        }
+        check->kern->kv_store(out[0].data, out[1].data, slot, in[0].data, in[1].data, dim,
+                              SLM_KV_Q8);
+        check->c->kv_store(out[2].data, out[3].data, slot, in[0].data, in[1].data, dim, SLM_KV_Q8);
+        for (int j = 0; j < 6; j++)
+            assert_true(guarded_check(&out[j]));
+        assert_memory_equal(out[0].data, out[2].data, shape.key_bytes);
+        assert_memory_equal(out[1].data, out[3].data, shape.value_bytes);
+
+        uint8_t *keys = out[0].data, *values = out[1].data;
+        for (size_t b = 0; b < blocks; b++) {
+            double mixed[32];
+            size_t n = dim - 32 * b < 32 ? dim - 32 * b : 32;
+            const float *value = (float *)in[1].data + 32 * b;
+            mix((float *)in[0].data + 32 * b, n, mixed);
+            uint8_t *tile = keys + (slot / 16 * blocks + b) * 544;
+            uint8_t *scales = keys + 2 * blocks * 544 + b * 64;
+            double largest_k = 0, largest_v = 0, sum = 0;
+            for (size_t d = 0; d < 32; d++) {
+                largest_k = fmax(largest_k, fabs(mixed[d]));
+                largest_v = d < n ? fmax(largest_v, fabs((double)value[d])) : largest_v;
+                sum += d < n ? fabs((double)((float *)in[0].data)[32 * b + d]) : 0;
+            }
+            double ks = (double)slm_f16_to_f32(slm_load_u16(tile + 2 * (slot % 16)));
+            double vs = (double)slm_f16_to_f32(slm_load_u16(scales + 2 * slot));
+            /* Beyond f16's largest scale bytes end at 127; below its smallest there is none. */
+            bool k_held = largest_k > 65504.0 * 127, v_held = largest_v > 65504.0 * 127;
+            for (size_t d = 0; d < 32; d++) {
+                int8_t *k = (int8_t *)tile + 32 + d / 4 * 64 + slot % 16 * 4 + d % 4;
+                assert_true(k_held || fabs(ks * *k - mixed[d]) <= 0.501 * ks + sum * 1e-6 + 4e-6);
+                *k = 0x55;
+                if (32 * b + d >= shape.value_stride)
+                    continue;
+                int8_t *v = (int8_t *)values + (32 * b + d) / 16 * 512 + slot / 4 * 64 +
+                            d % 16 * 4 + slot % 4;
+                double x = d < n ? (double)value[d] : 0;
+                assert_true(v_held || fabs(vs * *v - x) <= 0.501 * vs + 4e-6);
+                *v = 0x55;
+            }
+            memset(tile + 2 * (slot % 16), 0x55, 2);
+            memset(scales + 2 * slot, 0x55, 2);
+        }
+        assert_memory_equal(keys, out[4].data, shape.key_bytes);
+        assert_memory_equal(values, out[5].data, shape.value_bytes);
+        for (int j = 0; j < 6; j++)
+            guarded_free(&out[j]);
+        guarded_free(&in[0]);
+        guarded_free(&in[1]);
+    }
 }
 
 void check_kv_store(void **state)

@@ -27,6 +27,7 @@ static const struct slot slots[] = {
     {"scale", check_scale},
     {"exp", check_exp},
     {"kv_store", check_kv_store},
+    {"kv_store, q8", check_kv_store_q8},
     {"attend", check_attend},
     {"attend, alone or together", check_attend_alone},
     {"attend_merge", check_attend_merge},

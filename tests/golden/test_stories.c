@@ -89,6 +89,18 @@ static void half_precision_keys_and_values_are_close(void **state)
     assert_true(d.n_decided > 180);
 }
 
+/* 8 bits for 32 numbers that share a scale, and as many for queries and weights of attention. */
+static void eight_bit_keys_and_values_are_close(void **state)
+{
+    (void)state;
+    make_model("f32");
+    struct difference d = measure("q8 keys and values", 0, SLM_KV_Q8, 0.2);
+    assert_true(d.largest < 1);
+    assert_true(d.mean_kl < 1e-3);
+    assert_int_equal(d.other_top, 0);
+    assert_true(d.n_decided > 170);
+}
+
 /* A margin of 0.1 is not safe from 8-bit activations: with the same rounding (below), PyTorch has
  * another first choice at a margin of 0.122. */
 static void eight_bit_weights_are_close(void **state)
@@ -193,6 +205,7 @@ int main(void)
         cmocka_unit_test(logits_equal_pytorch),
         cmocka_unit_test(logits_equal_pytorch_token_by_token),
         cmocka_unit_test(half_precision_keys_and_values_are_close),
+        cmocka_unit_test(eight_bit_keys_and_values_are_close),
         cmocka_unit_test(eight_bit_weights_are_close),
         cmocka_unit_test(quantized_weights_equal_pytorch),
         cmocka_unit_test(greedy_story_is_the_published_one),

@@ -2,7 +2,7 @@
  * test_model.c - whole models give the same bits, whatever the CPU tier, the number of threads, the
  * way in which a prompt is cut, and whatever else is evaluated beside it.
  *
- * Every test runs for each tiny model of tests/support/models.c and for both KV types. The truth
+ * Every test runs for each tiny model of tests/support/models.c and for each KV type. The truth
  * is one call with plain C on one thread; everything else is compared with it by memcmp, at every
  * position. Texts are longer than two spans of 256 positions, so attention is merged from several,
  * whole by one thread and split among threads.
@@ -254,18 +254,19 @@ int main(void)
         {"batches", batches},      {"among others", among_others},           {"forked", forked},
         {"truncated", truncated},
     };
+    static const char *const kv_names[] = {"f16", "f32", "q8"}; /* by SLM_KV_ */
     enum { N_SLOTS = sizeof slots / sizeof *slots };
     static struct subject subjects[32];
     static struct CMUnitTest tests[MAX_TESTS];
     static char names[MAX_TESTS][96];
     size_t n = 0, n_subjects = 0;
     for (const struct tiny_model *m = tiny_models; m->name; m++)
-        for (int32_t kv = SLM_KV_F16; kv <= SLM_KV_F32; kv++) {
+        for (int32_t kv = SLM_KV_F16; kv <= SLM_KV_Q8; kv++) {
             struct subject *s = &subjects[n_subjects++];
             *s = (struct subject){.tiny = m, .kv_type = kv};
             for (size_t i = 0; i < N_SLOTS; i++, n++) {
-                snprintf(names[n], sizeof names[n], "%s, %s: %s", m->name,
-                         kv == SLM_KV_F32 ? "f32" : "f16", slots[i].name);
+                snprintf(names[n], sizeof names[n], "%s, %s: %s", m->name, kv_names[kv],
+                         slots[i].name);
                 tests[n] = (struct CMUnitTest){names[n], slots[i].test, NULL, NULL, s};
             }
         }

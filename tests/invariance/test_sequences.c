@@ -472,7 +472,7 @@ static void memory_to_the_byte(void **state)
                 .max_seqs = (int32_t)random_between(&r, 0, 9),
                 .max_batch = (int32_t)random_between(&r, 0, 100),
                 .max_logits = (int32_t)random_between(&r, 0, 30),
-                .kv_type = (int32_t)random_between(&r, 0, 1),
+                .kv_type = (int32_t)random_between(&r, 0, 2),
                 .allocator = &hooks.allocator,
             };
             int64_t bytes = slm_ctx_memory(model, &options);
@@ -821,9 +821,9 @@ static void poison_token(const char *path)
 static void overflow_leaves_nothing(void **state)
 {
     (void)state;
-    for (int32_t kv = SLM_KV_F16; kv <= SLM_KV_F32; kv++) {
+    for (int32_t kv = SLM_KV_F16; kv <= SLM_KV_Q8; kv++) {
         struct tiny_model m = *tiny_model_named("ragged");
-        m.name = kv ? "overflow-f32" : "overflow-f16";
+        m.name = "overflow";
         poison_token(tiny_model_path(&m));
         struct known k = {.tiny = &m, .model = open_tiny(&m), .length = 150};
         k.n_vocab = vocab_of(k.model);
@@ -934,7 +934,7 @@ static void random_histories(void **state)
         for (uint64_t round = 0; round < 4; round++) {
             struct random r = random_stream(seed, round);
             struct way way = {.threads = 1 + (int32_t)(round % 3),
-                              .kv_type = (int32_t)(round & 1),
+                              .kv_type = (int32_t)(round % 3),
                               .max_batch = 50,
                               .window_tokens = round == 3 ? 1 : 0};
             /* Of the same size: some models rotate otherwise where long texts have room. */

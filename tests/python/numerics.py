@@ -4,7 +4,7 @@ It is the proof that the page is complete: test_numerics.py compares every logit
 bit by bit. Clarity first; it computes some ten tokens of a tiny model a second.
 
     from numerics import Model
-    Model(open("model.slm", "rb").read()).logits([1, 2, 3], half=True)  # a list for each token
+    Model(open("model.slm", "rb").read()).logits([1, 2, 3], "f16")  # a list for each token
 
 All numbers are Python floats (binary64) that hold an f32 exactly; f32() rounds after each operation.
 The sum, difference, product, quotient and square root of two f32 may be computed in binary64 and
@@ -228,6 +228,35 @@ class Matrix:
         return out
 
 
+def mix(head):
+    """The change of basis of q8 keys and queries."""
+    x = pad(head)
+    for distance in (16, 8, 4, 2, 1):
+        x = [f32(x[i ^ distance] - v) if i & distance else f32(v + x[i ^ distance])
+             for i, v in enumerate(x)]
+    return x
+
+
+def page_blocks(x):
+    """[(32 integers, scale)] of a key or a value in q8 pages."""
+    blocks = []
+    for at in range(0, len(x), 32):
+        block = x[at:at + 32]
+        scale = f16(min(f32(max(abs(v) for v in block) / 127), 65504.0))
+        inverse = f32(1 / scale) if scale else 0.0
+        blocks.append(([round(max(min(f32(v * inverse), 127.0), -127.0)) for v in block], scale))
+    return blocks
+
+
+def softmax(scores, visible):
+    largest = max(scores)
+    weights = [E(f32(s - largest)) for s in scores]
+    lanes = [0.0] * 16
+    for p, w in zip(visible, weights):
+        lanes[p % 16] = f32(lanes[p % 16] + w)
+    return largest, weights, tree(lanes)
+
+
 class Model:
     def __init__(self, data):
         file = self.file = File(data)
@@ -328,20 +357,44 @@ class Model:
                 acc = fma(key[d], query[d - dims[0]], acc)
             score = capped(f32(acc * traits["attention_scale"]), traits["attention_cap"])
             scores.append(fma(slope, float(p - position), score) if slope else score)
-        largest = max(scores)
-        weights = [E(f32(s - largest)) for s in scores]
-        lanes = [0.0] * 16
-        for p, w in zip(visible, weights):
-            lanes[p % 16] = f32(lanes[p % 16] + w)
+        largest, weights, total = softmax(scores, visible)
         out = []
         for d in dims:
             acc = 0.0
             for p, w in zip(visible, weights):
                 acc = fma(w, values[p][d], acc)
             out.append(acc)
-        return largest, tree(lanes), out
+        return largest, total, out
 
-    def attention(self, traits, slopes, q, keys, values, position):
+    @staticmethod
+    def span_q8(query, keys, values, dims, traits, slope, position, visible):
+        """keys[p][head], values[p][head]: blocks of (32 integers, scale)."""
+        head, scores = dims[0] // len(dims), []
+        blocks = quantize(mix(query))
+        for p in visible:
+            acc = 0.0
+            for (q, qs, _), (k, ks) in zip(blocks, keys[p][head]):
+                acc = fma(float(sum(a * b for a, b in zip(q, k))), f32(ks * qs), acc)
+            score = capped(f32(acc * f32(traits["attention_scale"] / 32)), traits["attention_cap"])
+            scores.append(fma(slope, float(p - position), score) if slope else score)
+        largest, weights, total = softmax(scores, visible)
+        out = []
+        for b in range(len(blocks)):
+            acc = [0.0] * 32
+            for page in range(visible[0] // 32, visible[-1] // 32 + 1):
+                w = [(f32(w * values[p][head][b][1]), values[p][head][b][0])
+                     for p, w in zip(visible, weights) if p // 32 == page]
+                m = max(x for x, _ in w)
+                if m < 2.0 ** -100:
+                    continue
+                step, inverse = f32(m / 127), f32(127 / m)
+                w = [(round(f32(x * inverse)), v) for x, v in w]
+                for d in range(32):
+                    acc[d] = fma(float(sum(u * v[d] for u, v in w)), step, acc[d])
+            out += acc
+        return largest, total, out[:len(dims)]
+
+    def attention(self, traits, slopes, q, keys, values, position, pages):
         window, end = traits["window"], position + 1
         first = max(0, position + 1 - window) if window else 0
         if self.file.traits["attention"] == 2:
@@ -352,9 +405,9 @@ class Model:
             M, T, O = -math.inf, 0.0, [0.0] * dim
             for s in range(first // 256, (end - 1) // 256 + 1):
                 visible = range(max(first, 256 * s), min(end, 256 * s + 256))
-                m, t, o = self.span(q[head * dim:(head + 1) * dim], keys, values,
-                                    range(kv, kv + dim), traits, slopes[head] if slopes else 0.0,
-                                    position, visible)
+                span = self.span_q8 if pages == "q8" else self.span
+                m, t, o = span(q[head * dim:(head + 1) * dim], keys, values, range(kv, kv + dim),
+                               traits, slopes[head] if slopes else 0.0, position, visible)
                 top = max(M, m)
                 before, added = E(M - top), E(f32(m - top))
                 O = [fma(b, added, f32(a * before)) for a, b in zip(O, o)]
@@ -393,14 +446,19 @@ class Model:
             x = [f32(a + b) for a, b in zip(x, self.file.row(self.types, type_))]
         return self.norm(x, self.embedding_norm)
 
-    def hidden(self, tokens, half=True, max_tokens=0, n_first=None):
+    def hidden(self, tokens, pages="f16", max_tokens=0, n_first=None):
         """What head or pooling read, of each position. max_tokens: of the context; 0: as many as the
         text has. Tokens from n_first on are of type 1."""
         self.max_tokens = max_tokens or len(tokens)
         pair = n_first is not None and self.file.traits["n_token_types"] > 1
 
-        def store(row):
-            return [f16(max(min(v, 65504.0), -65504.0)) for v in row] if half else row
+        def store(row, head_dim, is_key):
+            if pages == "f32":
+                return row
+            if pages == "f16":
+                return [f16(max(min(v, 65504.0), -65504.0)) for v in row]
+            heads = [row[at:at + head_dim] for at in range(0, len(row), head_dim)]
+            return [page_blocks(mix(head) if is_key else pad(head)) for head in heads]
 
         rows = [self.embed(token, i, int(pair and i >= n_first)) for i, token in enumerate(tokens)]
         for t, layer in self.layers:
@@ -413,10 +471,11 @@ class Model:
                 self.rotate(t, q, position)
                 self.rotate(t, k, position)
                 queries.append(q)
-                keys.append(store(k))
-                values.append(store(v))
+                keys.append(store(k, t["head_dim"], True))
+                values.append(store(v, t["head_dim"], False))
             for position, x in enumerate(rows):
-                a = self.attention(t, layer["attn_slopes"], queries[position], keys, values, position)
+                a = self.attention(t, layer["attn_slopes"], queries[position], keys, values,
+                                   position, pages)
                 early = self.ffn(layer, x) if t["parts"] & PARALLEL else None
                 a = self.added(layer["attn_out"], a, layer["attn_post_norm"])
                 x = self.norm([f32(a + b) for a, b in zip(x, a)], layer["attn_sum_norm"])
@@ -424,15 +483,15 @@ class Model:
                 rows[position] = self.norm([f32(a + b) for a, b in zip(x, m)], layer["ffn_sum_norm"])
         return [self.norm(x, self.final_norm) for x in rows]
 
-    def logits(self, tokens, half=True, max_tokens=0):
+    def logits(self, tokens, pages="f16", max_tokens=0):
         traits = self.file.traits
         rows = [self.head.times(h, traits["logit_scale"])
-                for h in self.hidden(tokens, half, max_tokens)]
+                for h in self.hidden(tokens, pages, max_tokens)]
         return [[capped(v, traits["logit_cap"]) for v in row] for row in rows]
 
-    def pooled(self, tokens, half, n_first):
+    def pooled(self, tokens, pages, n_first):
         """A text's embedding."""
-        rows = self.hidden(tokens, half, 0, n_first)
+        rows = self.hidden(tokens, pages, 0, n_first)
         pooling = self.file.traits["pooling"]
         v = rows[0] if pooling == 2 else rows[-1]
         if pooling == 1:

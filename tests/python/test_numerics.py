@@ -35,13 +35,13 @@ class Numerics(unittest.TestCase):
                 tokens = struct.unpack(f"<{len(ids) // 4}i", ids)
                 if os.path.exists(stem + ".pooled"):
                     # An encoder keeps nothing, so it rounds no keys and values.
-                    pooled = model.pooled(tokens, model.file.traits["attention"] == 1, 11)
+                    pooled = model.pooled(tokens, "f16" if model.file.traits["attention"] == 1 else "f32", 11)
                     mine = pooled + model.scores(pooled)
                     self.assertEqual(struct.pack(f"<{len(mine)}f", *mine), read(stem + ".pooled"), stem)
                     continue
-                for ending in ("f16", "f32"):
+                for ending in ("f16", "f32", "q8"):
                     theirs = read(f"{stem}.{ending}")
-                    rows = model.logits(tokens, half=ending == "f16")
+                    rows = model.logits(tokens, pages=ending)
                     width = 4 * len(rows[0])
                     self.assertEqual(len(theirs), width * len(tokens))
                     for i, row in enumerate(rows):

@@ -45,11 +45,11 @@ static int write_model(const char *folder, const struct tiny_model *m, size_t n)
         return 1;
     }
     slm_token *text = make_text(m, n, 31);
+    static const char *const kv_names[] = {"f16", "f32", "q8"}; /* by SLM_KV_ */
     int rc = write_file(folder, m->name, "ids", text, n * sizeof *text);
-    for (int32_t kv = SLM_KV_F16; kv <= SLM_KV_F32 && rc == 0; kv++) {
+    for (int32_t kv = SLM_KV_F16; kv <= SLM_KV_Q8 && rc == 0; kv++) {
         float *logits = text_logits(model, &(struct way){.kv_type = kv, .threads = 2}, text, n);
-        rc = write_file(folder, m->name, kv == SLM_KV_F32 ? "f32" : "f16", logits,
-                        n * m->n_vocab * sizeof *logits);
+        rc = write_file(folder, m->name, kv_names[kv], logits, n * m->n_vocab * sizeof *logits);
         free(logits);
     }
     free(text);

@@ -57,30 +57,48 @@ static struct pool make_pool(uint32_t type)
 static void layout(void **state)
 {
     (void)state;
-    for (uint32_t type = SLM_KV_F16; type <= SLM_KV_F32; type++) {
+    for (uint32_t type = SLM_KV_F16; type <= SLM_KV_Q8; type++) {
         struct pool p = make_pool(type);
         assert_int_equal(p.kv.n_groups, 3);
         assert_int_equal(p.kv.max_pages, (MAX_TOKENS + SLM_PAGE - 1) / SLM_PAGE);
-        size_t element = type == SLM_KV_F32 ? 4 : 2;
         uint8_t *end = p.block;
         for (uint32_t i = 0; i < N_LAYERS; i++) {
             const struct slm_kv_layer *l = &p.kv.layers[i];
             const struct slm_kv_group *g = &p.kv.groups[l->group];
+            size_t dim = layers[i].head_dim, stride = (dim + 15) / 16 * 16,
+                   blocks = (dim + 31) / 32;
             assert_int_equal(g->window, layers[i].window);
             assert_int_equal(g->n_free, g->n_pages);
-            assert_true(l->value_stride >= layers[i].head_dim && l->value_stride % 16 == 0);
-            assert_true(l->values_offset >= layers[i].head_dim * SLM_PAGE * element);
-            assert_int_equal(l->values_offset % 64, 0);
-            assert_int_equal(l->head_bytes,
-                             l->values_offset + l->value_stride * SLM_PAGE * element);
-            assert_int_equal(l->page_bytes, l->head_bytes * layers[i].n_kv_heads);
-            assert_int_equal((uintptr_t)l->plane % 64, 0);
-            assert_true(l->plane >= end);
-            end = l->plane + g->n_pages * l->page_bytes;
+            assert_int_equal(l->n_heads, layers[i].n_kv_heads);
+            assert_int_equal(l->shape.value_stride, stride);
+            if (type == SLM_KV_Q8) {
+                assert_int_equal(l->shape.key_bytes, 32 * blocks * (32 + 2 + 2));
+                assert_int_equal(l->shape.value_bytes, 32 * stride);
+            } else {
+                size_t element = type == SLM_KV_F32 ? 4 : 2;
+                assert_int_equal(l->shape.key_bytes, 32 * dim * element);
+                assert_int_equal(l->shape.value_bytes, 32 * stride * element);
+            }
+            assert_int_equal(l->key_plane, g->n_pages * l->shape.key_bytes);
+            assert_int_equal(l->value_plane, g->n_pages * l->shape.value_bytes);
+            assert_int_equal((uintptr_t)l->keys % 64, 0);
+            assert_int_equal((uintptr_t)l->values % 64, 0);
+            assert_true(l->keys >= end);
+            assert_true(l->values >= l->keys + l->n_heads * l->key_plane);
+            end = l->values + l->n_heads * l->value_plane;
         }
         assert_true(end <= (uint8_t *)p.block + p.bytes);
         slm_free(NULL, p.block, p.bytes);
     }
+}
+
+/* 8 bits and two scales of 16 for 32 numbers each: 17/32 of what f16 takes. */
+static void q8_is_half(void **state)
+{
+    (void)state;
+    struct slm_kv_shape half = slm_kv_shape(SLM_KV_F16, 64), eight = slm_kv_shape(SLM_KV_Q8, 64);
+    assert_int_equal(32 * (eight.key_bytes + eight.value_bytes),
+                     17 * (half.key_bytes + half.value_bytes));
 }
 
 static void too_many_windows(void **state)
@@ -106,15 +124,17 @@ struct sequence {
     uint32_t pages[SLM_LIMIT_KV_GROUPS][(MAX_TOKENS + SLM_PAGE - 1) / SLM_PAGE];
 };
 
-/* A number of its own for each position: 4 bytes at the start of its value. */
+/* A number of its own for each position, in the values of the last head: 4 bytes that belong to
+ * this position alone in f16 and f32, and in q8 (where values of four positions lie side by side)
+ * to one of four, at other dimensions. */
 static uint8_t *place(const struct slm_kv *kv, uint32_t layer, const struct sequence *s,
                       uint32_t position)
 {
     const struct slm_kv_layer *l = &kv->layers[layer];
     uint32_t page = s->tables[l->group].pages[position / SLM_PAGE];
-    size_t element = kv->type == SLM_KV_F32 ? 4 : 2;
-    return l->plane + page * l->page_bytes + l->values_offset +
-           position % SLM_PAGE * l->value_stride * element;
+    size_t slot = l->shape.value_bytes / SLM_PAGE;
+    return l->values + (l->n_heads - 1) * l->value_plane + page * l->shape.value_bytes +
+           position % SLM_PAGE * slot;
 }
 
 static void verify(const struct slm_kv *kv, const struct sequence *all)
@@ -181,7 +201,7 @@ static void random_histories(void **state)
     (void)state;
     struct random r = random_stream(random_start("test_kv"), 0);
     for (uint32_t round = 0; round < 20; round++) {
-        struct pool p = make_pool(round & 1);
+        struct pool p = make_pool(round % 3);
         struct sequence *all = calloc(MAX_SEQS, sizeof *all);
         uint32_t number = 0;
         for (size_t i = 0; i < MAX_SEQS; i++)
@@ -239,6 +259,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layout),
+        cmocka_unit_test(q8_is_half),
         cmocka_unit_test(too_many_windows),
         cmocka_unit_test(random_histories),
         cmocka_unit_test(last_owner_keeps_the_page),

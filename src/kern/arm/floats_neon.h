@@ -167,6 +167,19 @@ static inline float32x4_t where_ge(float32x4_t x, float32x4_t t, float32x4_t y)
     return vreinterpretq_f32_u32(vandq_u32(vcgeq_f32(x, t), vreinterpretq_u32_f32(y)));
 }
 
+static inline float32x4_t swap_quarter(float32x4_t v, const int n)
+{
+    return n == 2 ? vextq_f32(v, v, 2) : vrev64q_f32(v);
+}
+
+static inline vf vf_swap(vf v, const int n)
+{
+    return n == 8   ? (vf){v.c, v.d, v.a, v.b}
+           : n == 4 ? (vf){v.b, v.a, v.d, v.c}
+                    : (vf){swap_quarter(v.a, n), swap_quarter(v.b, n), swap_quarter(v.c, n),
+                           swap_quarter(v.d, n)};
+}
+
 static inline vf vf_where_ge(vf x, vf t, vf y)
 {
     return (vf){where_ge(x.a, t.a, y.a), where_ge(x.b, t.b, y.b), where_ge(x.c, t.c, y.c),

@@ -130,6 +130,13 @@ static inline vf vf_first(vf v, size_t n, vf other)
     return v;
 }
 
+static inline vf vf_swap(vf v, const int n)
+{
+    vf r;
+    LANES(i) r.f[i] = v.f[i ^ n];
+    return r;
+}
+
 static inline vf vf_where_ge(vf x, vf t, vf y)
 {
     LANES(i) y.f[i] = x.f[i] >= t.f[i] ? y.f[i] : 0.0f;

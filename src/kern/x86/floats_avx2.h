@@ -13,6 +13,8 @@
 #define VM_REGISTERS
 #define VM_ROWS 4
 
+#include "kern/unroll.h"
+
 typedef struct {
     __m256 a, b;
 } vf;
@@ -125,6 +127,18 @@ static inline vf vf_first(vf v, size_t n, vf other)
 {
     return (vf){_mm256_blendv_ps(other.a, v.a, _mm256_castsi256_ps(lanes_below(n, 0))),
                 _mm256_blendv_ps(other.b, v.b, _mm256_castsi256_ps(lanes_below(n, 8)))};
+}
+
+static inline __m256 swap_half(__m256 v, const int n)
+{
+    return n == 4   ? _mm256_permute2f128_ps(v, v, 1)
+           : n == 2 ? _mm256_permute_ps(v, 0x4E)
+                    : _mm256_permute_ps(v, 0xB1);
+}
+
+static inline vf vf_swap(vf v, const int n)
+{
+    return n == 8 ? (vf){v.b, v.a} : (vf){swap_half(v.a, n), swap_half(v.b, n)};
 }
 
 static inline vf vf_where_ge(vf x, vf t, vf y)

@@ -11,6 +11,7 @@
 
 #include "kern/x86/floats_avx2.h"
 
+#define VM_POSITIVE
 #define VM_TOKENS 2
 
 typedef vi vu; /* int16: the two pairs of a row side by side */
@@ -57,6 +58,23 @@ static inline vs vs_dot(vs acc, vb w, const int8_t *x)
 static inline vf vs_end(vs acc)
 {
     return vi_to_f(acc);
+}
+
+static inline __m256i positive_dot(__m256i acc, __m256i w, __m256i x4)
+{
+    __m256i pairs = _mm256_maddubs_epi16(x4, w);
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+INLINED void vp_dots(vs *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
+{
+    vb first = vb_load(p), second = vb_load(p + 64);
+    UNROLLED
+    for (int i = 0; i < tokens; i++) {
+        __m256i x0 = four(x + (size_t)i * stride), x1 = four(x + (size_t)i * stride + 4);
+        dot[i].a = positive_dot(positive_dot(dot[i].a, first.a, x0), second.a, x1);
+        dot[i].b = positive_dot(positive_dot(dot[i].b, first.b, x0), second.b, x1);
+    }
 }
 
 #endif

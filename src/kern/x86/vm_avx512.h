@@ -12,8 +12,11 @@
 #include <immintrin.h>
 
 #define VM_REGISTERS
+#define VM_POSITIVE
 #define VM_TOKENS 12
 #define VM_ROWS 12
+
+#include "kern/unroll.h"
 
 typedef __m512 vf;
 typedef __m512i vi;
@@ -110,6 +113,14 @@ static inline vf vf_abs(vf v)
 static inline vf vf_first(vf v, size_t n, vf other)
 {
     return _mm512_mask_blend_ps(lanes_below(n), other, v);
+}
+
+static inline vf vf_swap(vf v, const int n)
+{
+    return n == 8   ? _mm512_shuffle_f32x4(v, v, 0x4E)
+           : n == 4 ? _mm512_shuffle_f32x4(v, v, 0xB1)
+           : n == 2 ? _mm512_permute_ps(v, 0x4E)
+                    : _mm512_permute_ps(v, 0xB1);
 }
 
 static inline vf vf_where_ge(vf x, vf t, vf y)
@@ -216,6 +227,18 @@ static inline vs vs_dot(vs acc, vb w, const int8_t *x)
 static inline vf vs_end(vs acc)
 {
     return vi_to_f(acc);
+}
+
+/* The other way round: now x is unsigned, and the weights are not shifted. */
+INLINED void vp_dots(vs *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
+{
+    __m512i first = _mm512_loadu_si512(p), second = _mm512_loadu_si512(p + 64);
+    UNROLLED
+    for (int i = 0; i < tokens; i++)
+        dot[i] = _mm512_dpbusd_epi32(dot[i], four(x + (size_t)i * stride), first);
+    UNROLLED
+    for (int i = 0; i < tokens; i++)
+        dot[i] = _mm512_dpbusd_epi32(dot[i], four(x + (size_t)i * stride + 4), second);
 }
 
 static inline void vm_prefetch(const void *p)

@@ -12,6 +12,7 @@
 
 #include "kern/x86/floats_avx2.h"
 
+#define VM_POSITIVE
 #define VM_TOKENS 4
 
 typedef vi vu;
@@ -58,6 +59,18 @@ static inline vs vs_dot(vs acc, vb w, const int8_t *x)
 static inline vf vs_end(vs acc)
 {
     return vi_to_f(acc);
+}
+
+/* The other way round: now x is unsigned, and the weights are not shifted. */
+INLINED void vp_dots(vs *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
+{
+    vb first = vb_load(p), second = vb_load(p + 64);
+    UNROLLED
+    for (int i = 0; i < tokens; i++) {
+        __m256i x0 = four(x + (size_t)i * stride), x1 = four(x + (size_t)i * stride + 4);
+        dot[i].a = dot4(dot4(dot[i].a, x0, first.a), x1, second.a);
+        dot[i].b = dot4(dot4(dot[i].b, x0, first.b), x1, second.b);
+    }
 }
 
 #endif
