@@ -600,12 +600,28 @@ static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
     return lay_out(b, out);
 }
 
+/* Added tokens may be more than a model has rows for (an image's, in a model of text); the tokens of
+ * the vocabulary may not. */
+static int check_rows(const struct slm_vocab *v, uint32_t n_vocab)
+{
+    uint32_t n = v->n_tokens;
+    while (n > n_vocab && !v->tokens[n - 1].in_model)
+        n--;
+    if (n > n_vocab)
+        return slm_fail(SLM_EFORMAT,
+                        "vocabulary: it has %u tokens, and the model has embeddings for %u: the "
+                        "tokenizer belongs to another model",
+                        (unsigned)n, (unsigned)n_vocab);
+    return n ? SLM_OK : slm_fail(SLM_EFORMAT, "vocabulary: it has no tokens");
+}
+
 int slm_vocab_build(const struct slm_vocab *v, uint32_t n_vocab, struct slm_buf *out)
 {
     struct builder b = {.v = v, .allocator = v->allocator};
+    int rc = check_rows(v, n_vocab);
+    if (rc < 0)
+        return rc;
     b.n = v->n_tokens < n_vocab ? v->n_tokens : n_vocab;
-    if (b.n == 0)
-        return slm_fail(SLM_EFORMAT, "vocabulary: it has no tokens");
     b.header = (struct slm_text_header){
         .magic = SLM_TEXT_MAGIC,
         .major = SLM_TEXT_MAJOR,
@@ -624,7 +640,7 @@ int slm_vocab_build(const struct slm_vocab *v, uint32_t n_vocab, struct slm_buf 
     for (int i = 0; i < SLM_TEXT_N_TABLES; i++)
         b.tables[i].allocator = v->allocator;
     b.late.allocator = v->allocator;
-    int rc = build(&b, n_vocab, out);
+    rc = build(&b, n_vocab, out);
     for (int i = 0; i < SLM_TEXT_N_TABLES; i++)
         slm_buf_free(&b.tables[i]);
     slm_buf_free(&b.late);

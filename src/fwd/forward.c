@@ -20,7 +20,7 @@ static int run(struct slm_fwd *f, size_t n)
     atomic_store(&f->interrupted, false);
     slm_team_run(f->team, do_part, f, n);
     if (atomic_load(&f->interrupted))
-        return slm_fail(SLM_EINTR, "evaluation was interrupted; the sequences are unchanged");
+        return slm_fail(SLM_EINTR, "evaluation was interrupted; no sequence has what it was computing");
     return SLM_OK;
 }
 
