@@ -111,7 +111,7 @@ static const struct slm_family_tensor nomic_bert_tensors[] = {
 static int encoder_rule(struct slm_config *config, const struct slm_keys *keys)
 {
     double types = 2, pooling = 0;
-    int err = slm_keys_number(keys, "type_vocab_size", "token_type_count", &types);
+    int err = slm_keys_number(keys, "type_vocab_size", NULL, &types);
     if (err >= 0)
         err = slm_keys_number(keys, NULL, "pooling_type", &pooling);
     if (err < 0)

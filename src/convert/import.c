@@ -164,18 +164,31 @@ static const struct slm_family_tensor *embedding_of(const struct slm_family *fam
     return t;
 }
 
-/* How many scores there are is seen at the tensor alone. */
-static void scores_from_tensors(struct slm_import *import)
+/* Rows of a tensor of the model; 0: it has none. */
+static uint32_t rows_of(const struct slm_import *import, uint32_t role)
 {
     for (const struct slm_family_tensor *t = import->config.family->tensors; t->role; t++) {
         char name[SLM_FAMILY_NAME];
-        if (t->role != SLM_ROLE_SCORE)
+        if (t->role != role)
             continue;
         slm_family_name(&import->names, t, 0, false, name);
-        const struct slm_source_tensor *score = slm_source_find(&import->source, name);
-        if (score && score->n_dims && score->shape[0] <= SLM_LIMIT_SCORES)
-            import->config.n_scores = (uint32_t)score->shape[0];
+        const struct slm_source_tensor *tensor = slm_source_find(&import->source, name);
+        if (tensor && tensor->n_dims == 2 && tensor->shape[0] <= SLM_LIMIT_SCORES)
+            return (uint32_t)tensor->shape[0];
     }
+    return 0;
+}
+
+/* How many scores there are is seen at the tensor alone; in GGUF, types of tokens too. */
+static void counts_from_tensors(struct slm_import *import)
+{
+    struct slm_config *config = &import->config;
+    config->n_scores = rows_of(import, SLM_ROLE_SCORE);
+    if (!import->names.gguf)
+        return;
+    config->n_token_types = rows_of(import, SLM_ROLE_TOKEN_TYPE_EMBEDDING);
+    if (config->n_token_types == 0)
+        config->parts &= ~(uint32_t)SLM_PART_TOKEN_TYPES;
 }
 
 /* Rows of the embedding, where the configuration does not know the vocabulary. */
@@ -210,7 +223,7 @@ int slm_import_finish(struct slm_import *import)
         find_prefix(import);
     if (import->config.head_not_said)
         parts_from_tensors(import, SLM_PART_HEAD);
-    scores_from_tensors(import);
+    counts_from_tensors(import);
     int err = import->config.n_vocab ? SLM_OK : vocab_from_tensors(import);
     return err ? err : slm_config_finish(&import->config);
 }

@@ -121,7 +121,8 @@ static void map_rows(struct slm_weight *w, const struct slm_config *config, uint
             w->base = q ? 0 : k ? group : group + 1;
         }
     } else if (how & SLM_HOW_FUSED) {
-        w->first_row = w->role == SLM_ROLE_FFN_UP ? l->ffn_dim : 0;
+        bool up = w->role == SLM_ROLE_FFN_UP || w->role == SLM_ROLE_FFN_UP_BIAS;
+        w->first_row = up ? l->ffn_dim : 0;
         w->source_rows = 2 * l->ffn_dim;
     }
 }
