@@ -149,6 +149,7 @@ static inline float *evaluate(const char *model_path, const struct golden *g, si
                    slm_logits(ctx, 0, i), g->n_vocab * sizeof *logits);
         at += n;
     }
+    slm_seq_free(seq);
     slm_ctx_free(ctx);
     slm_model_unref(model);
     return logits;

@@ -85,6 +85,7 @@ static double difference_of(const struct file *f, const struct golden *g)
         if (at)
             break;
     }
+    slm_seq_free(seq);
     slm_ctx_free(ctx);
     slm_model_unref(model);
     return good ? largest : (double)INFINITY;

@@ -60,6 +60,8 @@ static void side_by_side(const struct subject *s)
             same_logits(slm_logits(ctx, 1, i), s->truth + (at + i) * n_vocab, 1, n_vocab,
                         "beside another text");
     }
+    slm_seq_free(text);
+    slm_seq_free(other);
     slm_ctx_free(ctx);
 }
 
