@@ -70,12 +70,12 @@ static void load_texts(struct texts *t, const char *name)
 }
 
 /* What the model in model_path makes of them, [n][width]; free() it. */
-static float *compute(struct texts *t, size_t *width)
+static float *compute_by(struct texts *t, slm_ctx_options options, size_t *width)
 {
     slm_model *model;
     slm_ctx *ctx;
     slm_info info = {.size = sizeof info};
-    slm_ctx_options options = {.size = sizeof options, .n_threads = 2};
+    options.size = sizeof options;
     if (slm_model_open(&model, model_path, NULL) || slm_ctx_new(&ctx, model, &options))
         fail_msg("%s", slm_last_error());
     slm_model_info(model, &info);
@@ -89,6 +89,11 @@ static float *compute(struct texts *t, size_t *width)
     slm_ctx_free(ctx);
     slm_model_unref(model);
     return out;
+}
+
+static float *compute(struct texts *t, size_t *width)
+{
+    return compute_by(t, (slm_ctx_options){.n_threads = 2}, width);
 }
 
 /* The largest difference from a file of the folder. */
@@ -160,6 +165,31 @@ static void eight_bit_weights_equal_pytorch(void **state)
 {
     (void)state;
     each_model(check_q8);
+}
+
+/* All tiers, threads, and texts alone or together. */
+static void check_bits(const char *name, const char *path)
+{
+    struct texts t;
+    size_t n;
+    load_texts(&t, name);
+    convert(path, model_path, "q8");
+    float *truth = compute_by(&t, (slm_ctx_options){.n_threads = 1, .cpu = SLM_CPU_C, .max_seqs = 1}, &n);
+    for (uint32_t tier = 1; tier <= slm_cpu_tiers(); tier <<= 1)
+        for (int32_t threads = 1; threads <= 3 && slm_cpu_tiers() & tier; threads++) {
+            slm_ctx_options options = {.n_threads = threads, .cpu = tier, .max_seqs = 4, .max_tokens = 50};
+            float *other = compute_by(&t, options, &n);
+            if (memcmp(other, truth, t.n * n * sizeof *truth) != 0)
+                fail_msg("%s: other bits with %s and %d threads", name, slm_cpu_tier_name(tier), (int)threads);
+            free(other);
+        }
+    free(truth);
+}
+
+static void bits_are_the_same_everywhere(void **state)
+{
+    (void)state;
+    each_model(check_bits);
 }
 
 static void check_gguf(const char *name, const char *path)
@@ -338,8 +368,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vectors_equal_pytorch),     cmocka_unit_test(eight_bit_weights_equal_pytorch),
-        cmocka_unit_test(gguf_gives_the_same_model), cmocka_unit_test(changed_models_differ),
-        cmocka_unit_test(every_tensor_matters),
+        cmocka_unit_test(bits_are_the_same_everywhere), cmocka_unit_test(gguf_gives_the_same_model),
+        cmocka_unit_test(changed_models_differ),     cmocka_unit_test(every_tensor_matters),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
