@@ -59,7 +59,7 @@ class Help(CliTest):
         self.bad(2, "--tokens: -1 is not allowed, it must be 0 or more", *run, "-n", "-1")
         self.bad(2, "--context: 16777217 is not allowed, it must be from 1 to 16777216", *run, "-c", "16777217")
         self.bad(2, "--threads: 0 is not allowed, it must be from 1 to 256", *run, "-t0")
-        self.bad(2, "--kv: 'f8' is not one of f16, f32", *run, "--kv=f8")
+        self.bad(2, "--kv: 'f8' is not one of f16, q8, f32", *run, "--kv=f8")
         self.bad(2, "--seed: '-1' is not a whole number of 0 or more", *run, "--seed", "-1")
         self.bad(2, "--stats takes no value", *run, "--stats=yes")
         self.bad(2, "--tokens needs a value: --tokens N", *run, "-n")

@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { LENGTH = 560, MAX_TESTS = 256 };
+enum { LENGTH = 560, MAX_SUBJECTS = 60, MAX_TESTS = 7 * MAX_SUBJECTS };
 
 struct subject {
     const struct tiny_model *tiny;
@@ -256,12 +256,14 @@ int main(void)
     };
     static const char *const kv_names[] = {"f16", "f32", "q8"}; /* by SLM_KV_ */
     enum { N_SLOTS = sizeof slots / sizeof *slots };
-    static struct subject subjects[32];
+    static struct subject subjects[MAX_SUBJECTS];
     static struct CMUnitTest tests[MAX_TESTS];
     static char names[MAX_TESTS][96];
     size_t n = 0, n_subjects = 0;
     for (const struct tiny_model *m = tiny_models; m->name; m++)
         for (int32_t kv = SLM_KV_F16; kv <= SLM_KV_Q8; kv++) {
+            if (n_subjects == MAX_SUBJECTS)
+                return fputs("more models than MAX_SUBJECTS\n", stderr), 1;
             struct subject *s = &subjects[n_subjects++];
             *s = (struct subject){.tiny = m, .kv_type = kv};
             for (size_t i = 0; i < N_SLOTS; i++, n++) {
