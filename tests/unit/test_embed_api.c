@@ -131,6 +131,7 @@ static void leaves_nothing_behind(void **state)
     slm_ctx_interrupt(ctx);
     refuses(slm_embed(ctx, in, 7, NULL, out, 7), SLM_EINTR, "interrupted");
     assert_int_equal(slm_embed(ctx, in, 7, NULL, out, 7), 7);
+    slm_seq_free(seq);
     free(text);
     slm_ctx_free(ctx);
     slm_model_unref(model);
