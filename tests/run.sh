@@ -1,10 +1,11 @@
 #!/bin/sh
 # Build and test everything, as CI does it: sh tests/run.sh [--quick]
 #
-# Installs what is missing on Debian or Ubuntu, then builds and runs the suites four times: as a
+# Installs what is missing on Debian or Ubuntu, then builds and runs the suites five times: as a
 # release, under AddressSanitizer and UndefinedBehaviorSanitizer, the threads under
-# ThreadSanitizer, and the tiny model under valgrind. Ends with "N passed, N failed"; the exit code
-# says the same. --quick: only the release.
+# ThreadSanitizer, the tiny model under valgrind, and for 64-bit ARM under qemu-user, where a cross
+# compiler is to be had. Ends with "N passed, N failed"; the exit code says the same. --quick: only
+# the release.
 set -eu
 
 case ${1:-} in
@@ -39,6 +40,17 @@ say() {
     echo "[$(($(date +%s) - started)) s] $*"
 }
 
+# install_packages "A B C": by name; the index is fetched only if it does not know them.
+install_packages() {
+    have apt-get || return 1
+    say "installing $1"
+    # shellcheck disable=SC2086
+    as_root apt-get install -y -qq --no-install-recommends $1 >"$build/install.log" 2>&1 || {
+        as_root apt-get update -qq >>"$build/install.log" 2>&1 || true
+        as_root apt-get install -y -qq --no-install-recommends $1 >>"$build/install.log" 2>&1
+    }
+}
+
 install_missing() {
     missing=
     have gcc || missing="$missing gcc libc6-dev"
@@ -49,20 +61,15 @@ install_missing() {
     have valgrind || missing="$missing valgrind libc6-dbg"
     [ -f /usr/include/cmocka.h ] || missing="$missing libcmocka-dev"
     pkg-config --exists openblas 2>/dev/null || missing="$missing libopenblas-dev"
-    [ -z "$missing" ] && return
-    if ! have apt-get; then
-        echo "please install:$missing"
+    if [ -n "$missing" ] && ! install_packages "$missing"; then
+        echo "please install:$missing; $build/install.log says why it failed here"
         exit 1
     fi
-    say "installing$missing"
-    # shellcheck disable=SC2086
-    as_root apt-get install -y -qq --no-install-recommends $missing >"$build/install.log" 2>&1 || {
-        as_root apt-get update -qq >>"$build/install.log" 2>&1 || true
-        as_root apt-get install -y -qq --no-install-recommends $missing >>"$build/install.log" 2>&1
-    } || {
-        echo "the packages could not be installed; $build/install.log says why"
-        exit 1
-    }
+}
+
+have_arm() {
+    have aarch64-linux-gnu-gcc && [ -f /usr/aarch64-linux-gnu/include/stdio.h ] && have qemu-aarch64 ||
+        install_packages "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 }
 
 # build NAME OPTION... : one configuration, in $build/NAME
@@ -115,6 +122,14 @@ if [ "${1:-}" != --quick ]; then
 
     build valgrind --buildtype=debugoptimized -Dvalgrind=true -Dbench=false
     run_suites valgrind --suite valgrind
+
+    # qemu's best CPU has every tier; same_logits.py takes lesser ones too.
+    if have_arm; then
+        build arm --cross-file "$root/tests/cross/aarch64-linux-gnu.ini" --buildtype=release -Dwerror=true -Dbench=false
+        SLM_NATIVE=$build/release/examples/slm/slm QEMU_CPU=max run_suites arm
+    else
+        say "no cross compiler for 64-bit ARM, or no qemu-user: its tiers are not tested"
+    fi
 fi
 
 say "done"

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 typedef void (*CMUnitTestFunction)(void **state);
 typedef int (*CMFixtureFunction)(void **state);
@@ -41,6 +42,7 @@ _Noreturn void slm_test_fail(const char *file, int line, const char *format, ...
     __attribute__((format(printf, 3, 4)));
 _Noreturn void slm_test_skip(void);
 
+#define print_message printf
 #define fail_msg(...) slm_test_fail(__FILE__, __LINE__, __VA_ARGS__)
 #define skip() slm_test_skip()
 
