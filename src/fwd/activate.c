@@ -25,10 +25,11 @@ void slm_activate(struct slm_fwd *f, const struct slm_step *step, int part, int 
             n = (last - first) * SLM_TILE_COLS;
         float *up = f->up + row * f->ffn_stride + col, *h = f->h + row * f->h_stride + col;
         const float *act = layer->gate.panels ? f->gate + row * f->ffn_stride + col : up;
-        memcpy(h, act, n * sizeof *h);
-        f->kern->activate[f->model->traits->activation](h, act == up ? NULL : up, n);
-        if (col + n > width) /* what another layer, of another width, may have left there */
-            memset(h + (width - col), 0, (col + n - width) * sizeof *h);
+        size_t used = n < width - col ? n : width - col; /* of the products, which fill panels */
+        size_t lanes = slm_round_up(used, SLM_PANEL_ROWS);
+        memcpy(h, act, lanes * sizeof *h);
+        f->kern->activate[f->model->traits->activation](h, act == up ? NULL : up, lanes);
+        memset(h + used, 0, (n - used) * sizeof *h); /* another layer may have left something there */
         if (step->quantize)
             f->kern->quantize(h, n, f->acts.q + row * cols + col, f->acts.blocks + first);
         first += n / SLM_TILE_COLS;
