@@ -68,7 +68,8 @@ static int add_texts(struct batch *b, const slm_input *input, struct slm_passage
         return SLM_OK;
     }
     slm_token eos = slm_text_eos(text);
-    if (traits->n_separators == 0 || eos == SLM_TOKEN_NONE)
+    if (traits->n_separators == 0 ||
+        (traits->n_separators > 1 ? eos == SLM_TOKEN_NONE : text->n_suffix == 0))
         return slm_fail(SLM_EUNSUPPORTED, "the model takes no pairs of texts");
     for (uint32_t i = 1; i < traits->n_separators; i++, p->n++)
         slm_buf_append(&b->tokens, &eos, sizeof eos); /* checked below */

@@ -117,6 +117,9 @@ static int check(const struct slm_rope_config *rope)
                         (unsigned)rope->dims);
     if (!positive(rope->base) || rope->base > 1e30)
         return slm_fail(SLM_EFORMAT, "RoPE: the base (theta) is %g", rope->base);
+    if (!(rope->original_context >= 0 && rope->original_context <= UINT32_MAX))
+        return slm_fail(SLM_EFORMAT, "RoPE scaling: the original context length is %g",
+                        rope->original_context);
     if (rope->kind == SLM_ROPE_KIND_DEFAULT)
         return SLM_OK;
     if (!positive(rope->factor))

@@ -157,7 +157,7 @@ static int write_hash(struct builder *b)
             b->header.max_length = t->length;
     }
     for (uint64_t n_slots = n + n / 3 + 1;; n_slots += n_slots / 16 + 1) {
-        if (n_slots > UINT32_MAX / 8 || out->failed) {
+        if (n_slots > 4 * (uint64_t)SLM_LIMIT_VOCAB || out->failed) { /* as the reader */
             slm_free(b->allocator, slots, size);
             return out->failed ? SLM_ENOMEM
                                : slm_fail(SLM_EFORMAT, "vocabulary: too many of its texts have the "

@@ -89,11 +89,15 @@ bool slm_nfc_next(const struct slm_nfc_view *view, const uint8_t *data, size_t n
 
 /* ------------------------------------------------------------------------- decomposing --- */
 
+/* Unicode's longest decomposition has 18 characters. */
+enum { LONGEST_DECOMPOSITION = 32 };
+
 /* What the character becomes, behind its length; NULL: it stays. */
 static const uint32_t *words_of(const struct slm_nfc_view *v, uint32_t c)
 {
     uint32_t at = entry_of(v, c) >> SLM_NFC_WORDS_SHIFT;
-    if (at == 0 || at >= v->head->n_words || v->words[at] >= v->head->n_words - at)
+    if (at == 0 || at >= v->head->n_words || v->words[at] >= v->head->n_words - at ||
+        v->words[at] > LONGEST_DECOMPOSITION)
         return NULL;
     return v->words + at;
 }

@@ -15,10 +15,16 @@ static inline uint32_t class_of(const struct slm_text *t, uint32_t c)
     return t->blocks[(uint32_t)t->classes->stage[c >> 7] << 7 | (c & 127)];
 }
 
-/* The class of the character that begins with the byte p[0] >= 0x80, and its length. */
-static inline uint32_t class_of_long(const struct slm_text *t, const uint8_t *p, size_t *length)
+/* The class of the character that begins with the byte p[0] >= 0x80, of `left` bytes, and its
+ * length. What a file's normalizer writes need not be UTF-8: a cut character is one byte. */
+static inline uint32_t class_of_long(const struct slm_text *t, const uint8_t *p, size_t left,
+                                     size_t *length)
 {
     uint32_t c;
+    if (left < 4 && left < (p[0] < 0xE0 ? 2u : p[0] < 0xF0 ? 3u : 4u)) {
+        *length = 1;
+        return t->classes->default_class;
+    }
     if (p[0] < 0xE0) {
         c = (uint32_t)(p[0] & 0x1F) << 6 | (p[1] & 0x3F);
         *length = 2;
@@ -62,7 +68,7 @@ static size_t match_at(const struct slm_text *t, const struct slm_text_scanner *
     size_t last = at;
     while (at < end) {
         size_t length = 1;
-        uint32_t class = data[at] < 0x80 ? ascii[data[at]] : class_of_long(t, data + at, &length);
+        uint32_t class = data[at] < 0x80 ? ascii[data[at]] : class_of_long(t, data + at, end - at, &length);
         uint32_t entry = transitions[state + class];
         if (entry & SLM_SCAN_MATCH)
             last = at;

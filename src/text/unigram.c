@@ -130,8 +130,8 @@ int slm_unigram(struct slm_unigram *u, const uint8_t *data, size_t n, struct slm
     size_t size = 16;
     while (size <= u->text->header->max_length + LONGEST_CHARACTER)
         size *= 2;
-    if (u->ring.length == 0)
-        slm_buf_grow(&u->ring, size * sizeof(double));
+    if (u->ring.length < size * sizeof(double)) /* once, unless the file is changed meanwhile */
+        slm_buf_grow(&u->ring, size * sizeof(double) - u->ring.length);
     u->tokens.length = 0;
     struct walk w = {
         .text = u->text,

@@ -355,6 +355,11 @@ static void gguf_scalings_equal_json(void **state)
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_f32(&g, "llama.rope.scaling.yarn_ext_factor", 0.5f);
     refuse_gguf(&g, SLM_EUNSUPPORTED, "yarn_ext_factor is 0.5");
+    tiny_gguf_keys(&TINY_WIDE, &g);
+    gguf_text(&g, "llama.rope.scaling.type", "linear");
+    gguf_f32(&g, "llama.rope.scaling.factor", 4);
+    gguf_f32(&g, "llama.rope.scaling.original_context_length", 1e20f);
+    refuse_gguf(&g, SLM_EFORMAT, "original context length is 1e+20");
 }
 
 /* ---------------------------------------------------------------------------- families --- */
