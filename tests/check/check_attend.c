@@ -293,7 +293,8 @@ static double weight_error(const struct context *c, const double *weight, size_t
         for (; p < to && p / SLM_PAGE == page; p++) {
             double scale = c->scales[p * c->blocks + d / 32];
             largest = fmax(largest, weight[p - from] * scale);
-            bytes += fabs(c->values[p * 32 * c->blocks + d]) / scale;
+            if (scale > 0) /* else all 32 values of the position are 0 */
+                bytes += fabs(c->values[p * 32 * c->blocks + d]) / scale;
         }
         error += largest / 127 * 0.5001 * bytes;
     }
