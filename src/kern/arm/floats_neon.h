@@ -268,7 +268,7 @@ static inline int8x16_t high_nibbles(int8x16_t v)
     return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(v), 4));
 }
 
-static inline void vm_prefetch(const void *p)
+INLINED void vm_prefetch(const void *p)
 {
     __builtin_prefetch(p, 0, 3);
 }
