@@ -154,17 +154,16 @@ static int generate(struct chat *chat, const struct cli_tokens *prompt, struct c
     };
     size_t before = answer->tokens.n;
     slm_sampler_accept(chat->sampler, prompt->ids + same, prompt->n - same);
-    int finish;
-    bool pressed;
-    do { /* a Ctrl-C just after the last answer ends this call, and was not meant for it */
-        cli_catch_interrupt(chat->engine.ctx);
-        pressed = cli_interrupted(); /* since the line was read */
-        finish = pressed ? SLM_EINTR
-                         : slm_generate(chat->seq, chat->sampler, prompt->ids + same,
-                                        prompt->n - same, &how, cli_answer_piece, answer);
-        cli_catch_interrupt(NULL);
-        pressed |= cli_interrupted();
-    } while (finish == SLM_EINTR && answer->tokens.n == before && !pressed);
+    /* A Ctrl-C just after the last answer was not meant for this one, unlike one since the line was
+     * read. */
+    slm_ctx_interrupt_clear(chat->engine.ctx);
+    cli_catch_interrupt(chat->engine.ctx);
+    int finish = SLM_EINTR;
+    if (!cli_interrupted())
+        finish = slm_generate(chat->seq, chat->sampler, prompt->ids + same, prompt->n - same, &how,
+                              cli_answer_piece, answer);
+    cli_catch_interrupt(NULL);
+    cli_interrupted(); /* it was heard */
 
     /* The sequence may hold less than was generated, never more. */
     chat->held.n = 0;

@@ -42,9 +42,9 @@ int cli_engine_sampler(const char *command, const struct cli_engine *engine,
 /* Are the texts of --stop such that an answer can end before them? */
 int cli_check_stop(const char *command, const struct cli_settings *settings);
 
-/* The tokens of -c, or what fits both the model and common sense. */
 /* A note if n tokens are more than the model was trained for. `what` are they? */
 void cli_note_untrained(const struct cli_engine *engine, const char *what, size_t n);
+/* The tokens of -c, or what fits both the model and common sense. */
 int32_t cli_engine_context_length(const struct cli_engine *engine,
                                   const struct cli_settings *settings);
 
