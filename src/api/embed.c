@@ -190,27 +190,10 @@ static int64_t embed(slm_ctx *ctx, const struct batch *b, size_t n, const slm_em
     return rc < 0 ? rc : (int64_t)rows;
 }
 
-int64_t slm_embed(slm_ctx *ctx, const slm_input *inputs, size_t n, const slm_embed_options *options,
-                  float *out, size_t cap)
+static int64_t score(slm_ctx *ctx, const struct batch *b, size_t n, const slm_embed_options *o, float *out,
+                     size_t cap)
 {
-    slm_embed_options own;
-    struct batch b = {0};
-    struct slm_fenv env;
-    int64_t rc = check(ctx, inputs, n, options, &own, out, cap, "slm_embed");
-    if (rc < 0)
-        return rc;
-    slm_fenv_enter(&env);
-    b.truncate = own.truncate != 0;
-    rc = read_inputs(&b, ctx, inputs, n);
-    if (rc == SLM_OK)
-        rc = embed(ctx, &b, n, &own, out, cap);
-    free_batch(&b);
-    slm_fenv_leave(&env);
-    return rc;
-}
-
-static int64_t score(slm_ctx *ctx, const struct batch *b, size_t n, float *out, size_t cap)
-{
+    (void)o;
     if (ctx->model->traits->n_scores == 0)
         return slm_fail(SLM_EUNSUPPORTED, "slm_score: the model has no score head");
     if (!out && cap == 0)
@@ -221,21 +204,36 @@ static int64_t score(slm_ctx *ctx, const struct batch *b, size_t n, float *out, 
     return rc < 0 ? rc : (int64_t)n;
 }
 
-int64_t slm_score(slm_ctx *ctx, const slm_input *inputs, size_t n, const slm_embed_options *options,
-                  float *out, size_t cap)
+/* What the two have in common: the options, the texts as tokens, and the host's arithmetic mode. */
+static int64_t compute(slm_ctx *ctx, const slm_input *inputs, size_t n, const slm_embed_options *options,
+                       float *out, size_t cap, const char *name,
+                       int64_t (*of)(slm_ctx *, const struct batch *, size_t, const slm_embed_options *,
+                                     float *, size_t))
 {
     slm_embed_options own;
     struct batch b = {0};
     struct slm_fenv env;
-    int64_t rc = check(ctx, inputs, n, options, &own, out, cap, "slm_score");
+    int64_t rc = check(ctx, inputs, n, options, &own, out, cap, name);
     if (rc < 0)
         return rc;
     slm_fenv_enter(&env);
     b.truncate = own.truncate != 0;
     rc = read_inputs(&b, ctx, inputs, n);
     if (rc == SLM_OK)
-        rc = score(ctx, &b, n, out, cap);
+        rc = of(ctx, &b, n, &own, out, cap);
     free_batch(&b);
     slm_fenv_leave(&env);
     return rc;
+}
+
+int64_t slm_embed(slm_ctx *ctx, const slm_input *inputs, size_t n, const slm_embed_options *options,
+                  float *out, size_t cap)
+{
+    return compute(ctx, inputs, n, options, out, cap, "slm_embed", embed);
+}
+
+int64_t slm_score(slm_ctx *ctx, const slm_input *inputs, size_t n, const slm_embed_options *options,
+                  float *out, size_t cap)
+{
+    return compute(ctx, inputs, n, options, out, cap, "slm_score", score);
 }
