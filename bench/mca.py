@@ -70,8 +70,7 @@ def basic_blocks(assembly, function):
 
 
 def inner_loops(assembly, function):
-    """{multiply-adds: instructions} of the shortest cycles of the control flow that multiply: one a number of tokens,
-    with prefetching, if there is any, for one token and without for several (after the first pass over a panel)."""
+    """{multiply-adds: instructions} of the shortest cycles of the control flow that multiply: one a number of tokens."""
     blocks = basic_blocks(assembly, function)
     by_label = {label: i for i, (label, _) in enumerate(blocks) if label}
 
@@ -83,7 +82,7 @@ def inner_loops(assembly, function):
         if not (jump and jump[1] in ("b", "ret", "jmp")) and i + 1 < len(blocks):
             yield i + 1
 
-    best = {}
+    shortest = {}
     for start in range(len(blocks)):
         paths = [[start]]
         while paths:
@@ -97,11 +96,9 @@ def inner_loops(assembly, function):
                     continue
                 loop = [line for block in path for line in blocks[block][1] * (TILE_GROUPS if block in after(block) else 1)]
                 n = macs(loop)
-                prefetches = any("prf" in line or "prefetch" in line for line in loop)
-                rank = (prefetches != (n == TILE_MACS), len(loop))
-                if n and n % TILE_MACS == 0 and (n not in best or rank < best[n][0]):
-                    best[n] = (rank, loop)
-    return {n: loop for n, (rank, loop) in best.items()}
+                if n and n % TILE_MACS == 0 and (n not in shortest or len(loop) < len(shortest[n])):
+                    shortest[n] = loop
+    return shortest
 
 
 def cycles(loop, core, mca):

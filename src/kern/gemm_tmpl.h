@@ -8,9 +8,6 @@
  * A weight type is one tile_<type>() function, its case in tile_of_type() and its line at the end.
  */
 
-/* How far ahead of the tile in work the next ones are called for; panels lie one after another. */
-enum { PREFETCH = 2048 };
-
 /*
  * tile_<type>() adds tile number `index` of a panel to acc[tokens], for tokens t, t + 1...
  */
@@ -149,14 +146,8 @@ INLINED void panel_tokens(const struct slm_gemm *g, size_t panel, size_t t, cons
     UNROLLED
     for (int i = 0; i < tokens; i++)
         acc[i] = vf_set(0);
-    for (size_t index = 0; index < g->n_tiles; index++, p += tile_bytes) {
-        if (t == 0) { /* the first pass over a panel brings it in */
-            UNROLLED
-            for (size_t ahead = 0; ahead < tile_bytes; ahead += 64)
-                vm_prefetch(p + PREFETCH + ahead);
-        }
+    for (size_t index = 0; index < g->n_tiles; index++, p += tile_bytes)
         tile_of_type(p, index, g, t, acc, tokens, type);
-    }
     UNROLLED
     for (int i = 0; i < tokens; i++)
         sums[i] = acc[i];

@@ -27,17 +27,17 @@
  * weights vu_begin(start)  vu_end(acc, start)        start + all products, as floats
  *         vs_begin(shift)  vs_end(acc)               shift: -128 * sum of all x, for machines
  *                                                    that shift the weights to unsigned
- *         vu_dots(dot, p, x, stride, tokens)         dot[i] += 8 columns times x[i * stride +
- * 0...7]; vs_dots(dot, p, x, stride, tokens)         of weights, p has a tile's next 64 or 128
- * bytes vu_split(dot, tokens)  vs_split            after all columns: gives each token its own sums
- * again, where tokens share registers A machine without VM_DOTS leaves these four to this header,
- * and defines instead vb   64 bytes of weights: for each of 16 rows, 4 consecutive columns
+ *         vu_dots(dot, p, x, stride, tokens)         dot[i] += 8 columns times 8 of x + i * stride;
+ *         vs_dots(dot, p, x, stride, tokens)         p: the tile's next 64, or 128, bytes
+ *         vu_split(dot, tokens)  vs_split            after all columns: gives each token its own
+ *                                                    sums again, where tokens share registers
+ *         A machine without VM_DOTS leaves these four to this header, and defines instead
+ *         vb   64 bytes of weights: for each of 16 rows, 4 consecutive columns
  *         vb_load(p)  vb_nibbles(p, &low, &high)     64 signed bytes, or nibbles of twice as many
  *         vu_dot(acc, w, x)  vs_dot(acc, w, x)       x: 4 int8 that all rows are multiplied with
  *         vp_dots(dot, p, x, stride, tokens)         vs_dots where no x is negative, for a dot that
  *                                                    began with shift 0: a machine that does shift
  *                                                    has its own, and says so by VM_POSITIVE
- *         vm_prefetch(p)
  *
  * numbers VM_TOKENS  tokens that share one unpacked tile in registers
  *         VM_ROWS    sums of attention that registers hold: query rows that share one vector of

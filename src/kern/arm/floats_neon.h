@@ -268,11 +268,6 @@ static inline int8x16_t high_nibbles(int8x16_t v)
     return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(v), 4));
 }
 
-INLINED void vm_prefetch(const void *p)
-{
-    __builtin_prefetch(p, 0, 3);
-}
-
 /*
  * Sums that begin at the bits of 1.5 * 2^23 are, read as a float, that number plus the sum as long
  * as it stays below 2^22 (a tile's is at most 32 * 128 * 127): one exact subtraction makes it a

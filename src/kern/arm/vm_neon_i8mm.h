@@ -1,11 +1,10 @@
 /*
  * vm_neon_i8mm.h - the virtual machine on NEON with dot products and matrix products (FEAT_I8MM:
  * ARMv8.2 with the option, always from 8.6): smmla multiplies 2 rows x 8 columns with 8 columns x
- * 2 tokens. Tokens go in pairs; one that has no partner is multiplied by sdot.
+ * 2 tokens. They go in pairs; one without a partner is multiplied by sdot.
  *
  * While a pair is added up, the first token's quarter q holds rows 4q and 4q + 1 of both, as
- * [row: token 0, token 1, next row: token 0, token 1], and the second's holds rows 4q + 2 and 4q
- * + 3.
+ * [row: token 0, token 1, next row: token 0, token 1], and the second's the other two rows.
  */
 #ifndef SLM_KERN_ARM_VM_NEON_I8MM_H
 #define SLM_KERN_ARM_VM_NEON_I8MM_H
@@ -28,20 +27,29 @@ static inline vu vu_begin(int32_t start)
     return (vu){{v, v, v, v}};
 }
 
-/* Two tokens' 8 columns, or one's and nothing. */
+/* One token: sdot, all first columns before a sum is needed again. */
+INLINED void one_token(vu *dot, const int8x16_t *first, const int8x16_t *second, const int8_t *x)
+{
+    int8x8_t x8 = vld1_s8(x);
+    UNROLLED
+    for (int q = 0; q < 4; q++)
+        dot->v[q] = vdotq_lane_s32(dot->v[q], first[q], x8, 0);
+    UNROLLED
+    for (int q = 0; q < 4; q++)
+        dot->v[q] = vdotq_lane_s32(dot->v[q], second[q], x8, 1);
+}
+
+/* 8 columns of tokens 2i and 2i + 1. */
 INLINED void load_pairs(int8x16_t *pairs, const int8_t *x, size_t stride, const int tokens)
 {
     UNROLLED
-    for (int i = 0; i < tokens; i += 2) {
-        int8x8_t x0 = vld1_s8(x + (size_t)i * stride);
-        int8x8_t x1 = i + 1 < tokens ? vld1_s8(x + (size_t)(i + 1) * stride) : x0;
-        pairs[i / 2] = vcombine_s8(x0, x1);
-    }
+    for (int i = 0; i < tokens / 2; i++, x += 2 * stride)
+        pairs[i] = vcombine_s8(vld1_s8(x), vld1_s8(x + stride));
 }
 
 /* dot[tokens] += 8 columns of quarter q; `second` has columns 4 to 7. */
-INLINED void quarter_dots(vu *dot, const int q, int8x16_t first, int8x16_t second,
-                          const int8x16_t *pairs, const int tokens)
+INLINED void quarter_of_pairs(vu *dot, const int q, int8x16_t first, int8x16_t second,
+                              const int8x16_t *pairs, const int tokens)
 {
     int32x4_t a = vreinterpretq_s32_s8(first), b = vreinterpretq_s32_s8(second);
     int8x16_t rows01 = vreinterpretq_s8_s32(vzip1q_s32(a, b));
@@ -51,22 +59,22 @@ INLINED void quarter_dots(vu *dot, const int q, int8x16_t first, int8x16_t secon
         dot[i].v[q] = vmmlaq_s32(dot[i].v[q], rows01, pairs[i / 2]);
         dot[i + 1].v[q] = vmmlaq_s32(dot[i + 1].v[q], rows23, pairs[i / 2]);
     }
-    if (tokens % 2) {
-        int32x4_t *sum = &dot[tokens - 1].v[q];
-        int8x8_t x = vget_low_s8(pairs[tokens / 2]);
-        *sum = vdotq_lane_s32(vdotq_lane_s32(*sum, first, x, 0), second, x, 1);
-    }
 }
 
 INLINED void vu_dots(vu *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
 {
-    int8x16_t pairs[(VM_TOKENS + 1) / 2];
+    int8x16_t pairs[VM_TOKENS / 2], low[4], high[4];
     load_pairs(pairs, x, stride, tokens);
     UNROLLED
     for (int q = 0; q < 4; q++) {
         int8x16_t w = bytes_at(p + 16 * q);
-        quarter_dots(dot, q, low_nibbles(w), high_nibbles(w), pairs, tokens);
+        low[q] = low_nibbles(w);
+        high[q] = high_nibbles(w);
+        if (tokens > 1)
+            quarter_of_pairs(dot, q, low[q], high[q], pairs, tokens);
     }
+    if (tokens % 2)
+        one_token(&dot[tokens - 1], low, high, x + (size_t)(tokens - 1) * stride);
 }
 
 INLINED void vu_split(vu *dot, const int tokens)
@@ -96,11 +104,17 @@ static inline vs vs_begin(int32_t shift)
 
 INLINED void vs_dots(vs *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
 {
-    int8x16_t pairs[(VM_TOKENS + 1) / 2];
+    int8x16_t pairs[VM_TOKENS / 2], first[4], second[4];
     load_pairs(pairs, x, stride, tokens);
     UNROLLED
-    for (int q = 0; q < 4; q++)
-        quarter_dots(dot, q, bytes_at(p + 16 * q), bytes_at(p + 64 + 16 * q), pairs, tokens);
+    for (int q = 0; q < 4; q++) {
+        first[q] = bytes_at(p + 16 * q);
+        second[q] = bytes_at(p + 64 + 16 * q);
+        if (tokens > 1)
+            quarter_of_pairs(dot, q, first[q], second[q], pairs, tokens);
+    }
+    if (tokens % 2)
+        one_token(&dot[tokens - 1], first, second, x + (size_t)(tokens - 1) * stride);
 }
 
 INLINED void vs_split(vs *dot, const int tokens)

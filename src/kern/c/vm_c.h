@@ -260,11 +260,6 @@ static inline vf vs_end(vs acc)
     return vi_to_f(acc);
 }
 
-static inline void vm_prefetch(const void *p)
-{
-    (void)p;
-}
-
 #undef LANES
 
 #endif

@@ -227,11 +227,4 @@ static inline void vb_nibbles(const uint8_t *p, vb *low, vb *high)
                  _mm256_and_si256(_mm256_srli_epi16(bytes.b, 4), mask)};
 }
 
-/* The hardware sees the one stream that there is: asked for by hand as well, one thread decodes at
- * 0.8 to 0.9 of the speed. */
-static inline void vm_prefetch(const void *p)
-{
-    (void)p;
-}
-
 #endif

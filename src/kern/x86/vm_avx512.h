@@ -241,11 +241,4 @@ INLINED void vp_dots(vs *dot, const uint8_t *p, const int8_t *x, size_t stride, 
         dot[i] = _mm512_dpbusd_epi32(dot[i], four(x + (size_t)i * stride + 4), second);
 }
 
-/* The hardware sees the one stream that there is: asked for by hand as well, one thread decodes at
- * 0.8 to 0.9 of the speed. */
-static inline void vm_prefetch(const void *p)
-{
-    (void)p;
-}
-
 #endif
