@@ -21,8 +21,8 @@ static const struct cli_option options[] = {
     {0, "head-type", CLI_TEXT, FIELD(head_type), "T", "the same for embedding and head", 0, 0,
      NULL},
     {0, "tokenizer", CLI_TEXT, FIELD(tokenizer), "FILE",
-     "tokenizer.json, tokenizer.model or llama2.c's tokenizer.bin\n(default: what comes with the "
-     "weights)",
+     "tokenizer.json, tokenizer.model, vocab.txt, a GGUF file or\nllama2.c's tokenizer.bin, or a folder "
+     "that has one of the\nfirst three (default: what comes with the weights)",
      1, 0, NULL},
     {0, "tensors", CLI_FLAG, FIELD(tensors), NULL, "list what each tensor of the source became", 0, 0,
      NULL},

@@ -67,8 +67,9 @@ typedef struct slm_convert_options {
     const char *type;
     const char *head_type; /* the same for embedding and head alone; NULL: as `type` */
 
-    /* A tokenizer file (tokenizer.json, tokenizer.model, or llama2.c's tokenizer.bin) to take
-     * instead of what comes with the weights. NULL: what comes with them. "": none, a model that
+    /* A tokenizer file (tokenizer.json, tokenizer.model, vocab.txt, a GGUF file, or llama2.c's
+     * tokenizer.bin), or a directory with one of the first three and its tokenizer_config.json, to
+     * take instead of what comes with the weights. NULL: what comes with them. "": none, a model that
      * takes token ids only. */
     const char *tokenizer;
 

@@ -56,7 +56,7 @@ static int detect_bytes(const char *path, const uint8_t *head, size_t n)
     if (n == 0)
         what = "empty";
     else if (n >= 8 && memcmp(head, SLM_FILE_MAGIC, 8) == 0)
-        what = "a .slm file already";
+        what = "a .slm file already, to be used as it is; for another type convert what it was made from";
     else if (n >= 9 && head[8] == '{' && slm_load_u64(head) < (uint64_t)1 << 32)
         what = "a safetensors file without its configuration; give the directory that has its "
                "config.json";

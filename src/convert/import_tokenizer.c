@@ -7,6 +7,7 @@
 #include "convert/tokenizer.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 /* Small files that stay mapped while the vocabulary is read. */
 struct texts {
@@ -103,16 +104,38 @@ static int read_path(struct slm_import *import, struct slm_vocab *vocab, struct 
 static int read_hf(struct slm_import *import, struct slm_vocab *vocab, struct texts *t)
 {
     static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.txt"};
+    int err = open_configs(import, t);
+    if (err)
+        return err;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         int found = slm_import_read(import, names[i], &t->tokenizer);
         if (found < 0)
             return found;
         if (!found)
             continue;
-        int err = read_any(import, vocab, t);
+        err = read_any(import, vocab, t);
         return err ? slm_fail_in(err, "%s/%s", import->path, names[i]) : 1;
     }
     return 0;
+}
+
+/* What the caller names: a file, or a folder with the tokenizer of a Hugging Face model. */
+static int read_named(struct slm_import *import, struct slm_vocab *vocab, struct texts *t)
+{
+    struct stat st;
+    const char *path = import->tokenizer_path, *model = import->path;
+    if (!path[0])
+        return 0;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        import->path = path;
+        int found = read_hf(import, vocab, t);
+        import->path = model;
+        return found ? found
+                     : slm_fail(SLM_EIO, "%s: is a directory without tokenizer.json, tokenizer.model or "
+                                "vocab.txt; give the file of the tokenizer", path);
+    }
+    int err = import->json ? open_configs(import, t) : SLM_OK;
+    return err ? err : read_path(import, vocab, t, path);
 }
 
 /* "tok512.bin" or "tokenizer.bin" in the folder of the checkpoint. */
@@ -139,11 +162,8 @@ static int read_llama2c(struct slm_import *import, struct slm_vocab *vocab, stru
 /* 1: the vocabulary is filled; 0: there is none. */
 static int read_vocab(struct slm_import *import, struct slm_vocab *vocab, struct texts *t)
 {
-    int err = import->json ? open_configs(import, t) : SLM_OK;
-    if (err)
-        return err;
     if (import->tokenizer_path)
-        return import->tokenizer_path[0] ? read_path(import, vocab, t, import->tokenizer_path) : 0;
+        return read_named(import, vocab, t);
     if (import->json)
         return read_hf(import, vocab, t);
     const struct slm_gguf *gguf = import->files[0].gguf;
@@ -151,7 +171,7 @@ static int read_vocab(struct slm_import *import, struct slm_vocab *vocab, struct
         return read_llama2c(import, vocab, t);
     if (!slm_gguf_find(gguf, "tokenizer.ggml.model"))
         return 0;
-    err = slm_vocab_from_gguf(vocab, gguf);
+    int err = slm_vocab_from_gguf(vocab, gguf);
     return err ? slm_fail_in(err, "%s", import->path) : 1;
 }
 

@@ -427,6 +427,14 @@ static void tokenizers_are_found(void **state)
     assert_int_equal(slm_text_encode(&text, "abb", 3, 0, NULL, 0, ids, 4, NULL), 2);
     assert_true(ids[0] == 3 && ids[1] == 1);
     release(&r);
+    /* A folder stands for the tokenizer in it, with what its other files say about that. */
+    options.tokenizer = in_folder("hf");
+    r = convert(put("m.gguf", tiny_gguf(&m)), &options);
+    slm_text_open(&text, r.file.tokenizer, (size_t)r.file.tokenizer_length, 300);
+    assert_true(slm_text_is_stop(&text, 2));
+    release(&r);
+    options.tokenizer = in_folder("");
+    expect(in_folder("m.gguf"), &options, SLM_EIO, "is a directory without tokenizer.json");
     /* Without generation_config.json, config.json says where an answer ends. */
     unlink(in_folder("hf/generation_config.json"));
     put("hf/config.json", tiny_config(&m, "\"eos_token_id\":1,"));
