@@ -30,7 +30,10 @@ int cli_engine_model(struct cli_engine *engine, const struct cli_settings *setti
         return code;
     double start = cli_clock();
     int opened = slm_model_open(&engine->model, path, NULL);
-    free(path);
+    if (strcmp(path, settings->arguments[0]) != 0)
+        engine->converted = path;
+    else
+        free(path);
     if (opened < 0)
         return cli_fail_library(opened);
     slm_model_info(engine->model, &engine->info);
@@ -92,8 +95,10 @@ void cli_engine_close(struct cli_engine *engine)
     cli_release_interrupt();
     slm_ctx_free(engine->ctx);
     slm_model_unref(engine->model);
+    free(engine->converted);
     engine->ctx = NULL;
     engine->model = NULL;
+    engine->converted = NULL;
 }
 
 void cli_note_untrained(const struct cli_engine *engine, const char *what, size_t n)

@@ -13,6 +13,7 @@ struct cli_engine {
     slm_model *model;
     slm_ctx *ctx;
     slm_info info;
+    char *converted; /* what MODEL was converted into; NULL: it is a .slm file itself */
     double load_seconds; /* model and context, without a conversion */
 };
 

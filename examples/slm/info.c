@@ -116,8 +116,8 @@ static void print_text(const struct cli_engine *engine, const struct cli_setting
     }
     cli_cell(&table, "parameters");
     cli_cell(&table, "%s", cli_count(info->n_params).text);
-    cli_cell(&table, "file");
-    cli_cell(&table, "%s", cli_bytes(info->file_size).text);
+    cli_cell(&table, engine->converted ? "converted into" : "file");
+    cli_cell(&table, engine->converted ? "%s, %s" : "%s", cli_bytes(info->file_size).text, engine->converted);
     for (size_t i = 0; i < N_NUMBERS; i++) {
         int32_t value = number(info, i);
         if (value == SLM_TOKEN_NONE || (value == 0 && strcmp(numbers[i].name, "max_context") == 0))
@@ -185,6 +185,8 @@ static int print_json(const struct cli_engine *engine, const struct cli_settings
     const slm_info *info = &engine->info;
     struct cli_json json = {0};
     cli_json_open(&json, NULL, '{');
+    cli_json_name(&json, "model", s->arguments[0]);
+    cli_json_name(&json, "converted", engine->converted);
     cli_json_int(&json, "file_size", (int64_t)info->file_size);
     cli_json_int(&json, "n_params", (int64_t)info->n_params);
     for (size_t i = 0; i < N_NUMBERS; i++)

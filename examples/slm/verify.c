@@ -2,10 +2,45 @@
  * verify.c - slm verify: every checksum of a file, the weights' included.
  */
 #include "engine.h"
+#include "files.h"
 #include "terminal.h"
 
-static const struct cli_option options[] = {{0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL}};
+static const struct cli_option options[] = {
+    {0, "json", CLI_FLAG, offsetof(struct cli_settings, json), NULL, "print a JSON object", 0, 0, NULL},
+    {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
+};
 static const struct cli_group groups[] = {{"Options", options}, {NULL, NULL}};
+
+/* Other formats have no checksums: what is verified is the file that was made of them. */
+static int print_result(const struct cli_engine *engine, const struct cli_settings *s, const char *wrong)
+{
+    const char *model = s->arguments[0], *converted = engine->converted;
+    if (s->json) {
+        struct cli_json json = {0};
+        cli_json_open(&json, NULL, '{');
+        cli_json_name(&json, "model", model);
+        cli_json_name(&json, "converted", converted);
+        cli_json_int(&json, "bytes", (int64_t)engine->info.file_size);
+        cli_json_bool(&json, "good", !wrong);
+        cli_json_name(&json, "error", wrong);
+        cli_json_close(&json, '}');
+        int code = cli_json_print(&json);
+        if (code != CLI_OK)
+            return code;
+    }
+    if (wrong && converted)
+        return cli_fail("%s was converted into %s, which is %s; remove that file, and it is made anew",
+                        model, converted, wrong);
+    if (wrong)
+        return cli_fail("%s: %s", model, wrong);
+    struct cli_text size = cli_bytes(engine->info.file_size);
+    if (!s->json && converted)
+        printf("%s was converted into %s, which is good (%s, every checksum agrees)\n", model, converted,
+               size.text);
+    else if (!s->json)
+        printf("%s: good (%s, every checksum agrees)\n", model, size.text);
+    return CLI_OK;
+}
 
 static int run(const struct cli_settings *s)
 {
@@ -15,11 +50,7 @@ static int run(const struct cli_settings *s)
         struct cli_progress progress = {.label = "verifying"};
         int rc = slm_model_verify(engine.model, cli_progress_step, &progress);
         cli_progress_end(&progress);
-        if (rc < 0)
-            code = cli_fail("%s: %s", s->arguments[0], slm_last_error());
-        else
-            printf("%s: good (%s, every checksum agrees)\n", s->arguments[0],
-                   cli_bytes(engine.info.file_size).text);
+        code = print_result(&engine, s, rc < 0 ? slm_last_error() : NULL);
     }
     cli_engine_close(&engine);
     return code;
@@ -27,9 +58,11 @@ static int run(const struct cli_settings *s)
 
 const struct cli_command cli_verify = {
     .name = "verify",
-    .usage = "MODEL",
+    .usage = "MODEL [--json]",
     .summary = "check that a file is whole",
-    .details = "Reads all of it and compares every checksum; the message names what is damaged.",
+    .details = "Reads all of it and compares every checksum; the message names what is damaged. Other\n"
+               "formats have no checksums: of their models the converted file is checked.",
+    .examples = "  slm verify model.slm",
     .min_arguments = 1,
     .max_arguments = 1,
     .groups = groups,

@@ -3,6 +3,7 @@ import array
 import json
 import math
 import os
+import pathlib
 import resource
 import signal
 import struct
@@ -519,6 +520,31 @@ class Info(CliTest):
         done = self.bad(1, "ffn_up", "verify", self.folder / "damaged.slm")
         self.assertIn("2", done.err)
         self.assertIn("damaged.slm: ", done.err)
+        done = self.run_slm("verify", self.folder / "damaged.slm", "--json")
+        got = json.loads(done.out)
+        self.assertEqual((done.code, got["good"], got["converted"]), (1, False, None))
+        self.assertIn("ffn_up", got["error"])
+        got = json.loads(self.good("verify", self.model, "--json").out)
+        self.assertEqual(got, {"model": str(self.model), "converted": None, "bytes": len(data), "good": True,
+                               "error": None})
+
+    def test_converted(self):
+        """Of a model in another format the converted file is shown and checked, and what is said makes that clear."""
+        source = STORIES / "stories260K.bin"
+        info = json.loads(self.good("info", source, "--json", "--tensors").out)
+        converted = pathlib.Path(info["converted"])
+        self.assertEqual((info["model"], info["file_size"]), (str(source), converted.stat().st_size))
+        self.assertRegex(self.good("info", source).out, f"converted into +1.1 MB, {converted}\n")
+        self.assertIn(f"{source} was converted into {converted}, which is good (1.1 MB, ", self.good("verify", source).out)
+        got = json.loads(self.good("verify", source, "--json").out)
+        self.assertEqual((got["model"], got["converted"], got["good"]), (str(source), str(converted), True))
+        data = bytearray(converted.read_bytes())
+        data[info["tensors"][-1]["offset"]] ^= 1
+        converted.write_bytes(data)
+        done = self.bad(1, f"{source} was converted into {converted}, which is damaged: ", "verify", source)
+        self.assertIn("remove that file, and it is made anew", done.err)
+        converted.unlink()
+        self.good("verify", source)
 
 
 class Convert(CliTest):
