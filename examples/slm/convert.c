@@ -50,7 +50,7 @@ struct report {
 
 static void add_line(struct cli_table *table, const slm_convert_tensor *tensor)
 {
-    cli_cell(table, "%s", tensor->source_name);
+    cli_cell(table, "%s", *tensor->source_name ? tensor->source_name : "-");
     cli_cell(table, "%s", tensor->source_type);
     if (tensor->layer < 0)
         cli_cell(table, "%s", tensor->role);
@@ -152,7 +152,7 @@ static void print_text(const struct report *r, const char *out, uint64_t length)
         cli_cell(&table, "%s", k->from);
         cli_cell(&table, "%s", k->to);
         cli_cell(&table, "%zu", k->n);
-        cli_cell(&table, "%s", cli_bytes(k->source_bytes).text);
+        cli_cell(&table, "%s", k->source_bytes ? cli_bytes(k->source_bytes).text : "-");
         cli_cell(&table, "%s", cli_bytes(k->bytes).text);
         if (k->worst > 0)
             cli_cell(&table, "%.3f %%", k->worst * 100);

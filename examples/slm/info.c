@@ -152,7 +152,10 @@ static void print_text(const struct cli_engine *engine, const struct cli_setting
             cli_cell(&list, "-");
         else
             cli_cell(&list, "%d", (int)tensor.layer);
-        cli_cell(&list, "%s", tensor.role);
+        if (tensor.rope > 0)
+            cli_cell(&list, "%s %d", tensor.role, (int)tensor.rope);
+        else
+            cli_cell(&list, "%s", tensor.role);
         cli_cell(&list, "%s", tensor.type);
         cli_cell(&list, "%d", (int)tensor.rows);
         cli_cell(&list, "%d", (int)tensor.cols);
@@ -169,6 +172,7 @@ static void json_tensors(const slm_model *model, struct cli_json *json)
         cli_json_open(json, NULL, '{');
         cli_json_name(json, "role", tensor.role);
         cli_json_int(json, "layer", tensor.layer);
+        cli_json_int(json, "rope", tensor.rope);
         cli_json_name(json, "type", tensor.type);
         cli_json_int(json, "rows", tensor.rows);
         cli_json_int(json, "cols", tensor.cols);

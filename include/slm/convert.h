@@ -45,8 +45,9 @@ SLM_API const char *slm_convert_kind_name(int kind);
 /* One tensor of the file that was written, for a report. */
 typedef struct slm_convert_tensor {
     size_t size;
-    const char *source_name; /* "blk.0.attn_q.weight"; valid during the call, as the next */
-    const char *source_type; /* "Q4_1" */
+    const char *source_name; /* "blk.0.attn_q.weight"; valid during the call, as the next; "" for
+                                what the source does not store: RoPE's frequencies, ALiBi's slopes */
+    const char *source_type; /* "Q4_1"; "computed" for these */
     const char *role;        /* "attn_q"; lives as long as the library, as the next */
     const char *type;        /* "q4a" */
     int32_t layer;           /* -1: not of a layer */

@@ -232,6 +232,7 @@ typedef struct slm_tensor_info {
     int32_t cols;      /* inputs, or the length of a vector */
     uint64_t offset;   /* in the file, bytes */
     uint64_t length;   /* bytes, padding included */
+    int32_t rope;      /* of a table of RoPE's frequencies, which layers share: its number; else -1 */
 } slm_tensor_info;
 
 /* Fill *info for the i-th tensor. Returns 0, or SLM_EINVAL past the last. */

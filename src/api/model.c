@@ -83,9 +83,7 @@ static uint64_t count_parameters(const struct slm_file *file)
 {
     uint64_t n = 0;
     for (uint32_t i = 0; i < file->n_tensors; i++)
-        if (file->tensors[i].role != SLM_ROLE_ROPE_FREQUENCIES &&
-            file->tensors[i].role != SLM_ROLE_ROPE_LONG_FREQUENCIES &&
-            file->tensors[i].role != SLM_ROLE_ATTN_SLOPES)
+        if (!slm_role_of_rope(file->tensors[i].role) && file->tensors[i].role != SLM_ROLE_ATTN_SLOPES)
             n += (uint64_t)file->tensors[i].rows * file->tensors[i].cols;
     return n;
 }
@@ -164,14 +162,16 @@ int slm_model_tensor(const slm_model *model, size_t i, slm_tensor_info *info)
         return rc;
     if (!info)
         return slm_fail(SLM_EINVAL, "slm_model_tensor: info is NULL");
+    bool of_rope = slm_role_of_rope(entry->role);
     slm_tensor_info own = {
         .role = slm_role_info(entry->role)->name,
         .type = slm_quant(entry->type)->name,
-        .layer = entry->layer == SLM_NO_LAYER ? -1 : (int32_t)entry->layer,
+        .layer = of_rope || entry->layer == SLM_NO_LAYER ? -1 : (int32_t)entry->layer,
         .rows = (int32_t)entry->rows,
         .cols = (int32_t)entry->cols,
         .offset = entry->offset,
         .length = entry->length,
+        .rope = of_rope ? (int32_t)entry->layer : -1,
     };
     return slm_sized_write(info, &own, sizeof own, "slm_tensor_info");
 }

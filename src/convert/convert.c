@@ -230,20 +230,21 @@ static void report(const struct job *job, const struct slm_weight *w, uint64_t b
 {
     if (!job->options.report)
         return;
-    char name[SLM_FAMILY_NAME];
-    size_t n = w->source->name_length < sizeof name ? w->source->name_length : sizeof name - 1;
-    memcpy(name, w->source->name, n);
-    name[n] = '\0';
+    char name[SLM_FAMILY_NAME] = "";
+    if (w->source) {
+        size_t n = w->source->name_length < sizeof name ? w->source->name_length : sizeof name - 1;
+        memcpy(name, w->source->name, n);
+    }
     slm_convert_tensor line = {
         .size = sizeof line,
         .source_name = name,
-        .source_type = slm_source_type(w->source->type)->name,
+        .source_type = w->source ? slm_source_type(w->source->type)->name : "computed",
         .role = slm_role_info(w->role)->name,
         .type = slm_quant(w->type)->name,
-        .layer = w->layer == SLM_NO_LAYER ? -1 : (int32_t)w->layer,
+        .layer = w->layer == SLM_NO_LAYER || slm_role_of_rope(w->role) ? -1 : (int32_t)w->layer,
         .rows = (int32_t)w->rows,
         .cols = (int32_t)w->cols,
-        .source_bytes = slm_weight_source_bytes(w),
+        .source_bytes = w->source ? slm_weight_source_bytes(w) : 0,
         .bytes = bytes,
         .error = error,
     };
@@ -257,19 +258,18 @@ static int write_weights(struct job *job)
     for (size_t i = 0; i < job->plan.n; i++) {
         const struct slm_weight *w = &job->plan.weights[i];
         double error = 0;
+        uint64_t bytes = 0;
         int err;
         if (!w->source) { /* RoPE's tables and the like, which are computed */
             err = slm_writer_tensor(job->writer, w->role, w->layer, w->type, w->rows, w->cols);
             if (!err)
                 err = slm_writer_write(job->writer, w->computed, (uint64_t)w->cols * sizeof(float));
-            if (err)
-                return err;
-            continue;
+        } else {
+            err = slm_weight_write(w, job->writer, job->options.allocator, &progress, &error);
         }
-        uint64_t bytes = 0;
-        if ((err = slm_weight_write(w, job->writer, job->options.allocator, &progress, &error)))
+        if (err)
             return err;
-        for (size_t k = 0; k < job->import.n_files; k++) /* only the file that holds it takes it */
+        for (size_t k = 0; w->source && k < job->import.n_files; k++) /* only the file that holds it takes it */
             slm_map_done(&job->import.files[k].map, w->source->data, w->source->length);
         slm_tensor_bytes(w->matrix, w->type, w->rows, w->cols, &bytes);
         report(job, w, bytes, error);

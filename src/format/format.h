@@ -115,6 +115,8 @@ struct slm_role_info {
     uint32_t bias;           /* role of the bias that goes with it; 0: there is none */
 };
 const struct slm_role_info *slm_role_info(uint32_t role); /* NULL: unknown */
+/* Is the role's layer the number of a rope? */
+bool slm_role_of_rope(uint32_t role);
 /* How many layers (or ropes) have this role; 0 when it belongs to the whole model. */
 uint32_t slm_role_layers(uint32_t role, const struct slm_traits *traits);
 /* The shape that the traits demand; false when the role does not exist there: no such layer, or a

@@ -105,7 +105,7 @@ const struct slm_role_info *slm_role_info(uint32_t role)
     return r ? &r->info : NULL;
 }
 
-static bool of_rope(uint32_t role)
+bool slm_role_of_rope(uint32_t role)
 {
     return role == SLM_ROLE_ROPE_FREQUENCIES || role == SLM_ROLE_ROPE_LONG_FREQUENCIES;
 }
@@ -115,7 +115,7 @@ uint32_t slm_role_layers(uint32_t role, const struct slm_traits *traits)
     const struct role *r = find(role);
     if (!r || !r->info.per_layer)
         return 0;
-    return of_rope(role) ? traits->n_ropes : traits->n_layers;
+    return slm_role_of_rope(role) ? traits->n_ropes : traits->n_layers;
 }
 
 bool slm_role_shape(uint32_t role, uint32_t layer, const struct slm_traits *traits,
@@ -129,8 +129,8 @@ bool slm_role_shape(uint32_t role, uint32_t layer, const struct slm_traits *trai
         return false;
 
     /* The limits keep every product far below 2^32: 1,024 heads of 1,024 dimensions. */
-    const struct slm_layer_traits *l = r->info.per_layer && !of_rope(role) ? &layers[layer] : NULL;
-    const struct slm_rope_traits *rope = of_rope(role) ? &ropes[layer] : NULL;
+    const struct slm_layer_traits *l = r->info.per_layer && !slm_role_of_rope(role) ? &layers[layer] : NULL;
+    const struct slm_rope_traits *rope = slm_role_of_rope(role) ? &ropes[layer] : NULL;
     if (r->part && !(r->part & (l ? l->parts : traits->parts)))
         return false;
     uint32_t pairs = rope ? rope->dims / 2 : 0;

@@ -500,6 +500,7 @@ class Info(CliTest):
         self.assertEqual(got["n_params"], 260032)
         roles = [(t["role"], t["layer"]) for t in got["tensors"]]
         self.assertIn(("attn_q", 4), roles)
+        self.assertIn(("rope_frequencies", -1), roles, "layers share it")
         self.assertEqual(sum(t["tensors"] for t in got["types"]), len(roles))
         self.assertTrue(json.loads(self.good("info", self.chat_model, "--json").out)["has_template"])
 
@@ -558,6 +559,10 @@ class Convert(CliTest):
         self.assertEqual({t["to"] for t in got["types"]}, {"f32", "f16", "q8"})
         q8 = next(t for t in got["types"] if t["to"] == "q8")
         self.assertTrue(0 < q8["error"] < 0.02)
+        self.assertIn({"from": "computed", "to": "f32", "tensors": 1, "source_bytes": 0, "bytes": 16, "error": 0},
+                      got["types"])
+        info = json.loads(self.good("info", "t.slm", "--json").out)
+        self.assertEqual(sum(t["tensors"] for t in got["types"]), sum(t["tensors"] for t in info["types"]))
         text = self.good("convert", STORIES / "stories260K.bin", "-o", "t.slm", "--type", "q8", "--tensors").out
         for line in ("norms +RMSNorm, epsilon 1e-05: before attention, before feed-forward, before the head",
                      "positions +rotary, 8 dimensions", "feed-forward +SiLU, gated",

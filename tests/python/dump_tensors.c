@@ -21,7 +21,8 @@ static int dump(const slm_model *model, size_t i, const slm_tensor_info *info)
 {
     float *row = malloc((size_t)info->cols * sizeof *row);
     int code = row ? SLM_OK : SLM_ENOMEM;
-    printf("%s %d %s %d %d\n", info->role, (int)info->layer, info->type, (int)info->rows,
+    int layer = info->rope >= 0 ? info->rope : info->layer;
+    printf("%s %d %s %d %d\n", info->role, layer, info->type, (int)info->rows,
            (int)info->cols);
     for (int32_t r = 0; code == SLM_OK && r < info->rows; r++) {
         code = slm_model_tensor_row(model, i, (size_t)r, row);
