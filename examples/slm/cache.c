@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* FNV-1a (Fowler, Noll, Vo), 64 bits: names, no secrets. */
@@ -107,15 +108,25 @@ static void stem_of(const char *path, char stem[64])
         *dot = '\0';
 }
 
-/* Remove what was made from the same path in another state: NAME-PATH-*.slm but `keep`. */
+/* Was it begun a day ago or more, and never finished? */
+static bool is_abandoned(int folder, const char *name)
+{
+    struct stat st;
+    return strstr(name, ".slm.tmp") && fstatat(folder, name, &st, 0) == 0 &&
+           st.st_mtim.tv_sec < time(NULL) - 24 * 60 * 60;
+}
+
+/* Remove what was made from the same path in another state: NAME-PATH-*.slm but `keep`. And what a
+ * conversion left there that was killed. */
 static void remove_old(const char *folder, const char *prefix, const char *keep)
 {
     DIR *directory = opendir(folder);
     for (struct dirent *entry; directory && (entry = readdir(directory));) {
         size_t n = strlen(entry->d_name);
-        bool ours = strncmp(entry->d_name, prefix, strlen(prefix)) == 0 && n > 4 &&
-                    strcmp(entry->d_name + n - 4, ".slm") == 0;
-        if (ours && strcmp(entry->d_name, keep) != 0)
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
+            continue;
+        bool old = n > 4 && strcmp(entry->d_name + n - 4, ".slm") == 0 && strcmp(entry->d_name, keep) != 0;
+        if (old || is_abandoned(dirfd(directory), entry->d_name))
             unlinkat(dirfd(directory), entry->d_name, 0);
     }
     if (directory)
@@ -124,7 +135,7 @@ static void remove_old(const char *folder, const char *prefix, const char *keep)
 
 static int convert_into_cache(const char *source, const char *path)
 {
-    cli_catch_interrupt(NULL); /* a half file would stay for ever: nobody looks into a cache */
+    cli_catch_signals(NULL); /* a half file would stay for ever: nobody looks into a cache */
     cli_note("converting %s once, into %s", source, path);
     struct cli_progress progress = {.label = "converting"};
     const slm_convert_options options = {
@@ -133,6 +144,8 @@ static int convert_into_cache(const char *source, const char *path)
         .progress_user = &progress,
     };
     int code = slm_convert(source, path, &options);
+    if (code == SLM_OK && cli_interrupted()) /* too late for the conversion, and meant for what follows */
+        code = SLM_EINTR;
     cli_release_interrupt();
     cli_progress_end(&progress);
     if (code == SLM_EINTR)

@@ -16,7 +16,7 @@ enum cli_exit {
     CLI_OK = 0,
     CLI_FAILED = 1,        /* it was tried, and did not work */
     CLI_USAGE = 2,         /* the command line makes no sense */
-    CLI_INTERRUPTED = 130, /* Ctrl-C, as shells have it */
+    CLI_INTERRUPTED = 130, /* Ctrl-C; after another signal the program ends with its number + 128 */
     CLI_DONE = -1          /* --help was printed: nothing else to do */
 };
 

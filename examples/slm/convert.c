@@ -221,7 +221,7 @@ static int run(const struct cli_settings *s)
         .log = on_log,
         .log_user = &report,
     };
-    cli_catch_interrupt(NULL); /* the library ends it, and leaves no half file behind */
+    cli_catch_signals(NULL); /* the library ends it, and leaves no half file behind */
     int rc = slm_convert(in, out, &how);
     cli_release_interrupt();
     cli_progress_end(&report.progress);

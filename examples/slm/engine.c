@@ -231,27 +231,54 @@ int cli_engine_sampler(const char *command, const struct cli_engine *engine,
 
 /* What a signal handler may touch. */
 static slm_ctx *volatile interrupt_context;
-static volatile sig_atomic_t interrupt_seen;
+static volatile sig_atomic_t interrupt_seen, interrupt_number = SIGINT;
 
 static void on_interrupt(int number)
 {
-    (void)number;
+    interrupt_number = number;
     interrupt_seen = 1;
     if (interrupt_context)
         slm_ctx_interrupt(interrupt_context);
 }
 
+static void catch_signal(int number)
+{
+    struct sigaction action = {.sa_handler = on_interrupt}, before;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(number, &action, NULL);
+}
+
 void cli_catch_interrupt(slm_ctx *ctx)
 {
     interrupt_context = ctx;
-    struct sigaction action = {.sa_handler = on_interrupt};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
+    catch_signal(SIGINT);
+}
+
+void cli_catch_signals(slm_ctx *ctx)
+{
+    cli_catch_interrupt(ctx);
+    catch_signal(SIGTERM);
+    catch_signal(SIGHUP);
+}
+
+static void release_signal(int number)
+{
+    struct sigaction before;
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler == on_interrupt)
+        signal(number, SIG_DFL);
+}
+
+int cli_interrupt_code(void)
+{
+    return 128 + interrupt_number;
 }
 
 void cli_release_interrupt(void)
 {
-    signal(SIGINT, SIG_DFL); /* first: the handler must not see a context that is gone */
+    release_signal(SIGINT); /* first: the handler must not see a context that is gone */
+    release_signal(SIGTERM);
+    release_signal(SIGHUP);
     interrupt_context = NULL;
     interrupt_seen = 0;
 }

@@ -52,11 +52,16 @@ int32_t cli_engine_context_length(const struct cli_engine *engine,
 /* From now on Ctrl-C does not end the program: it interrupts this context (NULL: none is busy now)
  * and is remembered. */
 void cli_catch_interrupt(slm_ctx *ctx);
-/* Ctrl-C ends the program again. */
+/* The same for SIGTERM and SIGHUP too: while a file is written, of which no half may stay. What the
+ * program was started to ignore (nohup) stays ignored. */
+void cli_catch_signals(slm_ctx *ctx);
+/* All of them end the program again. */
 void cli_release_interrupt(void);
-/* Was Ctrl-C pressed since the last call? */
+/* Did one come since the last call? */
 bool cli_interrupted(void);
-/* An slm_progress_fn: draws the struct cli_progress, and ends the work when Ctrl-C was pressed. */
+/* The exit code after the last one, as shells have it: 130 after Ctrl-C. */
+int cli_interrupt_code(void);
+/* An slm_progress_fn: draws the struct cli_progress, and ends the work when a signal came. */
 int cli_progress_or_stop(void *progress, uint64_t done, uint64_t total);
 /* Wait until standard input has bytes, or ends. False: Ctrl-C came first, or while nobody waited.
  */

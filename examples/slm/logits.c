@@ -121,7 +121,7 @@ static int write_logits(struct cli_engine *engine, const struct cli_settings *s,
     FILE *out = to_stdout ? stdout : fopen(s->output, "wb");
     if (!out)
         return cli_fail("%s can't be written: %s", s->output, strerror(errno));
-    cli_catch_interrupt(engine->ctx); /* so that Ctrl-C leaves no half file either */
+    cli_catch_signals(engine->ctx); /* so that none of them leaves a half file either */
     code = evaluate(engine, s, tokens, chunk, out);
     cli_release_interrupt();
     if (!to_stdout && fclose(out) != 0 && code == CLI_OK)

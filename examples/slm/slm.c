@@ -1,6 +1,7 @@
 /*
  * slm.c - the command: which commands there are, and what `slm` alone, --help and --version say.
  */
+#include "engine.h"
 #include "terminal.h"
 
 #include <fcntl.h>
@@ -61,6 +62,8 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
     int flushed = cli_finish_output();
     if (code == CLI_DONE)
         code = CLI_OK;
+    if (code == CLI_INTERRUPTED)
+        code = cli_interrupt_code();
     return code == CLI_OK ? flushed : code;
 }
 

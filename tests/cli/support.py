@@ -7,6 +7,7 @@ import os
 import pathlib
 import pty
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -20,6 +21,9 @@ SLM = os.environ["SLM"]
 STORIES = DATA / "stories260K"
 TEXT = (STORIES / "text.txt").read_text().rstrip("\n")
 IDS = (STORIES / "ids.txt").read_text().split()
+
+# In a job in the background shells have it ignored, and so would the commands that are started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 sys.path.insert(0, str(DATA.parent / "python"))
 from slm_reader import xxh64  # noqa: E402

@@ -2,9 +2,11 @@
 import fcntl
 import json
 import os
+import pathlib
 import pty
 import select
 import signal
+import struct
 import subprocess
 import termios
 import time
@@ -227,17 +229,62 @@ class Interrupted(CliTest):
             pipe.close()
 
     def test_logits(self):
-        """No half file stays."""
+        """No half file stays, whatever ends the program."""
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+            with self.subTest(number):
+                self.end_logits(number, code)
+
+    def end_logits(self, number, code):
         out = self.folder / "half.f32"
         (self.folder / "long.txt").write_text("Once upon a time. " * 20_000)  # minutes
         process = subprocess.Popen([SLM, "logits", str(self.model), "-f", "long.txt", "--all", "--chunk", "16", "-o",
                                     str(out)], stderr=subprocess.PIPE, env=self.environment, cwd=self.folder)
         while process.poll() is None and not (out.exists() and out.stat().st_size > 0):
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 130, err)
+        self.assertEqual(process.returncode, code, err)
         self.assertFalse(out.exists())
+
+    def test_convert(self):
+        """A checkpoint of 65 GB, all zeros and holes, is under way for longer than any test."""
+        dim, hidden, layers, heads, vocab, context = 4096, 16384, 60, 32, 1000, 16
+        floats = (vocab * dim + layers * (2 * dim + 4 * dim * dim + 3 * dim * hidden) + dim
+                  + context * (dim // heads))
+        source, folder = self.folder / "holes.bin", self.folder / "half"
+        with open(source, "wb") as file:
+            file.write(struct.pack("<7i", dim, hidden, layers, heads, heads, vocab, context))
+            file.truncate(28 + 4 * floats)
+        cache = pathlib.Path(self.environment["XDG_CACHE_HOME"]) / "slm"
+        for number, code, where, command in (
+                (signal.SIGINT, 130, folder, ["convert", source, "-o", folder / "out.slm", "--type", "q4"]),
+                (signal.SIGTERM, 143, folder, ["convert", source, "-o", folder / "out.slm", "--type", "q4"]),
+                (signal.SIGHUP, 129, folder, ["convert", source, "-o", folder / "out.slm", "--type", "q4"]),
+                (signal.SIGTERM, 143, cache, ["run", source, "-p", "x"])):
+            with self.subTest(number):
+                where.mkdir(parents=True, exist_ok=True)
+                process = subprocess.Popen([SLM, *map(str, command)], stdout=subprocess.DEVNULL,
+                                           stderr=subprocess.PIPE, env=self.environment)
+                while process.poll() is None and not any(p.stat().st_size > 0 for p in where.glob("*.tmp*")):
+                    time.sleep(0.01)
+                process.send_signal(number)
+                _, err = process.communicate(timeout=60)
+                self.assertEqual(process.returncode, code, err)
+                self.assertEqual(list(where.iterdir()), [], "nothing stays behind")
+        source.unlink()
+
+    def test_ignored(self):
+        """What the program is started to ignore, as nohup does, does not end it."""
+        process = subprocess.Popen([SLM, "chat", str(self.chat_model), "-n", "4"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, env=self.environment,
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        process.stdin.write(b"Tom had a dog.\n")
+        process.stdin.flush()
+        self.assertTrue(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(b"The dog was big.\n", timeout=60)
+        self.assertEqual(process.returncode, 0)
+        self.assertTrue(out.strip())
 
     def test_run(self):
         """slm run ends with 130, and what it had went out."""
