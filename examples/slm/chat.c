@@ -53,6 +53,7 @@ struct chat {
     int32_t context;
     bool interactive; /* a person types */
     bool leaving;     /* no more is read */
+    size_t forgotten; /* turns, of which nobody has been told yet */
     struct read_ahead ahead;
 
     /* of the last answer, for /stats */
@@ -75,11 +76,24 @@ static int append_tokens(struct cli_tokens *to, const slm_token *ids, size_t n)
     return CLI_OK;
 }
 
-static void note_dropped(size_t n)
+/* Not in the middle of an answer: it may stand on the same screen, or in the same file. */
+static void note_forgotten(struct chat *chat)
 {
-    if (n > 0)
+    if (chat->forgotten > 0)
         cli_note("(the context is full: the oldest %s forgotten)",
-                 n == 1 ? "turn is" : "turns are");
+                 chat->forgotten == 1 ? "turn is" : "turns are");
+    chat->forgotten = 0;
+}
+
+/* The answer has no room to begin. In its middle (`so_far`) that is no error: it ends there. */
+enum { NO_ROOM = -2 };
+
+static int no_room(const struct chat *chat, const struct cli_tokens *so_far, size_t needed)
+{
+    if (so_far->n > 0)
+        return NO_ROOM;
+    return cli_fail("this needs %zu tokens, and the context has %d: shorten it, or start with a larger -c",
+                    needed, (int)chat->context);
 }
 
 /* Would the system message and the last one alone fit? If not, nothing is gained by forgetting. */
@@ -92,10 +106,7 @@ static int check_last(struct chat *chat, const struct cli_tokens *so_far)
     int code =
         cli_tokenize_chat(chat->engine.model, system ? few : few + 1, system ? 2 : 1, &tokens);
     if (code == CLI_OK && tokens.n + so_far->n >= (size_t)chat->context)
-        code =
-            cli_fail("this needs %zu tokens, and the context has %zu: shorten it, or start with a "
-                     "larger -c",
-                     tokens.n + so_far->n, (size_t)chat->context);
+        code = no_room(chat, so_far, tokens.n + so_far->n);
     cli_tokens_free(&tokens);
     return code;
 }
@@ -107,28 +118,28 @@ static int make_prompt(struct chat *chat, const struct cli_tokens *so_far,
 {
     size_t context = (size_t)chat->context;
     size_t room = context / 4 < 256 ? context / 4 : 256;
-    size_t dropped = 0;
+    bool checked = false;
     int code;
     for (;;) {
         code = cli_tokenize_chat(chat->engine.model, chat->conversation.messages,
                                  chat->conversation.n, prompt);
         if (code == CLI_OK)
             code = append_tokens(prompt, so_far->ids, so_far->n);
-        if (code == CLI_OK && prompt->n + room > context && dropped == 0)
+        if (code == CLI_OK && prompt->n + room > context && !checked)
             code = check_last(chat, so_far);
+        checked = true;
         if (code != CLI_OK || prompt->n + room <= context)
             break;
         if (!cli_conversation_drop_oldest(&chat->conversation)) {
             if (prompt->n >= context)
-                code = cli_fail("this needs %zu tokens, and the context has %zu: shorten it, or "
-                                "start with a larger -c",
-                                prompt->n, context);
+                code = no_room(chat, so_far, prompt->n);
             break;
         }
-        dropped++;
+        chat->forgotten++;
         cli_tokens_free(prompt);
     }
-    note_dropped(dropped);
+    if (so_far->n == 0)
+        note_forgotten(chat);
     return code;
 }
 
@@ -192,9 +203,11 @@ static int answer_turn(struct chat *chat)
         /* Full in the middle of the answer: go on behind a shorter conversation. */
         if (!cli_conversation_drop_oldest(&chat->conversation))
             break;
-        note_dropped(1);
+        chat->forgotten++;
         code = make_prompt(chat, &answer.tokens, &prompt);
     }
+    if (code == NO_ROOM)
+        code = CLI_OK;
     cli_tokens_free(&prompt);
     chat->n_answer = answer.tokens.n;
     chat->first_token_seconds = answer.first_token - start;
@@ -203,6 +216,7 @@ static int answer_turn(struct chat *chat)
     if (answer.text.length > 0 || code == CLI_OK)
         putchar('\n');
     fflush(stdout);
+    note_forgotten(chat);
     if (code == CLI_OK && finish < 0 && finish != SLM_EINTR)
         code = cli_fail_library(finish);
     if (finish == SLM_EINTR)

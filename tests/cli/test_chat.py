@@ -104,6 +104,17 @@ class Piped(CliTest):
         done = self.chat("A short line.\nAnother short line.\n", "-c", "96", tokens="400")
         self.assertIn("the context is full: the answer ends here", done.err)
 
+    def test_notes_stand_in_their_own_lines(self):
+        """Also where answers and notes go to the same place, and the context is full in the middle of a word."""
+        for context in (64, 80, 96, 112):
+            done = subprocess.run([SLM, "chat", str(self.chat_model), "-c", str(context), "-n", "400"],
+                                  input=b"A short line.\nAnother short line.\nOne more.\n", stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, env=self.environment, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            self.assertIn(b"\nslm: (the context is full: the oldest turn is forgotten)\n", done.stdout)
+            self.assertIn(b"\nslm: (the context is full: the answer ends here)\n", done.stdout)
+            self.assertNotRegex(done.stdout, b"[^\n]slm: ")
+
     def test_message_too_long(self):
         done = self.run_slm("chat", self.chat_model, "-c", "64", stdin="word " * 200 + "\n")
         self.assertEqual(done.code, 1)
