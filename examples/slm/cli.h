@@ -28,7 +28,7 @@ struct cli_list {
 
 /* Every option of every command. Zero is "not given" unless defaults say otherwise. */
 struct cli_settings {
-    const char *arguments[2]; /* MODEL, or what the command's usage line names */
+    const char *arguments[2]; /* MODEL and TEXT, or what the command's usage line names */
     int n_arguments;
 
     /* text that goes in */

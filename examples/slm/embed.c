@@ -203,13 +203,13 @@ static int run(const struct cli_settings *s)
 
 const struct cli_command cli_embed = {
     .name = "embed",
-    .usage = "MODEL [-p TEXT | -f FILE] [-q TEXT | --scores] [--json]",
+    .usage = "MODEL [TEXT | -p TEXT | -f FILE] [-q TEXT | --scores] [--json]",
     .summary = "turn lines of text into vectors, or compare them with a question",
-    .examples = "  slm embed minilm.slm -p \"A sentence\"\n"
+    .examples = "  slm embed minilm.slm \"A sentence\"\n"
                 "  slm embed minilm.slm -f sentences.txt --json\n"
                 "  slm embed reranker.slm -q \"Who wrote it?\" -f passages.txt",
     .min_arguments = 1,
-    .max_arguments = 1,
+    .max_arguments = 2,
     .groups = groups,
     .run = run,
 };

@@ -40,6 +40,8 @@ const char *cli_prompt_source(const struct cli_settings *settings)
 {
     if (settings->prompt)
         return "-p";
+    if (settings->arguments[1])
+        return "the text";
     if (settings->file && strcmp(settings->file, "-") != 0)
         return settings->file;
     return "standard input";
@@ -48,16 +50,21 @@ const char *cli_prompt_source(const struct cli_settings *settings)
 int cli_read_prompt(const char *command, const struct cli_settings *settings, size_t limit,
                     struct slm_buf *out)
 {
+    const char *text = settings->arguments[1];
+    if (text && (settings->prompt || settings->file))
+        return cli_usage_error(command, "the text '%.40s' can't be given together with %s", text,
+                               settings->prompt ? "-p" : "-f");
     if (settings->prompt && settings->file)
         return cli_usage_error(command, "-p and -f can't both be given");
-    if (settings->prompt) {
-        slm_buf_text(out, settings->prompt);
+    if (settings->prompt || text) {
+        slm_buf_text(out, text ? text : settings->prompt);
         return slm_buf_ok(out) < 0 ? cli_fail("out of memory") : CLI_OK;
     }
     if (settings->file)
         return cli_read_file(settings->file, limit, out);
     if (cli_is_terminal(stdin))
-        return cli_usage_error(command, "there is no text: give -p TEXT or -f FILE, or pipe it in");
+        return cli_usage_error(command, "there is no text: put it in quotes behind the model, give -p TEXT or -f FILE, or "
+                               "pipe it in");
     return cli_read_file("-", limit, out);
 }
 

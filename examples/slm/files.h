@@ -16,10 +16,10 @@
 /* Append a file ("-": standard input) of at most `limit` bytes to *out, which the caller frees. */
 int cli_read_file(const char *path, size_t limit, struct slm_buf *out);
 
-/* The text that a command works on: -p TEXT, -f FILE, or standard input if it is no terminal. */
+/* The text that a command works on: its second argument, -p TEXT, -f FILE, or standard input if it is no terminal. */
 int cli_read_prompt(const char *command, const struct cli_settings *settings, size_t limit,
                     struct slm_buf *out);
-/* Where that came from, for messages: "-p", the file's name or "standard input". */
+/* Where that came from, for messages: "-p", "the text", the file's name or "standard input". */
 const char *cli_prompt_source(const struct cli_settings *settings);
 
 struct cli_tokens {

@@ -234,7 +234,9 @@ int cli_options_parse(const struct cli_command *c, int argc, char **argv,
         } else if (options && word[0] == '-' && word[1]) {
             code = parse_option(c, argc, argv, &i, settings);
         } else if (settings->n_arguments == c->max_arguments) {
-            code = cli_usage_error(c->name, "unexpected argument '%s'", word);
+            code = cli_usage_error(c->name, c->max_arguments > 1
+                                                ? "unexpected argument '%s': put a text of several words in quotes"
+                                                : "unexpected argument '%s': slm %s %s", word, c->name, c->usage);
         } else if (!*word) {
             code = cli_usage_error(c->name, "an argument is empty: slm %s %s", c->name, c->usage);
         } else {

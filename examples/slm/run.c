@@ -203,19 +203,20 @@ static void defaults(struct cli_settings *s)
 
 const struct cli_command cli_run = {
     .name = "run",
-    .usage = "MODEL [-p TEXT | -f FILE] [options]",
+    .usage = "MODEL [TEXT | -p TEXT | -f FILE] [options]",
     .summary = "answer one text",
     .details =
-        "The text is a user's message in the model's own chat template, unless --raw. Only the\n"
+        "TEXT is a user's message in the model's own chat template, unless --raw. Only the\n"
         "answer goes to standard output. Without sampling options the likeliest token is taken\n"
-        "each time, so the same text gives the same answer on every machine.",
+        "each time, so the same text gives the same answer on every machine. Small models answer\n"
+        "best after a system message like those that they were trained with.",
     .examples =
-        "  slm run model.slm -p \"What is the capital of France?\"\n"
+        "  slm run model.slm \"What is the capital of France?\" --system \"You are a helpful AI assistant.\"\n"
         "  slm run model.slm --raw -p \"Once upon a time\" -n 50\n"
         "  slm run model.slm -f letter.txt --system \"Summarise in one sentence.\" --stats\n"
         "  echo \"Name a colour\" | slm run model.slm --temp 0.8 --top-p 0.9 --seed 7",
     .min_arguments = 1,
-    .max_arguments = 1,
+    .max_arguments = 2,
     .groups = groups,
     .defaults = defaults,
     .run = run,

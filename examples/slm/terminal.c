@@ -121,8 +121,9 @@ void cli_print_help(const struct cli_command *c)
             }
             putchar('\n');
         }
+        if (g == c->groups)
+            printf("  -h, --help%*sthis page\n", COLUMN - 12, "");
     }
-    printf("  -h, --help%*sthis page\n", COLUMN - 12, "");
     if (c->examples)
         printf("\n%sExamples%s\n%s\n", bold, plain, c->examples);
     printf("\n%sExit code%s\n  0 it worked, 1 it failed, 2 the command line is wrong, 130 Ctrl-C\n",

@@ -149,13 +149,13 @@ static int run(const struct cli_settings *s)
 
 const struct cli_command cli_tokenize = {
     .name = "tokenize",
-    .usage = "MODEL [-p TEXT | -f FILE] [--ids | --count | --json | --decode]",
+    .usage = "MODEL [TEXT | -p TEXT | -f FILE] [--ids | --count | --json | --decode]",
     .summary = "turn text into token ids, or back",
-    .examples = "  slm tokenize model.slm -p \"Hello, world\"\n"
+    .examples = "  slm tokenize model.slm \"Hello, world\"\n"
                 "  slm tokenize model.slm -f book.txt --count\n"
-                "  slm tokenize model.slm --decode -p 1,403,407",
+                "  slm tokenize model.slm --decode 1,403,407",
     .min_arguments = 1,
-    .max_arguments = 1,
+    .max_arguments = 2,
     .groups = groups,
     .run = run,
 };

@@ -62,7 +62,10 @@ class Help(CliTest):
         self.bad(2, "--seed: '-1' is not a whole number of 0 or more", *run, "--seed", "-1")
         self.bad(2, "--stats takes no value", *run, "--stats=yes")
         self.bad(2, "--tokens needs a value: --tokens N", *run, "-n")
-        self.bad(2, "unexpected argument 'more'", *run, "more")
+        self.bad(2, "the text 'more' can't be given together with -p", *run, "more")
+        self.bad(2, "the text 'more' can't be given together with -f", "run", self.model, "-f", "x", "more")
+        self.bad(2, "unexpected argument 'upon': put a text of several words in quotes", "run", self.model, "Once", "upon")
+        self.bad(2, "unexpected argument 'hi': slm chat MODEL", "chat", self.model, "hi")
         self.bad(2, "an argument is missing: slm run MODEL", "run")
         self.bad(2, "an argument is empty: slm info MODEL", "info", "")
         self.bad(2, "--file: the value is empty", "run", self.model, "-f", "")
@@ -91,7 +94,7 @@ class Run(CliTest):
     def test_where_the_text_comes_from(self):
         expected = self.good("run", self.model, "--raw", "-p", PROMPT, "-n", "20").out
         (self.folder / "prompt.txt").write_text(PROMPT)
-        for arguments, stdin in ((["-f", "prompt.txt"], ""), (["-f", "-"], PROMPT), ([], PROMPT)):
+        for arguments, stdin in ((["-f", "prompt.txt"], ""), (["-f", "-"], PROMPT), ([], PROMPT), ([PROMPT], "")):
             done = self.good("run", self.model, "--raw", "-n", "20", *arguments, stdin=stdin)
             self.assertEqual(done.out, expected)
         self.bad(2, "-p and -f can't both be given", "run", self.model, "-p", "x", "-f", "prompt.txt")
