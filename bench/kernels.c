@@ -45,7 +45,7 @@ static const uint32_t types[] = {SLM_TYPE_Q4,  SLM_TYPE_Q4A,  SLM_TYPE_Q8,
 
 /* One kind of work: every call is a job of one step, shared by a team's threads. */
 struct work {
-    slm_team_job job;
+    slm_team_part *job;
     size_t piece;  /* bytes of weights that a call reads */
     size_t offset; /* of this call's */
     double amount; /* of what is counted, a call */
@@ -62,7 +62,7 @@ static double seconds_of(struct slm_team *team, struct work *w, size_t calls)
     double start = slm_clock();
     for (size_t i = 0; i < calls; i++) {
         w->offset = w->offset + 2 * w->piece <= WEIGHT_BYTES ? w->offset + w->piece : 0;
-        slm_team_run(team, w->job, w, 1);
+        slm_team_run(team, &(struct slm_team_job){w->job, NULL, w, 1});
     }
     return slm_clock() - start;
 }
@@ -161,7 +161,7 @@ static const struct peak {
     const char *name;
     unsigned tier;
     int is_int8;
-    slm_team_job job;
+    slm_team_part *job;
     double operations; /* of one instruction */
 } peaks[] = {
 #if defined(__x86_64__)
@@ -187,7 +187,7 @@ static void measure_machine(struct roofs *roofs, struct slm_team *const *teams, 
                             uint8_t *weights)
 {
     enum { PIECE = 8 << 20 };
-    static const slm_team_job reading[] = {read_plainly, read_ahead};
+    static slm_team_part *const reading[] = {read_plainly, read_ahead};
     for (int i = 0; i < n_teams; i++) {
         for (size_t r = 0; r < COUNT(reading); r++) {
             struct work read = {.job = reading[r], .amount = PIECE, .piece = PIECE};

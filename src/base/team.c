@@ -2,11 +2,12 @@
  * team.c - steps handed out by counting; see team.h.
  *
  * Steps of all jobs are numbered through: ticket t is one step. claims[p] is the ticket whose part p
- * is to be taken next; who moves it from t to t + 1 does that part. `done` counts parts: ticket t is
- * complete when it reaches (t + 1) * n. A thread looks at ticket t + 1 only after that, so nobody
- * needs to arrive anywhere: a thread that comes late finds its tickets taken and goes on to the
- * current one. It may even still be on its way through an old job when the next one runs; it can
- * claim nothing of the old one, and touches nothing else.
+ * is to be taken next; who moves it from t to t + 1 does that part. `done` counts parts: who takes it
+ * to (t + 1) * n ends ticket t, and says so in `ended`. A thread looks at ticket t + 1 only after that,
+ * so nobody needs to arrive anywhere: a thread that comes late finds its tickets taken and goes on to
+ * the current one. It may even still be on its way through an old job when the next one runs; it can
+ * claim nothing of the old one, and touches nothing else: what an old announcement points to is only
+ * looked at by who has claimed a part of it.
  *
  * Waiting is a short spin, then sleep on a condition variable. A sleeper registers before it looks
  * for the last time, and who changes something looks for sleepers afterwards; both in sequentially
@@ -34,8 +35,7 @@ enum { YIELDS = 100 };
 /* A job as it was announced. A late thread may read it while the next is being written, so the
  * members are atomic and the reader checks the generation before and after. */
 struct announcement {
-    _Atomic(slm_team_job) job; /* NULL: the threads shall end */
-    _Atomic(void *) arg;
+    _Atomic(const struct slm_team_job *) job; /* NULL: the threads shall end */
     atomic_size_t n_steps;
     atomic_uint_fast64_t first; /* ticket of step 0 */
 };
@@ -59,6 +59,7 @@ struct slm_team {
     struct announcement announced;
     _Alignas(64) atomic_uint_fast64_t generation; /* of announcements; odd while one is written */
     _Alignas(64) atomic_uint_fast64_t done;       /* parts */
+    _Alignas(64) atomic_uint_fast64_t ended;      /* tickets */
     _Alignas(64) atomic_int sleepers;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -102,25 +103,29 @@ static void wake(struct slm_team *team)
     pthread_mutex_unlock(&team->lock);
 }
 
-static void announce(struct slm_team *team, slm_team_job job, void *arg, size_t n_steps)
+static void announce(struct slm_team *team, const struct slm_team_job *job)
 {
     struct announcement *a = &team->announced;
     atomic_fetch_add(&team->generation, 1);
     atomic_store(&a->job, job);
-    atomic_store(&a->arg, arg);
-    atomic_store(&a->n_steps, n_steps);
+    atomic_store(&a->n_steps, job ? job->n_steps : 0);
     atomic_store(&a->first, team->tickets);
     atomic_fetch_add(&team->generation, 1);
     wake(team);
 }
 
+static void end_step(const struct slm_team_job *job, size_t step)
+{
+    if (job->end_step)
+        job->end_step(job->arg, step);
+}
+
 /* This thread's way through a job. */
-static void go_through(struct slm_team *team, int thread, slm_team_job job, void *arg, size_t n_steps,
-                       uint64_t ticket)
+static void go_through(struct slm_team *team, int thread, const struct slm_team_job *job,
+                       size_t n_steps, uint64_t ticket)
 {
     int n = team->n_threads;
     for (size_t step = 0; step < n_steps; step++, ticket++) {
-        uint64_t complete = (ticket + 1) * (uint64_t)n;
         for (int i = 0; i < n; i++) {
             int part = thread + i < n ? thread + i : thread + i - n;
             atomic_uint_fast64_t *claim = &team->workers[part].claim;
@@ -129,11 +134,14 @@ static void go_through(struct slm_team *team, int thread, slm_team_job job, void
                 !atomic_compare_exchange_strong_explicit(claim, &expected, ticket + 1,
                                                          memory_order_relaxed, memory_order_relaxed))
                 continue;
-            job(arg, step, part, n);
-            if (atomic_fetch_add(&team->done, 1) + 1 == complete)
+            job->do_part(job->arg, step, part, n);
+            if (atomic_fetch_add(&team->done, 1) + 1 == (ticket + 1) * (uint64_t)n) {
+                end_step(job, step);
+                atomic_store(&team->ended, ticket + 1);
                 wake(team);
+            }
         }
-        wait_for(team, &team->done, complete);
+        wait_for(team, &team->ended, ticket + 1);
     }
 }
 
@@ -148,8 +156,7 @@ static void *work(void *arg)
         wait_for(team, &team->generation, seen + 2);
         struct announcement *a = &team->announced;
         uint64_t generation = atomic_load(&team->generation);
-        slm_team_job job = atomic_load(&a->job);
-        void *job_arg = atomic_load(&a->arg);
+        const struct slm_team_job *job = atomic_load(&a->job);
         size_t n_steps = atomic_load(&a->n_steps);
         uint64_t first = atomic_load(&a->first);
         if (generation % 2 != 0 || atomic_load(&team->generation) != generation) {
@@ -159,7 +166,7 @@ static void *work(void *arg)
         seen = generation;
         if (!job)
             return NULL;
-        go_through(team, self->index, job, job_arg, n_steps, first);
+        go_through(team, self->index, job, n_steps, first);
     }
 }
 
@@ -167,8 +174,7 @@ static void *work(void *arg)
 
 /* A step for the host's threads, which compute in the library's mode meanwhile. */
 struct host_step {
-    slm_team_job job;
-    void *arg;
+    const struct slm_team_job *job;
     size_t step;
     int n_parts;
 };
@@ -178,34 +184,38 @@ static void host_part(void *arg, int32_t part)
     const struct host_step *s = arg;
     struct slm_fenv env;
     slm_fenv_enter(&env);
-    s->job(s->arg, s->step, part, s->n_parts);
+    s->job->do_part(s->job->arg, s->step, part, s->n_parts);
     slm_fenv_leave(&env);
 }
 
-static void run_on_host(struct slm_team *team, slm_team_job job, void *arg, size_t n_steps)
+static void run_on_host(struct slm_team *team, const struct slm_team_job *job)
 {
-    struct host_step s = {job, arg, 0, team->n_threads};
-    for (; s.step < n_steps; s.step++)
+    struct host_step s = {job, 0, team->n_threads};
+    for (; s.step < job->n_steps; s.step++) {
         team->parallel_for(team->user, s.n_parts, host_part, &s);
+        end_step(job, s.step);
+    }
 }
 
-static void run_alone(int n_parts, slm_team_job job, void *arg, size_t n_steps)
+static void run_alone(int n_parts, const struct slm_team_job *job)
 {
-    for (size_t step = 0; step < n_steps; step++)
+    for (size_t step = 0; step < job->n_steps; step++) {
         for (int part = 0; part < n_parts; part++)
-            job(arg, step, part, n_parts);
+            job->do_part(job->arg, step, part, n_parts);
+        end_step(job, step);
+    }
 }
 
-void slm_team_run(struct slm_team *team, slm_team_job job, void *arg, size_t n_steps)
+void slm_team_run(struct slm_team *team, const struct slm_team_job *job)
 {
     if (team->parallel_for) {
-        run_on_host(team, job, arg, n_steps);
+        run_on_host(team, job);
     } else if (team->n_threads == 1 || atomic_flag_test_and_set(&team->busy)) {
-        run_alone(team->n_threads, job, arg, n_steps);
+        run_alone(team->n_threads, job);
     } else {
-        announce(team, job, arg, n_steps);
-        go_through(team, 0, job, arg, n_steps, team->tickets);
-        team->tickets += n_steps;
+        announce(team, job);
+        go_through(team, 0, job, job->n_steps, team->tickets);
+        team->tickets += job->n_steps;
         atomic_flag_clear(&team->busy);
     }
 }
@@ -233,7 +243,7 @@ static void destroy(struct slm_team *team)
 /* Ends the first `last` threads. */
 static void stop(struct slm_team *team, int last)
 {
-    announce(team, NULL, NULL, 0);
+    announce(team, NULL);
     for (int i = 1; i <= last; i++)
         pthread_join(team->workers[i].thread, NULL);
     pthread_cond_destroy(&team->changed);

@@ -31,10 +31,19 @@ void slm_team_unref(struct slm_team *team);
 int slm_team_parts(const struct slm_team *team);
 
 /* Part `part` of `n_parts` of step `step`. */
-typedef void (*slm_team_job)(void *arg, size_t step, int part, int n_parts);
+typedef void slm_team_part(void *arg, size_t step, int part, int n_parts);
 
-/* Does steps 0 to n_steps - 1 of the job. What a step wrote is visible to all parts of the next,
- * and to the caller afterwards. Any thread. */
-void slm_team_run(struct slm_team *team, slm_team_job job, void *arg, size_t n_steps);
+struct slm_team_job {
+    slm_team_part *do_part;
+    /* NULL, or called once when all parts of a step are done, before the next begins, by the thread
+     * that did the last: for what takes less time than to call the others. */
+    void (*end_step)(void *arg, size_t step);
+    void *arg;
+    size_t n_steps;
+};
+
+/* Does the steps of the job. What a step wrote is visible to all parts of the next, and to the
+ * caller afterwards. Any thread. */
+void slm_team_run(struct slm_team *team, const struct slm_team_job *job);
 
 #endif

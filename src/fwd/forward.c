@@ -18,7 +18,7 @@ static void do_part(void *arg, size_t step, int part, int n_parts)
 static int run(struct slm_fwd *f, size_t n)
 {
     atomic_store(&f->interrupted, false);
-    slm_team_run(f->team, do_part, f, n);
+    slm_team_run(f->team, &(struct slm_team_job){do_part, NULL, f, n});
     if (atomic_load(&f->interrupted))
         return slm_fail(SLM_EINTR, "evaluation was interrupted; no sequence has what it was computing");
     return SLM_OK;

@@ -78,7 +78,7 @@ static void every_part_is_done_once(void **state)
         struct roll roll = {{0}, 0};
         int expected = 0;
         for (size_t n_steps = 0; n_steps < 20; n_steps++) {
-            slm_team_run(team, answer, &roll, n_steps);
+            slm_team_run(team, &(struct slm_team_job){answer, NULL, &roll, n_steps});
             expected += (int)n_steps;
             assert_int_equal(roll.n_parts, n_steps ? counts[i] : 0);
             roll.n_parts = 0;
@@ -88,6 +88,50 @@ static void every_part_is_done_once(void **state)
         slm_team_unref(team);
     }
     slm_team_unref(NULL);
+}
+
+/* What is done between two steps is done once, after all parts of the one and before any of the
+ * next. */
+struct relay {
+    size_t parts, between; /* plain memory */
+    int out_of_turn;
+    atomic_int begun;      /* parts of this step */
+};
+
+static void run_leg(void *arg, size_t step, int part, int n_parts)
+{
+    struct relay *r = arg;
+    (void)part;
+    if (r->between != step)
+        r->out_of_turn = 1;
+    if (atomic_fetch_add(&r->begun, 1) + 1 == n_parts)
+        r->parts += (size_t)n_parts;
+}
+
+static void hand_over(void *arg, size_t step)
+{
+    struct relay *r = arg;
+    if (r->between != step || atomic_load(&r->begun) == 0)
+        r->out_of_turn = 1;
+    atomic_store(&r->begun, 0);
+    r->between++;
+}
+
+static void steps_end_once_and_in_turn(void **state)
+{
+    (void)state;
+    enum { STEPS = 300 };
+    for (int i = 0; i < N_COUNTS; i++) {
+        struct slm_team *team = make(counts[i]);
+        for (int run = 0; run < 3; run++) {
+            struct relay r = {0};
+            slm_team_run(team, &(struct slm_team_job){run_leg, hand_over, &r, STEPS});
+            assert_int_equal(r.between, STEPS);
+            assert_int_equal(r.parts, STEPS * counts[i]);
+            assert_false(r.out_of_turn);
+        }
+        slm_team_unref(team);
+    }
 }
 
 struct march {
@@ -122,7 +166,7 @@ static void no_step_begins_early(void **state)
             struct march m = {.stumble = stumble, .seed = seed};
             for (int run = 0; run < 3; run++) {
                 memset(m.mark, 0xFF, sizeof m.mark);
-                slm_team_run(team, march, &m, stumble ? 200 : 500);
+                slm_team_run(team, &(struct slm_team_job){march, NULL, &m, stumble ? 200 : 500});
             }
             assert_int_equal(m.out_of_step, 0);
             slm_team_unref(team);
@@ -137,7 +181,7 @@ static void nobody_sleeps_for_ever(void **state)
     struct slm_team *team = make(3);
     struct roll roll = {{0}, 0};
     for (int run = 0; run < 3000; run++) {
-        slm_team_run(team, answer, &roll, 1 + random_between(&r, 0, 1));
+        slm_team_run(team, &(struct slm_team_job){answer, NULL, &roll, 1 + random_between(&r, 0, 1)});
         if (random_u64(&r) & 1)
             pause_for((long)random_between(&r, 0, 150000));
     }
@@ -162,7 +206,7 @@ static void uneven_parts(void **state)
         struct slm_team *team = make(counts[i]);
         struct march m = {.stumble = false};
         memset(m.mark, 0xFF, sizeof m.mark);
-        slm_team_run(team, uneven, &m, 100);
+        slm_team_run(team, &(struct slm_team_job){uneven, NULL, &m, 100});
         assert_int_equal(m.out_of_step, 0);
         slm_team_unref(team);
     }
@@ -175,7 +219,7 @@ static void teams_come_and_go(void **state)
         struct slm_team *team = make(1 + i % 5);
         struct roll roll = {{0}, 0};
         if (i % 3) /* some end without having worked */
-            slm_team_run(team, answer, &roll, (size_t)i % 4);
+            slm_team_run(team, &(struct slm_team_job){answer, NULL, &roll, (size_t)i % 4});
         slm_team_unref(team);
     }
 }
@@ -195,7 +239,7 @@ static void *call_often(void *arg)
     struct caller *c = arg;
     for (int run = 0; run < 30; run++) {
         memset(c->march.mark, 0xFF, sizeof c->march.mark);
-        slm_team_run(c->team, march, &c->march, 100);
+        slm_team_run(c->team, &(struct slm_team_job){march, NULL, &c->march, 100});
     }
     slm_team_unref(c->team);
     return NULL;
@@ -269,7 +313,7 @@ static void host_threads(void **state)
         assert_int_equal(slm_team_start(&team, &options), SLM_OK);
         struct march m = {.stumble = false};
         memset(m.mark, 0xFF, sizeof m.mark);
-        slm_team_run(team, march, &m, 50);
+        slm_team_run(team, &(struct slm_team_job){march, NULL, &m, 50});
         assert_int_equal(m.out_of_step, 0);
         assert_int_equal(host.calls, 50);
         for (int part = 0; part < 5; part++)
@@ -294,7 +338,7 @@ static void idle_costs_nothing(void **state)
     struct roll roll = {{0}, 0};
     for (int i = 0; i < 3; i++) {
         teams[i] = make(4);
-        slm_team_run(teams[i], answer, &roll, 3);
+        slm_team_run(teams[i], &(struct slm_team_job){answer, NULL, &roll, 3});
     }
     /* The last look at the clock, then sleep: on a busy machine that may take a while. Who does not
      * sleep uses up every one of these half seconds. */
@@ -345,7 +389,7 @@ static void workers_mind_their_business(void **state)
     _mm_setcsr(host | 0x8040 | 0x6000);
 #endif
     struct slm_team *team = make(4);
-    slm_team_run(team, look_around, &inside, 5);
+    slm_team_run(team, &(struct slm_team_job){look_around, NULL, &inside, 5});
     slm_team_unref(team);
 #if defined(__x86_64__)
     _mm_setcsr(host);
@@ -419,6 +463,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_part_is_done_once),
+        cmocka_unit_test(steps_end_once_and_in_turn),
         cmocka_unit_test(no_step_begins_early),
         cmocka_unit_test(nobody_sleeps_for_ever),
         cmocka_unit_test(uneven_parts),
