@@ -6,7 +6,8 @@
  * row buffers are padded to 32 floats with zeros.
  *
  * A plan is made once for a context from the model's traits. A step is done in as many parts as the
- * team has threads; all are done before the next step begins.
+ * team has threads, or as a single one when it has little to do (forward.c); all are done before the
+ * next step begins.
  */
 #ifndef SLM_FWD_FWD_H
 #define SLM_FWD_FWD_H
@@ -30,6 +31,7 @@ struct slm_product {
 struct slm_step {
     slm_step_fn *run;
     uint32_t layer;
+    uint32_t width;                 /* numbers of a row that it goes through; 0: always much to do */
     uint32_t round;                 /* left out of passes that have fewer rounds (attention.c) */
     const struct slm_norm_weights *norm;    /* without a weight: rows go on as they are */
     struct slm_product products[3]; /* matrices that read the same activations */
@@ -59,7 +61,8 @@ struct slm_fwd {
 
     struct slm_step *plan; /* [n_steps] */
     size_t n_steps;
-    const struct slm_step **order; /* [n_steps and n_score_steps] those of a pass, in turn */
+    const struct slm_step **shared; /* [n_steps and n_score_steps] of a pass, in turn */
+    const struct slm_step *end;     /* of the plan that is gone through */
     uint32_t n_rounds;     /* of attention in this pass */
     uint32_t max_rounds;   /* that the plan has */
     struct slm_step *score_plan; /* [n_score_steps] from pooled vectors in x to scores in up */
@@ -107,6 +110,10 @@ int slm_forward(struct slm_fwd *f);
 
 /* The score head: rows [0, n_rows) of x are pooled texts; up gets their scores. */
 int slm_forward_scores(struct slm_fwd *f);
+
+/* Rows times width of a step that one thread does alone: 1 to 2 microseconds, as long as it takes to
+ * call the other threads and to wait for the last of them. */
+enum { SLM_LITTLE_WORK = 4096 };
 
 /* An interrupt must not wait for a large matrix or a long text: every thread looks for it at least
  * once in so many multiply-adds of products and of attention, a few milliseconds even without

@@ -48,23 +48,32 @@ static void add_to_stream(struct planner *planner, struct slm_step before, const
                           const struct slm_norm_weights *norm, const struct slm_norm_weights *sum)
 {
     const struct slm_fwd *f = planner->f;
+    uint32_t dim = f->model->traits->dim;
     bool normed = norm->weight;
     add_products(planner, before,
                  (struct slm_step){.products = {{w, normed ? f->block : f->x, f->dim_stride}},
                                    .n_products = 1,
                                    .add = !normed});
     if (normed)
-        add(planner,
-            (struct slm_step){.run = slm_add_normed, .layer = before.layer, .norm = norm});
+        add(planner, (struct slm_step){
+                         .run = slm_add_normed, .layer = before.layer, .width = dim, .norm = norm});
     if (sum->weight)
-        add(planner, (struct slm_step){.run = slm_sum_norm, .layer = before.layer, .norm = sum});
+        add(planner, (struct slm_step){
+                         .run = slm_sum_norm, .layer = before.layer, .width = dim, .norm = sum});
+}
+
+static struct slm_step norm_step(const struct slm_fwd *f, uint32_t layer,
+                                 const struct slm_norm_weights *norm)
+{
+    return (struct slm_step){
+        .run = slm_norm, .layer = layer, .width = f->model->traits->dim, .norm = norm};
 }
 
 static void read_attention(struct planner *planner, uint32_t i)
 {
     const struct slm_fwd *f = planner->f;
     const struct slm_layer *layer = &f->model->layers[i];
-    add_products(planner, (struct slm_step){.run = slm_norm, .layer = i, .norm = &layer->attn_norm},
+    add_products(planner, norm_step(f, i, &layer->attn_norm),
                  (struct slm_step){.products = {{&layer->q, f->q, f->query_stride},
                                                 {&layer->k, f->k, f->kv_stride},
                                                 {&layer->v, f->v, f->kv_stride}},
@@ -75,7 +84,7 @@ static void read_ffn(struct planner *planner, uint32_t i)
 {
     const struct slm_fwd *f = planner->f;
     const struct slm_layer *layer = &f->model->layers[i];
-    add_products(planner, (struct slm_step){.run = slm_norm, .layer = i, .norm = &layer->ffn_norm},
+    add_products(planner, norm_step(f, i, &layer->ffn_norm),
                  (struct slm_step){.products = {{&layer->up, f->up, f->ffn_stride},
                                                 {&layer->gate, f->gate, f->ffn_stride}},
                                    .n_products = layer->gate.panels ? 2 : 1});
@@ -86,7 +95,7 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
     struct planner plan = {f, steps, 0};
     const struct slm_model *m = f->model;
 
-    add(&plan, (struct slm_step){.run = slm_embed_rows});
+    add(&plan, (struct slm_step){.run = slm_embed_rows, .width = m->traits->dim});
     for (uint32_t i = 0; i < m->traits->n_layers; i++) {
         const struct slm_layer *layer = &m->layers[i];
         bool parallel = layer->traits->parts & SLM_LAYER_PARALLEL;
@@ -94,13 +103,16 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
         read_attention(&plan, i);
         if (parallel)
             read_ffn(&plan, i); /* before anything is added to the residual stream */
-        add(&plan, (struct slm_step){.run = slm_rotate_store, .layer = i});
+        uint32_t heads = layer->traits->n_heads * layer->traits->head_dim;
+        uint32_t kv_heads = layer->traits->n_kv_heads * layer->traits->head_dim;
+        add(&plan, (struct slm_step){
+                       .run = slm_rotate_store, .layer = i, .width = heads + 2 * kv_heads});
         add(&plan, (struct slm_step){.run = slm_attention, .layer = i});
         for (uint32_t round = 1; round < f->max_rounds; round++) {
             add(&plan, (struct slm_step){.run = slm_attention_merge, .layer = i, .round = round});
             add(&plan, (struct slm_step){.run = slm_attention, .layer = i, .round = round});
         }
-        add_to_stream(&plan, (struct slm_step){.run = slm_attention_finish, .layer = i},
+        add_to_stream(&plan, (struct slm_step){.run = slm_attention_finish, .layer = i, .width = heads},
                       &layer->out, &layer->attn_post_norm, &layer->attn_sum_norm);
         if (!parallel)
             read_ffn(&plan, i);
@@ -109,11 +121,12 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
     }
     bool head = m->head.panels;
     add(&plan, (struct slm_step){.run = slm_head_norm,
+                                 .width = m->traits->dim,
                                  .norm = &m->final_norm,
                                  .quantize = head && m->head.quant->integer});
     if (head)
         add(&plan, (struct slm_step){.run = slm_head});
-    add(&plan, (struct slm_step){.run = slm_pool});
+    add(&plan, (struct slm_step){.run = slm_pool, .width = m->traits->dim});
     return plan.n;
 }
 
@@ -126,12 +139,12 @@ size_t slm_plan_scores(struct slm_fwd *f, struct slm_step *steps)
     if (!m->score.panels)
         return 0;
     if (m->score_dense.panels) {
-        add_products(&plan, (struct slm_step){.run = slm_norm, .norm = &none},
+        add_products(&plan, norm_step(f, 0, &none),
                      (struct slm_step){.products = {{&m->score_dense, f->x, f->dim_stride}},
                                        .n_products = 1});
-        add(&plan, (struct slm_step){.run = slm_score_activate});
+        add(&plan, (struct slm_step){.run = slm_score_activate, .width = m->traits->dim});
     }
-    add_products(&plan, (struct slm_step){.run = slm_norm, .norm = &m->score_norm},
+    add_products(&plan, norm_step(f, 0, &m->score_norm),
                  (struct slm_step){.products = {{&m->score, f->up, f->ffn_stride}}, .n_products = 1});
     return plan.n;
 }
@@ -228,6 +241,6 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->score_plan = slm_arena_take(arena, f->n_score_steps, sizeof *steps);
     if (f->score_plan)
         slm_plan_scores(f, f->score_plan);
-    f->order = slm_arena_take(arena, f->n_steps + f->n_score_steps, sizeof *f->order);
+    f->shared = slm_arena_take(arena, f->n_steps + f->n_score_steps, sizeof *f->shared);
     return SLM_OK;
 }
