@@ -126,7 +126,7 @@ static void whole_tile(const struct tiling *g, const struct tile *tile)
     }
     for (size_t r = 0; r < a.n_rows; r++) {
         size_t row = tile->row + r / tile->n_heads, head = tile->head + r % tile->n_heads;
-        f->kern->scale(f->h + row * f->h_stride + head * g->traits->head_dim, sums + r * stride,
+        f->kern->scale(f->h.rows + row * f->h.stride + head * g->traits->head_dim, sums + r * stride,
                        1.0f / total[r], g->traits->head_dim);
     }
 }
@@ -254,7 +254,7 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int
         .kv = &f->kv->layers[step->layer],
         .slopes = f->model->layers[step->layer].slopes,
         .group = t->n_heads / t->n_kv_heads,
-        .scores = f->scores + (size_t)part * (f->score_bytes / sizeof(float)),
+        .scores = slm_scratch(f, part),
     };
     g.sums = g.scores + f->attend_scratch;
     g.query = g.sums + 2 * SLM_TILE_ROWS * f->value_stride;
@@ -303,7 +303,7 @@ static void finish_row(struct slm_fwd *f, const struct slm_layer_traits *t, size
     for (size_t head = 0; head < t->n_heads; head++) {
         merge_spans(f, t, row, head, f->n_rounds - 1);
         size_t merged = slot_of(f, row, 0, head);
-        f->kern->scale(f->h + row * f->h_stride + head * t->head_dim,
+        f->kern->scale(f->h.rows + row * f->h.stride + head * t->head_dim,
                        f->span_out + merged * f->value_stride, 1.0f / f->span_total[merged],
                        t->head_dim);
     }
@@ -313,15 +313,10 @@ void slm_attention_finish(struct slm_fwd *f, const struct slm_step *step, int pa
 {
     const struct slm_layer_traits *t = f->model->layers[step->layer].traits;
     size_t first, last, width = (size_t)t->n_heads * t->head_dim;
-    size_t cols = slm_round_up(width, SLM_TILE_COLS);
     slm_share(f->n_rows, part, n_parts, &first, &last);
     for (size_t i = first; i < last && !slm_interrupted(f); i++) {
-        float *h = f->h + i * f->h_stride;
         if (is_split(f))
             finish_row(f, t, i);
-        memset(h + width, 0, (cols - width) * sizeof *h);
-        if (step->quantize)
-            f->kern->quantize(h, cols, f->acts.q + i * cols,
-                              f->acts.blocks + i * (cols / SLM_TILE_COLS));
+        slm_complete_row(f, &f->h, i, width, step->quantize);
     }
 }

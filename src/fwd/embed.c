@@ -10,7 +10,7 @@
 /* x += a row of a matrix */
 static void add_row(struct slm_fwd *f, size_t row, const struct slm_matrix *w, size_t index, float *x)
 {
-    float *h = f->h + row * f->h_stride; /* free until the first norm */
+    float *h = f->h.rows + row * f->h.stride; /* free until the first norm */
     slm_quant_row(w->quant, w->panels, index, w->cols, h);
     for (size_t i = 0; i < w->cols; i++)
         x[i] += h[i];

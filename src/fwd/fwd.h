@@ -21,11 +21,21 @@ struct slm_fwd;
 struct slm_step;
 typedef void slm_step_fn(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts);
 
-/* y (+)= w * (the activations that the step before left in h and acts) */
+/* Rows that matrices read: float matrices the floats, integer matrices the same quantized. Who leaves
+ * them writes what is read. */
+struct slm_operand {
+    float *rows;           /* [rows][stride] */
+    size_t stride;
+    struct slm_acts acts;  /* [rows][width padded to 32]; acts.cols is the readers' business */
+};
+
+/* y (+)= (w * input + bias) * scale */
 struct slm_product {
     const struct slm_matrix *w;
     float *y;         /* [rows][y_stride] */
     size_t y_stride;
+    float scale;
+    bool add;
 };
 
 struct slm_step {
@@ -34,9 +44,9 @@ struct slm_step {
     uint32_t width;                 /* numbers of a row that it goes through; 0: always much to do */
     uint32_t round;                 /* left out of passes that have fewer rounds (attention.c) */
     const struct slm_norm_weights *norm;    /* without a weight: rows go on as they are */
-    struct slm_product products[3]; /* matrices that read the same activations */
+    const struct slm_operand *input;  /* what its matrices read */
+    struct slm_product products[3];
     uint32_t n_products;
-    bool add;                       /* add to y, times residual_scale */
     bool quantize;                  /* an integer matrix reads what this step leaves */
 };
 
@@ -65,30 +75,31 @@ struct slm_fwd {
     const struct slm_step *end;     /* of the plan that is gone through */
     uint32_t n_rounds;     /* of attention in this pass */
     uint32_t max_rounds;   /* that the plan has */
-    struct slm_step *score_plan; /* [n_score_steps] from pooled vectors in x to scores in up */
+    struct slm_step *score_plan; /* [n_score_steps] from pooled vectors in x to scores */
     size_t n_score_steps;
 
     size_t max_rows, n_rows;
     struct slm_row *rows;  /* [max_rows] */
 
-    size_t dim_stride, query_stride, kv_stride, ffn_stride; /* floats from row to row */
+    size_t dim_stride, query_stride, kv_stride; /* floats from row to row */
     float *x;              /* [rows][dim]                  residual stream */
     float *block;          /* [rows][dim]                  what a block adds, where that has a norm */
-    float *h;              /* [rows][widest]               input of the next matrices */
-    struct slm_acts acts;  /* [rows][widest]               the same, quantized */
-    size_t h_stride;
+    struct slm_operand h;    /* [rows][dim or n_heads * head_dim]   what norms and attention leave */
+    struct slm_operand inner;/* [rows][ffn_dim]              what `down` reads */
     float *q;              /* [rows][n_heads * head_dim] */
     float *k, *v;          /* [rows][n_kv_heads * head_dim] */
-    float *gate, *up;      /* [rows][ffn_dim] */
+    float *scores;         /* [rows][n_scores padded to 16]  of texts, from the score head */
+    size_t scores_stride;
     float *cosine, *sine;  /* [n_ropes][rows][angle_stride] */
     size_t angle_stride;   /* most pairs that any rope rotates */
     bool long_text;        /* ropes with two tables use the one for long texts */
 
-    /* Attention: scratch of each part, and where several threads share a row's positions, results
-     * of single spans and what was merged of them: a fixed number of slots, however long texts are,
-     * divided among the rows of a pass. */
-    size_t score_bytes;    /* of a part's scratch */
-    float *scores;         /* [threads][score_bytes / 4] */
+    size_t scratch_bytes;
+    float *scratch;        /* [threads][scratch_bytes / 4] of a part, for a step */
+
+    /* Attention: where several threads share a row's positions, results of single spans and what was
+     * merged of them: a fixed number of slots, however long texts are, divided among the rows of a
+     * pass. */
     size_t split_rows;     /* at most so many rows are split by spans */
     size_t attend_scratch; /* floats of a part's scratch that attend() works in */
     size_t n_slots, max_heads, value_stride;
@@ -120,6 +131,13 @@ enum { SLM_LITTLE_WORK = 4096 };
  * vectors. (A kernel call does no less than one row of one panel, or one span of a tile.) */
 enum { SLM_INTERRUPT_WORK = 1 << 23 };
 
+/* Bytes of rows that a product takes through all its panels: half of a level 2 cache of 1 MB, so that
+ * the weights come from further away, and each row only once. */
+enum { SLM_CACHED_ROWS = 1 << 19 };
+
+/* Floats of ffn.c's scratch for each of its two matrices. */
+enum { SLM_FFN_PIECE = 1 << 14 };
+
 /* For stages with much to do: true once the pass is to be given up. */
 static inline bool slm_interrupted(struct slm_fwd *f)
 {
@@ -135,8 +153,27 @@ size_t slm_plan_scores(struct slm_fwd *f, struct slm_step *steps);
 
 /* One file a stage. */
 slm_step_fn slm_embed_rows, slm_norm, slm_products, slm_rotate_store, slm_attention,
-    slm_attention_merge, slm_attention_finish, slm_activate, slm_add_normed, slm_sum_norm,
+    slm_attention_merge, slm_attention_finish, slm_ffn, slm_add_normed, slm_sum_norm,
     slm_head_norm, slm_head, slm_pool, slm_score_activate;
+
+/* Panels [first, last) of a product with rows [0, rows) of `in`. */
+void slm_product_rows(struct slm_fwd *f, const struct slm_product *p, const struct slm_operand *in,
+                      size_t rows, size_t first, size_t last);
+
+/* Of `rows` rows, how many are taken through panels of w together. */
+size_t slm_rows_at_once(const struct slm_matrix *w, size_t rows);
+
+/* A part of: rows [0, n_rows) of `out`, for `down`, become act(gate * in) * (up * in), or
+ * act(up * in) where gate has no panels. */
+struct slm_ffn {
+    const struct slm_matrix *up, *gate, *down;
+};
+void slm_ffn_rows(struct slm_fwd *f, const struct slm_ffn *ffn, const struct slm_operand *in,
+                  const struct slm_operand *out, size_t n_rows, int part, int n_parts);
+
+/* Row `row` of `in` has its `width` floats: fill them up with zeros, and quantize them. */
+void slm_complete_row(const struct slm_fwd *f, const struct slm_operand *in, size_t row, size_t width,
+                      bool quantize);
 
 /* Rounds of attention that a pass over rows [0, n_rows) takes. */
 uint32_t slm_attention_rounds(const struct slm_fwd *f);
@@ -151,6 +188,21 @@ void slm_norm_values(const struct slm_fwd *f, const struct slm_norm_weights *nor
 
 /* cos and sin of the angles of rows [0, n_rows), for every rope; called by slm_embed_rows. */
 void slm_rope_angles(struct slm_fwd *f, int part, int n_parts);
+
+/* Rows from `row` on of an input whose padded width is cols. */
+static inline struct slm_operand slm_operand_from(const struct slm_operand *in, size_t row, size_t cols)
+{
+    return (struct slm_operand){
+        .rows = in->rows ? in->rows + row * in->stride : NULL,
+        .stride = in->stride,
+        .acts = {in->acts.q + row * cols, in->acts.blocks + row * (cols / SLM_TILE_COLS), cols},
+    };
+}
+
+static inline float *slm_scratch(const struct slm_fwd *f, int part)
+{
+    return f->scratch + (size_t)part * (f->scratch_bytes / sizeof(float));
+}
 
 /* The share of part `part` in `n` equal units: [*first, *last). */
 static inline void slm_share(size_t n, int part, int n_parts, size_t *first, size_t *last)

@@ -14,20 +14,27 @@ void slm_norm_values(const struct slm_fwd *f, const struct slm_norm_weights *nor
         out, x, norm->weight, norm->bias, n, t->norm_eps);
 }
 
+void slm_complete_row(const struct slm_fwd *f, const struct slm_operand *in, size_t row, size_t width,
+                      bool quantize)
+{
+    size_t cols = slm_round_up(width, SLM_TILE_COLS);
+    struct slm_operand to = slm_operand_from(in, row, cols);
+    memset(to.rows + width, 0, (cols - width) * sizeof *to.rows);
+    if (quantize)
+        f->kern->quantize(to.rows, cols, to.acts.q, to.acts.blocks);
+}
+
 /* Row `from` of the residual stream becomes row `to` of the next matrices' input. */
 static void norm_row(struct slm_fwd *f, const struct slm_step *step, size_t from, size_t to)
 {
     size_t dim = f->model->traits->dim;
-    float *h = f->h + to * f->h_stride;
+    float *h = f->h.rows + to * f->h.stride;
     const float *x = f->x + from * f->dim_stride;
     if (step->norm->weight)
         slm_norm_values(f, step->norm, h, x, dim);
     else
         memcpy(h, x, dim * sizeof *h);
-    memset(h + dim, 0, (f->dim_stride - dim) * sizeof *h);
-    if (step->quantize)
-        f->kern->quantize(h, f->dim_stride, f->acts.q + to * f->dim_stride,
-                          f->acts.blocks + to * (f->dim_stride / SLM_TILE_COLS));
+    slm_complete_row(f, &f->h, to, dim, step->quantize);
 }
 
 void slm_norm(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)

@@ -32,34 +32,39 @@ static bool any_integer(const struct slm_product *products, uint32_t n)
     return false;
 }
 
-/* A step that leaves activations, and the matrices that read them. */
+/* A step that leaves rows in f->h, and the matrices that read them. */
 static void add_products(struct planner *planner, struct slm_step before, struct slm_step products)
 {
     before.quantize = any_integer(products.products, products.n_products);
     add(planner, before);
     products.run = slm_products;
+    products.input = &planner->f->h;
     products.layer = before.layer;
     add(planner, products);
 }
 
-/* A step that leaves activations, and the matrix whose result is added to the residual stream: as it
- * is, or normalised; then the stream itself may be. */
-static void add_to_stream(struct planner *planner, struct slm_step before, const struct slm_matrix *w,
-                          const struct slm_norm_weights *norm, const struct slm_norm_weights *sum)
+/* The matrix whose result is added to the residual stream: as it is, or normalised; then the stream
+ * itself may be. */
+static void add_to_stream(struct planner *planner, uint32_t layer, const struct slm_operand *input,
+                          const struct slm_matrix *w, const struct slm_norm_weights *norm,
+                          const struct slm_norm_weights *sum)
 {
     const struct slm_fwd *f = planner->f;
-    uint32_t dim = f->model->traits->dim;
+    const struct slm_traits *t = f->model->traits;
     bool normed = norm->weight;
-    add_products(planner, before,
-                 (struct slm_step){.products = {{w, normed ? f->block : f->x, f->dim_stride}},
-                                   .n_products = 1,
-                                   .add = !normed});
+    struct slm_product product = {w, normed ? f->block : f->x, f->dim_stride,
+                                  normed ? 1 : t->residual_scale, !normed};
+    add(planner, (struct slm_step){.run = slm_products,
+                                   .layer = layer,
+                                   .input = input,
+                                   .products = {product},
+                                   .n_products = 1});
     if (normed)
         add(planner, (struct slm_step){
-                         .run = slm_add_normed, .layer = before.layer, .width = dim, .norm = norm});
+                         .run = slm_add_normed, .layer = layer, .width = t->dim, .norm = norm});
     if (sum->weight)
-        add(planner, (struct slm_step){
-                         .run = slm_sum_norm, .layer = before.layer, .width = dim, .norm = sum});
+        add(planner,
+            (struct slm_step){.run = slm_sum_norm, .layer = layer, .width = t->dim, .norm = sum});
 }
 
 static struct slm_step norm_step(const struct slm_fwd *f, uint32_t layer,
@@ -69,25 +74,39 @@ static struct slm_step norm_step(const struct slm_fwd *f, uint32_t layer,
         .run = slm_norm, .layer = layer, .width = f->model->traits->dim, .norm = norm};
 }
 
-static void read_attention(struct planner *planner, uint32_t i)
+/* From the residual stream to what `out` reads. */
+static void add_attention(struct planner *planner, uint32_t i)
 {
     const struct slm_fwd *f = planner->f;
     const struct slm_layer *layer = &f->model->layers[i];
+    uint32_t query = layer->traits->n_heads * layer->traits->head_dim;
+    uint32_t key = layer->traits->n_kv_heads * layer->traits->head_dim;
     add_products(planner, norm_step(f, i, &layer->attn_norm),
-                 (struct slm_step){.products = {{&layer->q, f->q, f->query_stride},
-                                                {&layer->k, f->k, f->kv_stride},
-                                                {&layer->v, f->v, f->kv_stride}},
+                 (struct slm_step){.products = {{&layer->q, f->q, f->query_stride, 1, false},
+                                                {&layer->k, f->k, f->kv_stride, 1, false},
+                                                {&layer->v, f->v, f->kv_stride, 1, false}},
                                    .n_products = 3});
+    add(planner, (struct slm_step){.run = slm_rotate_store, .layer = i, .width = query + 2 * key});
+    add(planner, (struct slm_step){.run = slm_attention, .layer = i});
+    for (uint32_t round = 1; round < f->max_rounds; round++) {
+        add(planner, (struct slm_step){.run = slm_attention_merge, .layer = i, .round = round});
+        add(planner, (struct slm_step){.run = slm_attention, .layer = i, .round = round});
+    }
+    add(planner, (struct slm_step){.run = slm_attention_finish,
+                                   .layer = i,
+                                   .width = query,
+                                   .quantize = layer->out.quant->integer});
 }
 
-static void read_ffn(struct planner *planner, uint32_t i)
+/* From the residual stream to what `down` reads. */
+static void add_ffn(struct planner *planner, uint32_t i)
 {
     const struct slm_fwd *f = planner->f;
     const struct slm_layer *layer = &f->model->layers[i];
-    add_products(planner, norm_step(f, i, &layer->ffn_norm),
-                 (struct slm_step){.products = {{&layer->up, f->up, f->ffn_stride},
-                                                {&layer->gate, f->gate, f->ffn_stride}},
-                                   .n_products = layer->gate.panels ? 2 : 1});
+    struct slm_step norm = norm_step(f, i, &layer->ffn_norm);
+    norm.quantize = layer->up.quant->integer || (layer->gate.panels && layer->gate.quant->integer);
+    add(planner, norm);
+    add(planner, (struct slm_step){.run = slm_ffn, .layer = i});
 }
 
 size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
@@ -100,24 +119,14 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
         const struct slm_layer *layer = &m->layers[i];
         bool parallel = layer->traits->parts & SLM_LAYER_PARALLEL;
 
-        read_attention(&plan, i);
         if (parallel)
-            read_ffn(&plan, i); /* before anything is added to the residual stream */
-        uint32_t heads = layer->traits->n_heads * layer->traits->head_dim;
-        uint32_t kv_heads = layer->traits->n_kv_heads * layer->traits->head_dim;
-        add(&plan, (struct slm_step){
-                       .run = slm_rotate_store, .layer = i, .width = heads + 2 * kv_heads});
-        add(&plan, (struct slm_step){.run = slm_attention, .layer = i});
-        for (uint32_t round = 1; round < f->max_rounds; round++) {
-            add(&plan, (struct slm_step){.run = slm_attention_merge, .layer = i, .round = round});
-            add(&plan, (struct slm_step){.run = slm_attention, .layer = i, .round = round});
-        }
-        add_to_stream(&plan, (struct slm_step){.run = slm_attention_finish, .layer = i, .width = heads},
-                      &layer->out, &layer->attn_post_norm, &layer->attn_sum_norm);
+            add_ffn(&plan, i); /* before anything is added to the residual stream */
+        add_attention(&plan, i);
+        add_to_stream(&plan, i, &f->h, &layer->out, &layer->attn_post_norm, &layer->attn_sum_norm);
         if (!parallel)
-            read_ffn(&plan, i);
-        add_to_stream(&plan, (struct slm_step){.run = slm_activate, .layer = i}, &layer->down,
-                      &layer->ffn_post_norm, &layer->ffn_sum_norm);
+            add_ffn(&plan, i);
+        add_to_stream(&plan, i, &f->inner, &layer->down, &layer->ffn_post_norm,
+                      &layer->ffn_sum_norm);
     }
     bool head = m->head.panels;
     add(&plan, (struct slm_step){.run = slm_head_norm,
@@ -125,12 +134,12 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
                                  .norm = &m->final_norm,
                                  .quantize = head && m->head.quant->integer});
     if (head)
-        add(&plan, (struct slm_step){.run = slm_head});
+        add(&plan, (struct slm_step){.run = slm_head, .input = &f->h});
     add(&plan, (struct slm_step){.run = slm_pool, .width = m->traits->dim});
     return plan.n;
 }
 
-/* From pooled texts in x to scores in up; a classifier may begin with a matrix and a norm. */
+/* From pooled texts in x to their scores; a classifier may begin with a matrix and a norm. */
 size_t slm_plan_scores(struct slm_fwd *f, struct slm_step *steps)
 {
     static const struct slm_norm_weights none = {NULL, NULL};
@@ -139,13 +148,15 @@ size_t slm_plan_scores(struct slm_fwd *f, struct slm_step *steps)
     if (!m->score.panels)
         return 0;
     if (m->score_dense.panels) {
-        add_products(&plan, norm_step(f, 0, &none),
-                     (struct slm_step){.products = {{&m->score_dense, f->x, f->dim_stride}},
-                                       .n_products = 1});
+        add_products(
+            &plan, norm_step(f, 0, &none),
+            (struct slm_step){.products = {{&m->score_dense, f->x, f->dim_stride, 1, false}},
+                              .n_products = 1});
         add(&plan, (struct slm_step){.run = slm_score_activate, .width = m->traits->dim});
     }
     add_products(&plan, norm_step(f, 0, &m->score_norm),
-                 (struct slm_step){.products = {{&m->score, f->up, f->ffn_stride}}, .n_products = 1});
+                 (struct slm_step){.products = {{&m->score, f->scores, f->scores_stride, 1, false}},
+                                   .n_products = 1});
     return plan.n;
 }
 
@@ -166,6 +177,16 @@ static float *take_rows(struct slm_arena *arena, size_t rows, size_t stride)
     return slm_arena_take_rows(arena, rows, stride, sizeof(float));
 }
 
+static void take_operand(struct slm_arena *arena, struct slm_operand *in, size_t rows,
+                         size_t stride, bool floats)
+{
+    in->stride = stride;
+    in->rows = floats ? take_rows(arena, rows, stride) : NULL;
+    in->acts.q = slm_arena_take(arena, rows, stride);
+    in->acts.blocks =
+        slm_arena_take_rows(arena, rows, stride / SLM_TILE_COLS, sizeof *in->acts.blocks);
+}
+
 int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct slm_kern *kern,
                  const struct slm_kv *kv, size_t max_rows, size_t max_tokens, int n_threads,
                  struct slm_arena *arena)
@@ -176,7 +197,7 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->kv = kv;
     f->max_rows = max_rows;
 
-    bool post_norms = false;
+    bool post_norms = false, float_down = false;
     size_t query = 0, key = 0, ffn = 0, head = 0, heads = 0, kv_heads = SIZE_MAX;
     for (uint32_t i = 0; i < model->traits->n_layers; i++) {
         const struct slm_layer_traits *t = model->layers[i].traits;
@@ -186,27 +207,23 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
         head = most(head, t->head_dim);
         heads = most(heads, t->n_heads);
         post_norms |= t->parts & (SLM_LAYER_ATTN_POST_NORM | SLM_LAYER_FFN_POST_NORM);
+        float_down |= !model->layers[i].down.quant->integer;
         kv_heads = t->n_kv_heads < kv_heads ? t->n_kv_heads : kv_heads;
     }
     f->dim_stride = padded(model->traits->dim);
     f->query_stride = padded(query);
     f->kv_stride = padded(key);
-    f->ffn_stride = padded(most(ffn, model->traits->n_scores));
-    f->h_stride = most(most(f->dim_stride, f->query_stride), f->ffn_stride);
-
     f->rows = slm_arena_take(arena, max_rows, sizeof *f->rows);
     f->out_rows = slm_arena_take(arena, max_rows, sizeof *f->out_rows);
     f->x = take_rows(arena, max_rows, f->dim_stride);
     f->block = take_rows(arena, post_norms ? max_rows : 0, f->dim_stride);
-    f->h = take_rows(arena, max_rows, f->h_stride);
-    f->acts.q = slm_arena_take(arena, max_rows, f->h_stride);
-    f->acts.blocks = slm_arena_take_rows(arena, max_rows, f->h_stride / SLM_TILE_COLS,
-                                         sizeof *f->acts.blocks);
+    take_operand(arena, &f->h, max_rows, most(f->dim_stride, f->query_stride), true);
+    take_operand(arena, &f->inner, max_rows, padded(ffn), float_down);
     f->q = take_rows(arena, max_rows, f->query_stride);
     f->k = take_rows(arena, max_rows, f->kv_stride);
     f->v = take_rows(arena, max_rows, f->kv_stride);
-    f->gate = take_rows(arena, max_rows, f->ffn_stride);
-    f->up = take_rows(arena, max_rows, f->ffn_stride);
+    f->scores_stride = slm_round_up(model->traits->n_scores, SLM_PANEL_ROWS);
+    f->scores = take_rows(arena, model->traits->n_scores ? max_rows : 0, f->scores_stride);
 
     for (uint32_t i = 0; i < model->traits->n_ropes; i++) {
         const struct slm_rope_traits *rope = &model->file.ropes[i];
@@ -220,11 +237,13 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->value_stride = slm_round_up(head, 16);
     f->split_rows = n_threads == 1 ? 0 : most(1, 2 * (size_t)n_threads / kv_heads);
     f->split_rows = f->split_rows < max_rows ? f->split_rows : max_rows;
-    /* Of a thread: struct tiling of attention.c says what for. */
+    /* Of a thread: struct tiling of attention.c says what for, or two matrices in ffn.c. */
     f->attend_scratch = slm_attend_scratch(kv->type, head);
-    f->score_bytes =
-        sizeof(float) * (f->attend_scratch + SLM_TILE_ROWS * (2 * f->value_stride + padded(head)));
-    f->scores = slm_arena_take(arena, (size_t)n_threads, f->score_bytes);
+    size_t attention = f->attend_scratch + SLM_TILE_ROWS * (2 * f->value_stride + padded(head));
+    size_t rows = max_rows < SLM_FFN_PIECE ? max_rows : SLM_FFN_PIECE;
+    size_t piece = rows * padded(ffn) < SLM_FFN_PIECE ? rows * padded(ffn) : SLM_FFN_PIECE;
+    f->scratch_bytes = sizeof(float) * most(attention, 2 * piece);
+    f->scratch = slm_arena_take(arena, (size_t)n_threads, f->scratch_bytes);
     size_t max_spans = (max_tokens + SLM_SPAN - 1) / SLM_SPAN;
     f->n_slots = slm_attention_slots(f->split_rows, max_spans);
     f->max_rounds = slm_attention_most_rounds(f->split_rows, max_spans);

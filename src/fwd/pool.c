@@ -14,7 +14,7 @@ void slm_pool(struct slm_fwd *f, const struct slm_step *step, int part, int n_pa
     slm_share(dim, part, n_parts, &first, &last);
     for (size_t i = 0; i < f->n_out_rows && f->out_rows[i]->pooled; i++) {
         float *pooled = f->out_rows[i]->pooled;
-        const float *h = f->h + i * f->h_stride;
+        const float *h = f->h.rows + i * f->h.stride;
         for (size_t c = first; c < last; c++)
             pooled[c] += h[c];
     }

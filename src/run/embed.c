@@ -146,7 +146,7 @@ static int score_group(struct slm_ctx *ctx, size_t n, float *out)
         if (rc < 0)
             return rc;
         for (size_t i = 0; i < f->n_rows; i++)
-            memcpy(out + (at + i) * n_scores, f->up + i * f->ffn_stride, n_scores * sizeof *out);
+            memcpy(out + (at + i) * n_scores, f->scores + i * f->scores_stride, n_scores * sizeof *out);
     }
     return SLM_OK;
 }
