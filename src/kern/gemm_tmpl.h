@@ -137,6 +137,17 @@ static __attribute__((noinline)) void store_panel(const struct slm_gemm *g, size
     }
 }
 
+/*
+ * A single token leaves memory to the CPU, which sees one stream. More tokens take so long over a
+ * page of weights that the CPU begins to look ahead only when the next page is waited for.
+ */
+INLINED void read_ahead(const uint8_t *tile, const size_t tile_bytes)
+{
+    enum { AHEAD = 4096 }; /* a page */
+    for (size_t i = 0; i < tile_bytes; i += 64)
+        __builtin_prefetch(tile + AHEAD + i);
+}
+
 /* One panel for `tokens` tokens from t on; they share every load of weights. */
 INLINED void panel_tokens(const struct slm_gemm *g, size_t panel, size_t t, const int tokens,
                           const size_t tile_bytes, const uint32_t type)
@@ -146,8 +157,11 @@ INLINED void panel_tokens(const struct slm_gemm *g, size_t panel, size_t t, cons
     UNROLLED
     for (int i = 0; i < tokens; i++)
         acc[i] = vf_set(0);
-    for (size_t index = 0; index < g->n_tiles; index++, p += tile_bytes)
+    for (size_t index = 0; index < g->n_tiles; index++, p += tile_bytes) {
+        if (tokens > 1)
+            read_ahead(p, tile_bytes);
         tile_of_type(p, index, g, t, acc, tokens, type);
+    }
     UNROLLED
     for (int i = 0; i < tokens; i++)
         sums[i] = acc[i];
