@@ -17,9 +17,16 @@ INLINED const int8_t *act_bytes(const struct slm_gemm *g, size_t t, size_t index
     return g->acts.q + t * g->acts.cols + index * SLM_TILE_COLS;
 }
 
-INLINED const struct slm_act_block *act_block(const struct slm_gemm *g, size_t t, size_t index)
+/* Scales and sums of this block of columns, for tokens t, t + 1... */
+INLINED struct vm_rows act_blocks(const struct slm_gemm *g, size_t t, size_t index, const int tokens)
 {
-    return g->acts.blocks + t * g->n_tiles + index;
+    return vm_rows(g->acts.blocks + t * g->n_tiles + index,
+                   g->n_tiles * sizeof(struct slm_act_block), tokens);
+}
+
+INLINED const struct slm_act_block *act_block(const struct vm_rows *blocks, int i)
+{
+    return vm_row(blocks, i);
 }
 
 /* Integer dots of 4-bit weights, as they stand (0 to 15), with the tokens' bytes. */
@@ -35,15 +42,16 @@ INLINED void nibble_dots(const uint8_t *groups, size_t index, const struct slm_g
 INLINED void tile_q4(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t, vf *acc,
                      const int tokens)
 {
+    const struct vm_rows blocks = act_blocks(g, t, index, tokens);
     vu dot[VM_TOKENS];
     UNROLLED
     for (int i = 0; i < tokens; i++)
-        dot[i] = vu_begin(act_block(g, t + (size_t)i, index)->minus8);
+        dot[i] = vu_begin(act_block(&blocks, i)->minus8);
     nibble_dots(tile + 32, index, g, t, dot, tokens);
     vf scale = vf_load_f16((const uint16_t *)tile);
     UNROLLED
     for (int i = 0; i < tokens; i++) {
-        const struct slm_act_block *x = act_block(g, t + (size_t)i, index);
+        const struct slm_act_block *x = act_block(&blocks, i);
         acc[i] = vf_fma(vu_end(dot[i], x->minus8), vf_mul(scale, vf_set(x->scale)), acc[i]);
     }
 }
@@ -51,6 +59,7 @@ INLINED void tile_q4(const uint8_t *tile, size_t index, const struct slm_gemm *g
 INLINED void tile_q4a(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t, vf *acc,
                       const int tokens)
 {
+    const struct vm_rows blocks = act_blocks(g, t, index, tokens);
     vu dot[VM_TOKENS];
     UNROLLED
     for (int i = 0; i < tokens; i++)
@@ -60,35 +69,29 @@ INLINED void tile_q4a(const uint8_t *tile, size_t index, const struct slm_gemm *
     vf minimum = vf_load_f16((const uint16_t *)(tile + 32));
     UNROLLED
     for (int i = 0; i < tokens; i++) {
-        const struct slm_act_block *x = act_block(g, t + (size_t)i, index);
+        const struct slm_act_block *x = act_block(&blocks, i);
         acc[i] = vf_fma(vu_end(dot[i], 0), vf_mul(scale, vf_set(x->scale)), acc[i]);
         acc[i] = vf_fma(minimum, vf_set(x->offset), acc[i]);
     }
 }
 
-/* Integer dots of signed bytes: 32 columns of 16 rows. */
-INLINED void byte_dots(const uint8_t *groups, size_t index, const struct slm_gemm *g, size_t t,
-                       vs *dot, const int tokens)
-{
-    UNROLLED
-    for (int i = 0; i < tokens; i++)
-        dot[i] = vs_begin(act_block(g, t + (size_t)i, index)->minus128);
-    ROLLED
-    for (int c = 0; c < 4; c++)
-        vs_dots(dot, groups + 128 * c, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
-    vs_split(dot, tokens);
-}
-
 INLINED void tile_q8(const uint8_t *tile, size_t index, const struct slm_gemm *g, size_t t, vf *acc,
                      const int tokens)
 {
+    const struct vm_rows blocks = act_blocks(g, t, index, tokens);
     vs dot[VM_TOKENS];
-    byte_dots(tile + 32, index, g, t, dot, tokens);
+    UNROLLED
+    for (int i = 0; i < tokens; i++)
+        dot[i] = vs_begin(act_block(&blocks, i)->minus128);
+    ROLLED
+    for (int c = 0; c < 4; c++)
+        vs_dots(dot, tile + 32 + 128 * c, act_bytes(g, t, index) + 8 * c, g->acts.cols, tokens);
+    vs_split(dot, tokens);
     vf scale = vf_load_f16((const uint16_t *)tile);
     UNROLLED
     for (int i = 0; i < tokens; i++) {
-        float x = act_block(g, t + (size_t)i, index)->scale;
-        acc[i] = vf_fma(vs_end(dot[i]), vf_mul(scale, vf_set(x)), acc[i]);
+        vf x = vf_set(act_block(&blocks, i)->scale);
+        acc[i] = vf_fma(vs_end(dot[i]), vf_mul(scale, x), acc[i]);
     }
 }
 

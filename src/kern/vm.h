@@ -116,29 +116,58 @@ static inline vf vf_normal(vf x)
     return vf_add(vf_where_ge(x, zero, vf_sub(one, vf_add(below, below))), below);
 }
 
+/*
+ * What each of a few tokens has in memory, `stride` bytes apart. An instruction can add 0, 1 or 2
+ * strides to a register, so three tokens share a pointer: a compiler left to itself keeps one for
+ * each, and runs out of registers.
+ */
+struct vm_rows {
+    const int8_t *base[(VM_TOKENS + 2) / 3];
+    size_t stride;
+};
+
+INLINED struct vm_rows vm_rows(const void *first, size_t stride, const int tokens)
+{
+    struct vm_rows rows = {{first}, stride};
+    __asm__("" : "+r"(rows.base[0]));
+    UNROLLED
+    for (int i = 1; 3 * i < tokens; i++) {
+        rows.base[i] = rows.base[i - 1] + 3 * stride;
+        __asm__("" : "+r"(rows.base[i])); /* where it came from is not known any more */
+    }
+    return rows;
+}
+
+INLINED const void *vm_row(const struct vm_rows *rows, int i)
+{
+    return rows->base[i / 3] + (size_t)(i % 3) * rows->stride;
+}
+
 #ifndef VM_DOTS
 
 INLINED void vu_dots(vu *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
 {
+    const struct vm_rows rows = vm_rows(x, stride, tokens);
     vb low, high;
     vb_nibbles(p, &low, &high);
     UNROLLED
     for (int i = 0; i < tokens; i++)
-        dot[i] = vu_dot(dot[i], low, x + (size_t)i * stride);
+        dot[i] = vu_dot(dot[i], low, vm_row(&rows, i));
     UNROLLED
     for (int i = 0; i < tokens; i++)
-        dot[i] = vu_dot(dot[i], high, x + (size_t)i * stride + 4);
+        dot[i] = vu_dot(dot[i], high, (const int8_t *)vm_row(&rows, i) + 4);
 }
 
 INLINED void vs_dots(vs *dot, const uint8_t *p, const int8_t *x, size_t stride, const int tokens)
 {
+    const struct vm_rows rows = vm_rows(x, stride, tokens);
     vb first = vb_load(p), second = vb_load(p + 64);
     UNROLLED
     for (int i = 0; i < tokens; i++)
-        dot[i] = vs_dot(dot[i], first, x + (size_t)i * stride);
+        dot[i] = vs_dot(dot[i], first, vm_row(&rows, i));
     UNROLLED
     for (int i = 0; i < tokens; i++)
-        dot[i] = vs_dot(dot[i], second, x + (size_t)i * stride + 4);
+        dot[i] = vs_dot(dot[i], second, (const int8_t *)vm_row(&rows, i) + 4);
 }
 
 INLINED void vu_split(vu *dot, const int tokens)

@@ -12,7 +12,7 @@
 #include "kern/x86/floats_avx2.h"
 
 #define VM_POSITIVE
-#define VM_TOKENS 2
+#define VM_TOKENS 4
 
 typedef vi vu; /* int16: the two pairs of a row side by side */
 typedef vi vs;

@@ -13,7 +13,7 @@
 
 #define VM_REGISTERS
 #define VM_POSITIVE
-#define VM_TOKENS 12
+#define VM_TOKENS 8
 #define VM_ROWS 12
 
 #include "kern/unroll.h"
