@@ -17,38 +17,45 @@ struct field {
     size_t offset;         /* in struct slm_config */
     uint32_t high;         /* an integer of 1 to high; 0: a number, as double */
     bool required;
+    size_t of_layer; /* in struct slm_shape: it may be a list, one for each layer; or NO_LIST */
 };
 
 #define AT(member) offsetof(struct slm_config, member)
+#define OF(member) offsetof(struct slm_shape, member)
+#define NO_LIST SIZE_MAX
 
 /* What is required has no default that one could trust: the classes of transformers have some, but
  * a file that leaves out its width is damaged. What a family may know stands in complete(). */
 static const struct field model_fields[] = {
-    {"num_hidden_layers|n_layer|n_layers", "block_count", AT(n_layers), SLM_LIMIT_LAYERS, true},
-    {"hidden_size|n_embd|n_embed|d_model|dim", "embedding_length", AT(dim), SLM_LIMIT_DIM, true},
-    {"intermediate_size|n_inner|ffn_dim|ffn_hidden_size|hidden_dim", "feed_forward_length", AT(ffn_dim),
-     SLM_LIMIT_FFN_DIM, false},
-    {"num_attention_heads|n_head|n_heads", "attention.head_count", AT(n_heads), SLM_LIMIT_HEADS,
-     true},
+    {"num_hidden_layers|n_layer|n_layers|num_layers|num_transformer_layers", "block_count",
+     AT(n_layers), SLM_LIMIT_LAYERS, true, NO_LIST},
+    {"hidden_size|n_embd|n_embed|d_model|dim|model_dim", "embedding_length", AT(dim), SLM_LIMIT_DIM,
+     true, NO_LIST},
+    {"intermediate_size|n_inner|ffn_dim|ffn_hidden_size|hidden_dim", "feed_forward_length",
+     AT(ffn_dim), SLM_LIMIT_FFN_DIM, false, OF(ffn_dim)},
+    {"num_attention_heads|n_head|n_heads|num_query_heads", "attention.head_count", AT(n_heads),
+     SLM_LIMIT_HEADS, true, OF(n_heads)},
     {"num_key_value_heads|num_kv_heads|n_head_kv", "attention.head_count_kv", AT(n_kv_heads),
-     SLM_LIMIT_HEADS, false},
-    {"head_dim", "attention.key_length", AT(head_dim), SLM_LIMIT_HEAD_DIM, false},
-    {"max_position_embeddings|n_positions|max_seq_len|seq_length", "context_length",
-     AT(max_context), SLM_LIMIT_CONTEXT, false},
+     SLM_LIMIT_HEADS, false, OF(n_kv_heads)},
+    {"head_dim", "attention.key_length", AT(head_dim), SLM_LIMIT_HEAD_DIM, false, NO_LIST},
+    {"max_position_embeddings|n_positions|max_seq_len|seq_length|max_context_length",
+     "context_length", AT(max_context), SLM_LIMIT_CONTEXT, false, NO_LIST},
     {"rms_norm_eps|layer_norm_eps|layer_norm_epsilon|norm_epsilon|norm_eps",
-     "attention.layer_norm_rms_epsilon|attention.layer_norm_epsilon", AT(norm_eps), 0, false},
-    {"rope_theta|rotary_emb_base", "rope.freq_base", AT(rope.base), 0, false},
-    {"rotary_dim", "rope.dimension_count", AT(rope.dims), SLM_LIMIT_HEAD_DIM, false},
-    {NULL, "vocab_size", AT(n_vocab), SLM_LIMIT_VOCAB, false},
-    {"vocab_size", NULL, AT(n_vocab), SLM_LIMIT_VOCAB, true},
-    {"embedding_multiplier", "embedding_scale", AT(embedding_scale), 0, false},
-    {"residual_multiplier", "residual_scale", AT(residual_scale), 0, false},
-    {"attention_multiplier", "attention.scale", AT(attention_scale), 0, false},
-    {"logit_scale", "logit_scale", AT(logit_scale), 0, false},
-    {"logits_scaling", NULL, AT(logit_divisor), 0, false},
-    {"attn_logit_softcapping", "attn_logit_softcapping", AT(attention_cap), 0, false},
-    {"final_logit_softcapping", "final_logit_softcapping", AT(logit_cap), 0, false},
-    {NULL, NULL, 0, 0, false},
+     "attention.layer_norm_rms_epsilon|attention.layer_norm_epsilon", AT(norm_eps), 0, false,
+     NO_LIST},
+    {"rope_theta|rotary_emb_base|rope_freq_constant", "rope.freq_base", AT(rope.base), 0, false,
+     NO_LIST},
+    {"rotary_dim", "rope.dimension_count", AT(rope.dims), SLM_LIMIT_HEAD_DIM, false, NO_LIST},
+    {NULL, "vocab_size", AT(n_vocab), SLM_LIMIT_VOCAB, false, NO_LIST},
+    {"vocab_size", NULL, AT(n_vocab), SLM_LIMIT_VOCAB, true, NO_LIST},
+    {"embedding_multiplier", "embedding_scale", AT(embedding_scale), 0, false, NO_LIST},
+    {"residual_multiplier", "residual_scale", AT(residual_scale), 0, false, NO_LIST},
+    {"attention_multiplier", "attention.scale", AT(attention_scale), 0, false, NO_LIST},
+    {"logit_scale", "logit_scale", AT(logit_scale), 0, false, NO_LIST},
+    {"logits_scaling", NULL, AT(logit_divisor), 0, false, NO_LIST},
+    {"attn_logit_softcapping", "attn_logit_softcapping", AT(attention_cap), 0, false, NO_LIST},
+    {"final_logit_softcapping", "final_logit_softcapping", AT(logit_cap), 0, false, NO_LIST},
+    {NULL, NULL, 0, 0, false, NO_LIST},
 };
 
 static void full_name(const struct slm_keys *keys, const char *name, char out[160])
@@ -91,27 +98,34 @@ static int one_number(const struct slm_keys *keys, const char *name, bool flags,
     return 1;
 }
 
-/* The first of "a|b" that is there; its name into found[96] for messages. */
-static int find_number(const struct slm_keys *keys, const char *names, bool flags, char found[96],
-                       double *value)
+/* Whether a key is there under this name. */
+static bool has_key(const struct slm_keys *keys, const char *name)
+{
+    char full[160];
+    full_name(keys, name, full);
+    return keys->gguf ? slm_gguf_find(keys->gguf, full) != NULL
+                      : member(keys->json, keys->node, name) >= 0;
+}
+
+/* The first of "a|b" that is there into found[96]; where none is, the first one, for messages. */
+static bool find_key(const struct slm_keys *keys, const char *names, char found[96])
 {
     for (const char *name = names; name;) {
         size_t n = strcspn(name, "|");
         snprintf(found, 96, "%.*s", (int)n, name);
-        int code = one_number(keys, found, flags, value);
-        if (code)
-            return code;
+        if (has_key(keys, found))
+            return true;
         name = name[n] ? name + n + 1 : NULL;
     }
     snprintf(found, 96, "%.*s", (int)strcspn(names, "|"), names);
-    return 0;
+    return false;
 }
 
 int slm_keys_number(const struct slm_keys *keys, const char *hf, const char *gguf, double *value)
 {
     char found[96];
     const char *names = keys->gguf ? gguf : hf;
-    int code = names ? find_number(keys, names, true, found, value) : 0;
+    int code = names && find_key(keys, names, found) ? one_number(keys, found, true, value) : 0;
     if (code == 1 && !isfinite(*value))
         return slm_fail(SLM_EFORMAT, "%s%s%s is not a finite number",
                         keys->gguf ? "" : "config.json: ", keys->prefix, found);
@@ -142,6 +156,61 @@ int slm_keys_expect(const struct slm_keys *keys, const char *hf, const char *ggu
                     value);
 }
 
+/* A number that counts something. full: its key, for messages. */
+static int to_count(double value, uint32_t high, const char *full, uint32_t *count)
+{
+    if (!(value >= 1) || value != floor(value))
+        return slm_fail(SLM_EFORMAT, "%s is %g; it must be a positive integer", full, value);
+    if (value > high)
+        return slm_fail(SLM_ELIMIT, "%s is %.0f; the limit is %u", full, value, (unsigned)high);
+    *count = (uint32_t)value;
+    return SLM_OK;
+}
+
+int slm_keys_list(const struct slm_keys *keys, const char *name, uint32_t n, double *values)
+{
+    char full[160];
+    full_name(keys, name, full);
+    size_t count = 0;
+    const struct slm_gguf_key *key = keys->gguf ? slm_gguf_find(keys->gguf, full) : NULL;
+    slm_json_node list = keys->gguf ? -1 : member(keys->json, keys->node, name);
+    if (keys->gguf ? !key || !key->array || !slm_gguf_is_integer(key)
+                   : slm_json_type(keys->json, list) != JSON_ARRAY)
+        return 0;
+    count = key ? (size_t)key->count : slm_json_count(keys->json, list);
+    if (count != n)
+        return slm_fail(SLM_EFORMAT, "%s%s has %zu entries for %u layers",
+                        keys->gguf ? "" : "config.json: ", full, count, (unsigned)n);
+    slm_json_node entry = key ? -1 : slm_json_first(keys->json, list);
+    for (uint32_t i = 0; i < n; i++) {
+        values[i] =
+            key ? (double)slm_gguf_integer_at(key, i) : slm_json_number(keys->json, entry, NAN);
+        entry = key ? -1 : slm_json_next(keys->json, entry);
+    }
+    return 1;
+}
+
+/* A list gives each layer its own number; the model's is that of the first. */
+static int read_list(const struct slm_keys *keys, const struct field *field, const char *name,
+                     struct slm_config *config)
+{
+    double values[SLM_LIMIT_LAYERS];
+    char full[200];
+    int found = slm_keys_list(keys, name, config->n_layers, values);
+    for (uint32_t i = 0; i < config->n_layers && found == 1; i++) {
+        uint32_t count = 0;
+        snprintf(full, sizeof full, "%s%s%s[%u]", keys->gguf ? "" : "config.json: ", keys->prefix,
+                 name, (unsigned)i);
+        int err = to_count(values[i], field->high, full, &count);
+        if (err)
+            return err;
+        memcpy((uint8_t *)&config->shapes[i] + field->of_layer, &count, sizeof count);
+        if (i == 0)
+            memcpy((uint8_t *)config + field->offset, &count, sizeof count);
+    }
+    return found;
+}
+
 /* One row of a table into its member. What a source does not name stays as it was, so members are
  * preset with their defaults; 0 stands for "not said". */
 static int read_field(const struct slm_keys *keys, const struct field *field,
@@ -152,29 +221,27 @@ static int read_field(const struct slm_keys *keys, const struct field *field,
     double value;
     if (!names)
         return SLM_OK;
-    char name[96], full[160];
-    int found = find_number(keys, names, false, name, &value);
-    full_name(keys, name, full);
-    const char *where = keys->gguf ? "" : "config.json: ";
-    if (found < 0)
+    char name[96], full[200];
+    bool there = find_key(keys, names, name);
+    snprintf(full, sizeof full, "%s%s%s", keys->gguf ? "" : "config.json: ", keys->prefix, name);
+    if (!there)
+        return field->required ? slm_fail(SLM_EFORMAT, "%s is missing", full) : SLM_OK;
+    int found = field->of_layer == NO_LIST ? 0 : read_list(keys, field, name, config);
+    if (found)
+        return found < 0 ? found : SLM_OK;
+    if ((found = one_number(keys, name, false, &value)) < 0)
         return found;
-    if (!found)
-        return field->required ? slm_fail(SLM_EFORMAT, "%s%s is missing", where, full) : SLM_OK;
     if (field->high == 0) {
         if (!isfinite(value))
-            return slm_fail(SLM_EFORMAT, "%s%s is not a finite number", where, full);
+            return slm_fail(SLM_EFORMAT, "%s is not a finite number", full);
         memcpy(target, &value, sizeof value);
         return SLM_OK;
     }
-    if (value < 1 || value != floor(value))
-        return slm_fail(SLM_EFORMAT, "%s%s is %g; it must be a positive integer", where, full,
-                        value);
-    if (value > field->high)
-        return slm_fail(SLM_ELIMIT, "%s%s is %.0f; the limit is %u", where, full, value,
-                        (unsigned)field->high);
-    uint32_t count = (uint32_t)value;
-    memcpy(target, &count, sizeof count);
-    return SLM_OK;
+    uint32_t count = 0;
+    int err = to_count(value, field->high, full, &count);
+    if (!err)
+        memcpy(target, &count, sizeof count);
+    return err;
 }
 
 static int read_fields(const struct slm_keys *keys, const struct field *fields,
@@ -210,7 +277,7 @@ static int json_family(struct slm_config *config, const struct slm_json *json)
 static int json_activation(struct slm_config *config, const struct slm_json *json)
 {
     static const char *const keys[] = {"hidden_activation", "hidden_act", "activation_function",
-                                       "activation"};
+                                       "activation_fn_name", "activation"};
     static const struct {
         const char *name;
         uint32_t activation;
@@ -271,15 +338,15 @@ static int model_keys(struct slm_config *config, const struct slm_keys *keys)
                          : slm_fail(SLM_EFORMAT, "%sattention.layer_norm_%sepsilon is missing",
                                     keys->prefix, config->family->norm ? "" : "rms_");
     }
-    if (!err && config->ffn_dim == 0 && config->family->ffn_factor == 0)
-        err = slm_fail(SLM_EFORMAT, "%s%s is missing", keys->json ? "config.json: " : keys->prefix,
-                       keys->json ? "intermediate_size" : "feed_forward_length");
     if (!err)
         err = slm_config_rope(config, keys);
     if (!err)
         err = slm_config_windows(config, keys);
     if (!err && config->family->rule)
         err = config->family->rule(config, keys);
+    if (!err && config->ffn_dim == 0 && config->family->ffn_factor == 0)
+        err = slm_fail(SLM_EFORMAT, "%s%s is missing", keys->json ? "config.json: " : keys->prefix,
+                       keys->json ? "intermediate_size" : "feed_forward_length");
     return err;
 }
 

@@ -17,6 +17,11 @@
 
 enum { SLM_CONFIG_ROPES = 2 }; /* the model's, and that of local layers where they have their own */
 
+/* What may differ from layer to layer; 0: as the model's. */
+struct slm_shape {
+    uint32_t n_heads, n_kv_heads, ffn_dim;
+};
+
 struct slm_config {
     const struct slm_family *family;
     uint32_t parts;     /* enum slm_part: what this model has */
@@ -24,8 +29,10 @@ struct slm_config {
     bool head_not_said; /* whether it has a head of its own, its tensors say */
 
     uint32_t n_layers, dim, n_vocab, max_context;
-    uint32_t n_heads, n_kv_heads, head_dim, ffn_dim;
-    uint32_t activation; /* enum slm_activation */
+    uint32_t n_heads, n_kv_heads, head_dim, ffn_dim; /* where layers differ, the first one's */
+    struct slm_shape shapes[SLM_LIMIT_LAYERS];
+    uint32_t embedding_dim; /* of a narrow embedding */
+    uint32_t activation;    /* enum slm_activation */
     uint32_t max_text;   /* what texts are cut to; 0: max_context */
     uint32_t pooling;    /* enum slm_pooled; 0: not said */
     bool unit_length;
@@ -67,6 +74,9 @@ struct slm_keys {
 /* A number under one of several names, "num_attention_heads|n_head"; hf or gguf NULL: that world
  * does not have it. A true counts as 1. Returns 1 found, 0 not there (or null), or an error. */
 int slm_keys_number(const struct slm_keys *keys, const char *hf, const char *gguf, double *value);
+
+/* A list of n numbers; of GGUF, integers. Returns 1, 0 when there is no such list, or an error. */
+int slm_keys_list(const struct slm_keys *keys, const char *name, uint32_t n, double *values);
 
 /* A boolean of config.json, at its top. */
 bool slm_keys_bool(const struct slm_keys *keys, const char *hf, bool missing);

@@ -7,6 +7,32 @@
 
 #include <math.h>
 
+static uint32_t or_else(uint32_t count, uint32_t otherwise)
+{
+    return count ? count : otherwise;
+}
+
+/* Every layer gets its shape; heads must share key-value heads evenly in each. */
+static int complete_shapes(struct slm_config *config)
+{
+    for (uint32_t i = 0; i < config->n_layers; i++) {
+        struct slm_shape *s = &config->shapes[i];
+        bool own = s->n_heads && s->n_heads != config->n_heads;
+        s->n_heads = or_else(s->n_heads, config->n_heads);
+        s->n_kv_heads = or_else(s->n_kv_heads, or_else(config->n_kv_heads, s->n_heads));
+        s->ffn_dim = or_else(s->ffn_dim, config->ffn_dim);
+        if (s->n_heads % s->n_kv_heads)
+            return slm_fail(SLM_EFORMAT, "%u attention heads can't share %u key-value heads evenly",
+                            (unsigned)s->n_heads, (unsigned)s->n_kv_heads);
+        if (own && config->head_dim == 0)
+            return slm_fail(SLM_EFORMAT, "layers have different heads, and head_dim is not given");
+        if (own && config->slope_exponent != 0)
+            return slm_fail(SLM_EUNSUPPORTED, "ALiBi with different heads in layers");
+    }
+    config->n_kv_heads = config->shapes[0].n_kv_heads;
+    return SLM_OK;
+}
+
 /* What no key says follows from the others, or from the family. */
 static int complete(struct slm_config *config)
 {
@@ -16,11 +42,11 @@ static int complete(struct slm_config *config)
     for (const struct slm_family_tensor *t = family->tensors; t->role; t++)
         if (t->part == SLM_PART_SHARED_NORM && t->part & config->parts)
             config->parts |= SLM_PART_PARALLEL; /* one norm for both blocks: both read it at once */
-    if (config->n_kv_heads == 0)
-        config->n_kv_heads = config->n_heads;
-    if (config->n_heads % config->n_kv_heads)
-        return slm_fail(SLM_EFORMAT, "%u attention heads can't share %u key-value heads evenly",
-                        (unsigned)config->n_heads, (unsigned)config->n_kv_heads);
+    if (config->ffn_dim == 0)
+        config->ffn_dim = family->ffn_factor * config->dim;
+    int err = complete_shapes(config);
+    if (err)
+        return err;
     if (config->head_dim == 0) {
         if (config->dim % config->n_heads)
             return slm_fail(SLM_EFORMAT,
@@ -32,8 +58,6 @@ static int complete(struct slm_config *config)
     if (config->head_dim > SLM_LIMIT_HEAD_DIM)
         return slm_fail(SLM_ELIMIT, "heads of %u dimensions; the limit is %d",
                         (unsigned)config->head_dim, SLM_LIMIT_HEAD_DIM);
-    if (config->ffn_dim == 0)
-        config->ffn_dim = family->ffn_factor * config->dim;
     if (config->norm_eps < 0)
         config->norm_eps = family->norm_eps;
     if (!(config->norm_eps > 0 && config->norm_eps < 1))
@@ -234,10 +258,10 @@ static int fill_records(struct slm_config *config)
         return SLM_ENOMEM;
     for (uint32_t i = 0; i < config->n_layers; i++)
         config->layers[i] = (struct slm_layer_traits){
-            .n_heads = config->n_heads,
-            .n_kv_heads = config->n_kv_heads,
+            .n_heads = config->shapes[i].n_heads,
+            .n_kv_heads = config->shapes[i].n_kv_heads,
             .head_dim = config->head_dim,
-            .ffn_dim = config->ffn_dim,
+            .ffn_dim = config->shapes[i].ffn_dim,
             .window = config->slides[i] ? config->window : 0,
             .rope = config->n_ropes ? config->rope_of[i] : SLM_NO_ROPE,
             .attention_scale = config->attention_scale != 0 ? (float)config->attention_scale

@@ -62,6 +62,25 @@ static const struct slm_family_tensor llama_tensors[] = {
     END,
 };
 
+/* The 12B model has norms of queries and keys, each head with weights of its own. */
+#define BY_HEAD (SLM_HOW_BY_HEAD | SLM_HOW_ROTATES)
+
+static const struct slm_family_tensor stablelm_tensors[] = {
+    EMBEDDING,
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    QKV,
+    {SLM_ROLE_ATTN_Q_NORM, SLM_PART_QK_NORM, 0, BY_HEAD,
+     "layers.{}.self_attn.q_layernorm.norms.0", NULL},
+    {SLM_ROLE_ATTN_K_NORM, SLM_PART_QK_NORM, 0, BY_HEAD,
+     "layers.{}.self_attn.k_layernorm.norms.0", NULL},
+    OUT,
+    FFN_NORM("layers.{}.post_attention_layernorm", "layers.{}.input_layernorm"),
+    GATED,
+    NORM(FINAL_NORM, "norm", 0),
+    HEAD,
+    END,
+};
+
 /* Norms of queries and keys have weights for each head. */
 static const struct slm_family_tensor cohere_tensors[] = {
     EMBEDDING,
@@ -102,6 +121,23 @@ static const struct slm_family_tensor gemma2_tensors[] = {
     GATED,
     NORM(FFN_POST_NORM, "layers.{}.post_feedforward_layernorm", ONE),
     NORM(FINAL_NORM, "norm", ONE),
+    HEAD,
+    END,
+};
+
+/* Layers differ in heads and in the width of the feed-forward block. */
+static const struct slm_family_tensor openelm_tensors[] = {
+    {SLM_ROLE_EMBEDDING, 0, 0, 0, "token_embeddings", NULL},
+    NORM(ATTN_NORM, "layers.{}.attn_norm", 0),
+    FUSED_QKV("layers.{}.attn.qkv_proj", 0),
+    {SLM_ROLE_ATTN_Q_NORM, SLM_PART_QK_NORM, 0, SLM_HOW_REPEATED, "layers.{}.attn.q_norm", NULL},
+    {SLM_ROLE_ATTN_K_NORM, SLM_PART_QK_NORM, 0, SLM_HOW_REPEATED, "layers.{}.attn.k_norm", NULL},
+    {SLM_ROLE_ATTN_OUT, 0, 0, 0, "layers.{}.attn.out_proj", NULL},
+    NORM(FFN_NORM, "layers.{}.ffn_norm", 0),
+    {SLM_ROLE_FFN_GATE, 0, 0, SLM_HOW_FUSED, "layers.{}.ffn.proj_1", NULL},
+    {SLM_ROLE_FFN_UP, 0, 0, SLM_HOW_FUSED, "layers.{}.ffn.proj_1", NULL},
+    {SLM_ROLE_FFN_DOWN, 0, 0, 0, "layers.{}.ffn.proj_2", NULL},
+    NORM(FINAL_NORM, "norm", 0),
     HEAD,
     END,
 };
@@ -276,17 +312,26 @@ static const struct slm_family_tensor mpt_tensors[] = {
     END,
 };
 
+/* Norms stand before blocks, or (350M) behind them, and then there is none at the end. */
+#define BEFORE SLM_PART_FFN_NORM
+#define BEHIND SLM_PART_SUM_NORMS
+
 static const struct slm_family_tensor opt_tensors[] = {
-    EMBEDDING,
+    {SLM_ROLE_EMBEDDING, SLM_PART_AS_WIDE, 0, 0, "embed_tokens", NULL},
+    {SLM_ROLE_EMBEDDING, SLM_PART_NARROW, 0, SLM_HOW_PRODUCT | SLM_HOW_TURNED,
+     "embed_tokens*project_in", NULL},
     {SLM_ROLE_POSITION_EMBEDDING, 0, 0, SLM_HOW_OFFSET_2, "embed_positions", NULL},
-    NORM(ATTN_NORM, "layers.{}.self_attn_layer_norm", 0),
+    {SLM_ROLE_ATTN_NORM, BEFORE, ALWAYS, 0, "layers.{}.self_attn_layer_norm", NULL},
     QKV,
     {SLM_ROLE_ATTN_OUT, 0, SLM_PART_OUT_BIAS, 0, "layers.{}.self_attn.out_proj", NULL},
-    NORM(FFN_NORM, "layers.{}.final_layer_norm", 0),
+    {SLM_ROLE_ATTN_SUM_NORM, BEHIND, ALWAYS, 0, "layers.{}.self_attn_layer_norm", NULL},
+    {SLM_ROLE_FFN_NORM, BEFORE, ALWAYS, 0, "layers.{}.final_layer_norm", NULL},
     {SLM_ROLE_FFN_UP, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.fc1", NULL},
     {SLM_ROLE_FFN_DOWN, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.fc2", NULL},
-    NORM(FINAL_NORM, "final_layer_norm", 0),
+    {SLM_ROLE_FFN_SUM_NORM, BEHIND, ALWAYS, 0, "layers.{}.final_layer_norm", NULL},
+    {SLM_ROLE_FINAL_NORM, BEFORE, ALWAYS, 0, "final_layer_norm", NULL},
     HEAD,
+    {SLM_ROLE_HEAD, SLM_PART_NARROW, 0, SLM_HOW_PRODUCT, "embed_tokens*project_out", NULL},
     END,
 };
 
@@ -380,12 +425,20 @@ static int mpt_rule(struct slm_config *config, const struct slm_keys *keys)
     return SLM_OK;
 }
 
+/* A narrow embedding is multiplied out, once as such and once as the head that it serves as. */
 static int opt_rule(struct slm_config *config, const struct slm_keys *keys)
 {
-    int err = first_of(slm_keys_expect(keys, "do_layer_norm_before", NULL, 1),
-                       slm_keys_expect(keys, "word_embed_proj_dim", NULL, config->dim));
-    err = first_of(err, slm_keys_expect(keys, "layer_norm_elementwise_affine", NULL, 1));
-    return first_of(err, slm_keys_expect(keys, "_remove_final_layer_norm", NULL, 0));
+    double width = config->dim;
+    int err = slm_keys_number(keys, "word_embed_proj_dim", NULL, &width);
+    if (err >= 0 && !(width >= 1 && width <= SLM_LIMIT_DIM && width == floor(width)))
+        err = slm_fail(SLM_EFORMAT, "config.json: word_embed_proj_dim is %g", width);
+    if (err < 0)
+        return err;
+    config->embedding_dim = (uint32_t)width;
+    config->parts |= width == config->dim ? SLM_PART_AS_WIDE : SLM_PART_NARROW;
+    config->parts |= slm_keys_bool(keys, "do_layer_norm_before", true) ? BEFORE : BEHIND;
+    return first_of(slm_keys_expect(keys, "layer_norm_elementwise_affine", NULL, 1),
+                    slm_keys_expect(keys, "_remove_final_layer_norm", NULL, 0));
 }
 
 /* "gelu" in old files of Gemma means the approximation; embeddings grow with the width. */
@@ -512,7 +565,34 @@ static int stablelm_rule(struct slm_config *config, const struct slm_keys *keys)
 {
     if (keys->json && !slm_keys_bool(keys, "use_parallel_residual", false))
         config->parts |= SLM_PART_FFN_NORM;
-    return slm_keys_expect(keys, "qk_layernorm", NULL, 0);
+    return SLM_OK;
+}
+
+/* The width of each layer's feed-forward block: a factor, rounded to a multiple of a divisor, and
+ * up where that would take off a tenth. */
+static int openelm_rule(struct slm_config *config, const struct slm_keys *keys)
+{
+    double divisor = 256, factors[SLM_LIMIT_LAYERS];
+    if (keys->gguf)
+        return SLM_OK;
+    int err = slm_keys_number(keys, "ffn_dim_divisor", NULL, &divisor);
+    if (err >= 0)
+        err = slm_keys_expect(keys, "ffn_with_glu", NULL, 1);
+    if (err >= 0 && (err = slm_keys_list(keys, "ffn_multipliers", config->n_layers, factors)) == 0)
+        err = slm_fail(SLM_EFORMAT, "config.json: ffn_multipliers is no list");
+    for (uint32_t i = 0; i < config->n_layers && err >= 0; i++) {
+        double width = factors[i] * config->dim;
+        if (!(divisor >= 1 && width >= 0 && width <= SLM_LIMIT_FFN_DIM - divisor))
+            return slm_fail(SLM_EFORMAT,
+                            "config.json: ffn_multipliers[%u] is %g, ffn_dim_divisor %g",
+                            (unsigned)i, factors[i], divisor);
+        double whole = floor(floor(width + divisor / 2) / divisor) * divisor;
+        whole = whole < divisor ? divisor : whole;
+        config->shapes[i].ffn_dim = (uint32_t)(whole < 0.9 * width ? whole + divisor : whole);
+    }
+    if (err >= 0)
+        config->ffn_dim = config->shapes[0].ffn_dim;
+    return err < 0 ? err : SLM_OK;
 }
 
 /* -------------------------------------------------------------------------- table --- */
@@ -664,10 +744,9 @@ const struct slm_family slm_families[] = {
     },
     {
         .name = "opt",
-        .models = "OPT (but 350M)",
+        .models = "OPT",
         .classes = {"OPTForCausalLM"},
         .prefix = "model.decoder.",
-        .parts = SLM_PART_NORM_BIAS,
         .switches = {{"enable_bias", ATTENTION_BIAS | SLM_PART_FFN_BIAS, true}},
         .norm = SLM_NORM_LAYER,
         .activation = SLM_ACT_RELU,
@@ -719,16 +798,17 @@ const struct slm_family slm_families[] = {
     },
     {
         .name = "stablelm",
-        .models = "StableLM 2 (but 12B), StableLM 3B",
+        .models = "StableLM 2, StableLM 3B",
         .classes = {"StableLmForCausalLM", "StableLMEpochForCausalLM"},
         .architectures = {"stablelm"},
         .prefix = "model.",
         .parts = SLM_PART_NORM_BIAS,
-        .switches = {{"use_qkv_bias", SLM_PART_QKV_BIAS, false}},
+        .switches = {{"use_qkv_bias", SLM_PART_QKV_BIAS, false},
+                     {"qk_layernorm", SLM_PART_QK_NORM, false}},
         .norm = SLM_NORM_LAYER,
         .rotary = 0.25,
         .rule = stablelm_rule,
-        .tensors = llama_tensors,
+        .tensors = stablelm_tensors,
     },
     {
         .name = "phi",
@@ -846,6 +926,19 @@ const struct slm_family slm_families[] = {
         .period = 4,
         .rule = exaone4_rule,
         .tensors = exaone4_tensors,
+    },
+    {
+        .name = "openelm",
+        .models = "OpenELM",
+        .classes = {"OpenELMForCausalLM"},
+        .architectures = {"openelm"},
+        .prefix = "transformer.",
+        .parts = SLM_PART_FFN_NORM,
+        .switches = {{"normalize_qk_projections", SLM_PART_QK_NORM, false}},
+        .norm_eps = 1e-6,
+        .rule = openelm_rule,
+        .unused = {"transformer.classifier."},
+        .tensors = openelm_tensors,
     },
     {.name = NULL},
 };

@@ -69,7 +69,7 @@ int slm_family_unknown_gguf(const char *name, size_t n)
 }
 
 /* llama.cpp has one name a role, whatever the family. */
-static const char *gguf_name(const struct slm_family_tensor *t)
+static const char *gguf_name(const struct slm_family_tensor *t, bool fused)
 {
     static const char *const names[SLM_N_ROLES] = {
         [SLM_ROLE_EMBEDDING] = "token_embd",
@@ -99,28 +99,63 @@ static const char *gguf_name(const struct slm_family_tensor *t)
     };
     if (t->gguf)
         return t->gguf;
-    if (t->how & SLM_HOW_FUSED)
-        return t->role == SLM_ROLE_FFN_GATE ? "blk.{}.ffn_up"
-               : t->role == SLM_ROLE_FFN_UP ? "blk.{}.ffn_up"
-                                            : "blk.{}.attn_qkv";
+    if (fused)
+        return t->role == SLM_ROLE_FFN_GATE || t->role == SLM_ROLE_FFN_UP ? "blk.{}.ffn_up"
+                                                                          : "blk.{}.attn_qkv";
     return names[t->role];
+}
+
+/* llama.cpp's converter has undone what is peculiar to the other world; what is one matrix there
+ * may be three in one file and one in another. */
+uint32_t slm_family_how(const struct slm_family_names *names,
+                        const struct slm_family_tensor *tensor)
+{
+    const uint32_t undone = SLM_HOW_GROUPED | SLM_HOW_TRANSPOSED | SLM_HOW_PLUS_ONE |
+                            SLM_HOW_OFFSET_2 | SLM_HOW_BY_HEAD;
+    if (!names->gguf)
+        return tensor->how;
+    uint32_t how = tensor->how & ~undone;
+    switch (tensor->role) {
+    case SLM_ROLE_ATTN_Q:
+    case SLM_ROLE_ATTN_K:
+    case SLM_ROLE_ATTN_V:
+        return names->fused_qkv ? how | SLM_HOW_FUSED : how & ~(uint32_t)SLM_HOW_FUSED;
+    default: return names->fused_gate ? how : how & ~(uint32_t)SLM_HOW_FUSED;
+    }
+}
+
+/* n bytes of a pattern, and what stands before and behind it. */
+static void compose(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
+                    const char *pattern, size_t n, uint32_t layer, bool bias, char *out)
+{
+    bool own = tensor->role == SLM_ROLE_HEAD || tensor->how & SLM_HOW_OWN_NAME;
+    bool prefixed = !names->gguf && !names->bare && names->family->prefix &&
+                    (!own || tensor->how & SLM_HOW_PRODUCT);
+    const char *prefix = prefixed ? names->family->prefix : "",
+               *ending = bias ? ".bias" : ".weight";
+    const char *hole = strstr(pattern, "{}");
+    if (hole && hole < pattern + n)
+        snprintf(out, SLM_FAMILY_NAME, "%s%.*s%u%.*s%s", prefix, (int)(hole - pattern), pattern,
+                 (unsigned)layer, (int)(pattern + n - hole - 2), hole + 2, ending);
+    else
+        snprintf(out, SLM_FAMILY_NAME, "%s%.*s%s", prefix, (int)n, pattern, ending);
 }
 
 void slm_family_name(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
                      uint32_t layer, bool bias, char *out)
 {
-    const char *pattern = names->gguf ? gguf_name(tensor) : tensor->hf;
-    bool head = tensor->role == SLM_ROLE_HEAD || tensor->how & SLM_HOW_OWN_NAME;
-    const char *prefix =
-        names->gguf || names->bare || head || !names->family->prefix ? "" : names->family->prefix;
-    const char *ending = bias ? ".bias" : ".weight", *hole = pattern ? strstr(pattern, "{}") : NULL;
-    if (!pattern)
-        out[0] = '\0';
-    else if (hole)
-        snprintf(out, SLM_FAMILY_NAME, "%s%.*s%u%s%s", prefix, (int)(hole - pattern), pattern,
-                 (unsigned)layer, hole + 2, ending);
-    else
-        snprintf(out, SLM_FAMILY_NAME, "%s%s%s", prefix, pattern, ending);
+    bool fused = slm_family_how(names, tensor) & SLM_HOW_FUSED;
+    const char *pattern = names->gguf ? gguf_name(tensor, fused) : tensor->hf;
+    out[0] = '\0';
+    if (pattern)
+        compose(names, tensor, pattern, strcspn(pattern, "*"), layer, bias, out);
+}
+
+void slm_family_factor(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
+                       char *out)
+{
+    const char *pattern = strchr(tensor->hf, '*') + 1;
+    compose(names, tensor, pattern, strlen(pattern), 0, false, out);
 }
 
 /* Whether a name of n bytes has this text in it. */

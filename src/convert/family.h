@@ -29,7 +29,11 @@ enum slm_part {
     SLM_PART_TWO_NORMS = 1 << 10,  /* Falcon's names for two norms side by side */
     SLM_PART_PARALLEL = 1 << 11,   /* both blocks read the same residual stream */
     SLM_PART_TOKEN_TYPES = 1 << 12,
-    SLM_PART_SCORE = 1 << 13,      /* a score head */
+    SLM_PART_SCORE = 1 << 13,     /* a score head */
+    SLM_PART_SUM_NORMS = 1 << 14, /* norms of the stream behind each block, where others have them
+                                     before it */
+    SLM_PART_NARROW = 1 << 15,    /* the embedding is narrower than the stream, */
+    SLM_PART_AS_WIDE = 1 << 16,   /* or it is not */
 
     /* GGUF has no keys for these: a model has what its first layer has. */
     SLM_PARTS_OF_TENSORS = SLM_PART_HEAD | SLM_PART_HEAD_BIAS | SLM_PART_QKV_BIAS |
@@ -49,7 +53,10 @@ enum slm_how {
     SLM_HOW_OFFSET_2 = 1 << 6,   /* the first two rows are not used */
     SLM_HOW_ONES = 1 << 7,       /* there is no such tensor: the weights are all 1 */
     SLM_HOW_NOT_FIRST = 1 << 8,  /* in all layers but the first */
-    SLM_HOW_OWN_NAME = 1 << 9    /* Hugging Face: its name has no prefix, as the head's */
+    SLM_HOW_OWN_NAME = 1 << 9,   /* Hugging Face: its name has no prefix, as the head's */
+    SLM_HOW_BY_HEAD = 1 << 10,   /* Hugging Face: a vector for each head; the name is the first's */
+    SLM_HOW_PRODUCT = 1 << 11,   /* of two matrices, "a*b": each row of a times b, */
+    SLM_HOW_TURNED = 1 << 12     /* or times b transposed */
 };
 
 /* A tensor of every layer, or of the whole model, and what sources call it; "{}" is the layer. Its
@@ -123,14 +130,25 @@ int slm_family_unknown_class(const char *name, size_t n);
 int slm_family_unknown_gguf(const char *name, size_t n);
 
 /* What a tensor (or its bias) of a layer is called in a source: "blk.7.attn_q.weight", into
- * out[SLM_FAMILY_NAME]. bare: Hugging Face names lack the family's prefix. */
+ * out[SLM_FAMILY_NAME]. */
 enum { SLM_FAMILY_NAME = 128 };
 struct slm_family_names {
     const struct slm_family *family;
-    bool gguf, bare;
+    bool gguf;
+    bool bare; /* Hugging Face names lack the family's prefix */
+    bool fused_qkv,
+        fused_gate; /* what this GGUF file has as one, whatever the family's others do */
 };
 void slm_family_name(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
                      uint32_t layer, bool bias, char *out);
+
+/* The second matrix of a product, likewise. */
+void slm_family_factor(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
+                       char *out);
+
+/* How a tensor of this source differs from what our file wants: enum slm_how. */
+uint32_t slm_family_how(const struct slm_family_names *names,
+                        const struct slm_family_tensor *tensor);
 
 /* Tensors that a source may have and nobody needs: buffers that are computed anyway, and what the
  * family names. */

@@ -214,13 +214,23 @@ static void find_prefix(struct slm_import *import)
     import->names.bare = !there && has(import, t, false);
 }
 
+/* llama.cpp's converter has an option that joins q, k and v, and it has left them as they were in
+ * the source at one time or another; so files of any family have them either way. */
+static void find_fused(struct slm_import *import)
+{
+    import->names.fused_qkv = slm_source_find(&import->source, "blk.0.attn_qkv.weight");
+    import->names.fused_gate = !slm_source_find(&import->source, "blk.0.ffn_gate.weight");
+}
+
 int slm_import_finish(struct slm_import *import)
 {
     import->names.family = import->config.family;
-    if (import->names.gguf)
+    if (import->names.gguf) {
+        find_fused(import);
         parts_from_tensors(import, SLM_PARTS_OF_TENSORS);
-    else
+    } else {
         find_prefix(import);
+    }
     if (import->config.head_not_said)
         parts_from_tensors(import, SLM_PART_HEAD);
     counts_from_tensors(import);

@@ -27,7 +27,7 @@ static struct shape_text shape_text(const struct slm_source_tensor *t)
 static bool fits(const struct slm_source_tensor *t, const struct slm_weight *w)
 {
     uint64_t all = 1, rows = w->transposed ? w->cols : w->source_rows;
-    uint32_t cols = w->transposed ? w->source_rows : w->cols;
+    uint32_t cols = w->transposed ? w->source_rows : slm_weight_source_cols(w);
     for (uint32_t i = 0; i < t->n_dims; i++)
         if (__builtin_mul_overflow(all, t->shape[i], &all))
             return false;
@@ -40,12 +40,12 @@ static bool fits(const struct slm_source_tensor *t, const struct slm_weight *w)
     return t->n_dims >= 2 && t->shape[t->n_dims - 1] == cols && all == rows * cols;
 }
 
-static int check_source(const struct slm_weight *w, const char *name)
+static int check_source(const struct slm_weight *w, const struct slm_source_tensor *t,
+                        const char *name)
 {
-    const struct slm_source_tensor *t = w->source;
     const struct slm_source_type *type = slm_source_type(t->type);
     if (!fits(t, w)) {
-        uint32_t rows = w->source_rows, cols = w->cols;
+        uint32_t rows = w->source_rows, cols = slm_weight_source_cols(w);
         if (w->matrix)
             return slm_fail(SLM_EFORMAT,
                             "tensor '%s' is %s, but the configuration makes it %u x %u", name,
@@ -68,7 +68,9 @@ uint64_t slm_weight_source_bytes(const struct slm_weight *w)
     if (!w->source)
         return 0;
     const struct slm_source_type *type = slm_source_type(w->source->type);
-    uint64_t elements = w->matrix ? (uint64_t)w->rows * w->cols : w->source_rows;
+    uint64_t pieces = w->pieces ? w->n_pieces : 1;
+    uint64_t elements =
+        w->matrix ? (uint64_t)w->rows * slm_weight_source_cols(w) : w->source_rows * pieces;
     return elements / type->values * type->bytes;
 }
 
@@ -108,7 +110,9 @@ static void map_rows(struct slm_weight *w, const struct slm_config *config, uint
         w->head_dim = l->head_dim; /* in layers that don't rotate, too: it changes nothing there */
         w->rotating = config->rope_traits[0].dims;
     }
-    if (how & SLM_HOW_REPEATED) { /* every head is the source's first */
+    if (how & SLM_HOW_BY_HEAD) {
+        w->head_dim = w->source_rows = l->head_dim;
+    } else if (how & SLM_HOW_REPEATED) { /* every head is the source's first */
         w->head_dim = w->source_rows = l->head_dim;
         w->run = 1;
     } else if (how & SLM_HOW_FUSED && (q || k || v)) {
@@ -127,15 +131,64 @@ static void map_rows(struct slm_weight *w, const struct slm_config *config, uint
     }
 }
 
+/* Take a tensor of that name, which must be what the weight needs. */
+static int take(const struct slm_weight *w, struct slm_import *import, const char *name,
+                const struct slm_source_tensor **source)
+{
+    *source = slm_source_take(&import->source, name);
+    if (!*source)
+        return slm_fail(SLM_EFORMAT, "tensor '%s' is missing (%s, %u x %u)", name,
+                        slm_role_info(w->role)->name, (unsigned)w->rows, (unsigned)w->cols);
+    return check_source(w, *source, name);
+}
+
+/* A vector that has a tensor for each head: "...norms.0.weight" and so on. All have one type. */
+static int take_pieces(struct slm_weight *w, struct slm_import *import, const char *name)
+{
+    const char *hole = strstr(name, ".0.");
+    for (const char *next = hole; next; next = strstr(next + 1, ".0."))
+        hole = next; /* the last: before it may stand layer 0 */
+    uint32_t n = w->cols / w->head_dim;
+    w->pieces = slm_calloc(import->allocator, n * sizeof *w->pieces);
+    if (!w->pieces)
+        return SLM_ENOMEM;
+    w->n_pieces = n;
+    for (uint32_t i = 0; i < n; i++) {
+        char own[SLM_FAMILY_NAME + 12];
+        snprintf(own, sizeof own, "%.*s.%u.%s", (int)(hole - name), name, (unsigned)i, hole + 3);
+        int err = take(w, import, own, &w->pieces[i]);
+        if (!err && w->pieces[i]->type != w->pieces[0]->type)
+            err =
+                slm_fail(SLM_EUNSUPPORTED, "tensor '%s' has another type than that of head 0", own);
+        if (err)
+            return err;
+    }
+    w->source = w->pieces[0];
+    return SLM_OK;
+}
+
+/* The second matrix of a product. */
+static int take_factor(struct slm_weight *w, struct slm_import *import,
+                       const struct slm_family_tensor *tensor)
+{
+    char name[SLM_FAMILY_NAME];
+    uint32_t n = w->factor_rows;
+    struct slm_weight factor = {.role = w->role,
+                                .matrix = true,
+                                .source_rows = w->turned ? w->cols : n,
+                                .rows = w->turned ? w->cols : n,
+                                .cols = w->turned ? n : w->cols};
+    slm_family_factor(&import->names, tensor, name);
+    return take(&factor, import, name, &w->factor);
+}
+
 /* The next line of the plan: a tensor of the family's table, or its bias, in one layer. */
 static int add(struct slm_plan *plan, struct slm_import *import,
                const struct slm_family_tensor *tensor, bool bias, uint32_t layer,
                const struct slm_plan_types *types)
 {
     const struct slm_config *config = &import->config;
-    /* llama.cpp's converter has undone what is peculiar to the other world. */
-    const uint32_t undone = SLM_HOW_GROUPED | SLM_HOW_TRANSPOSED | SLM_HOW_PLUS_ONE | SLM_HOW_OFFSET_2;
-    uint32_t how = import->names.gguf ? tensor->how & ~undone : tensor->how;
+    uint32_t how = slm_family_how(&import->names, tensor);
     uint32_t role = bias ? slm_role_info(tensor->role)->bias : tensor->role;
     struct slm_weight *w = &plan->weights[plan->n++];
     *w = (struct slm_weight){.role = role,
@@ -151,14 +204,15 @@ static int add(struct slm_plan *plan, struct slm_import *import,
     if (w->computed)
         return SLM_OK;
     w->transposed = how & SLM_HOW_TRANSPOSED && w->matrix;
+    w->factor_rows = how & SLM_HOW_PRODUCT ? config->embedding_dim : 0;
+    w->turned = how & SLM_HOW_TURNED;
     map_rows(w, config, how);
     char name[SLM_FAMILY_NAME];
     slm_family_name(&import->names, tensor, layer, bias, name);
-    w->source = slm_source_take(&import->source, name);
-    if (!w->source)
-        return slm_fail(SLM_EFORMAT, "tensor '%s' is missing (%s, %u x %u)", name,
-                        slm_role_info(w->role)->name, (unsigned)w->rows, (unsigned)w->cols);
-    int err = check_source(w, name);
+    int err =
+        how & SLM_HOW_BY_HEAD ? take_pieces(w, import, name) : take(w, import, name, &w->source);
+    if (!err && w->factor_rows)
+        err = take_factor(w, import, tensor);
     if (err)
         return err;
     w->type = type_of(w, types);
@@ -288,6 +342,10 @@ int slm_plan_make(struct slm_plan *plan, struct slm_import *import,
 
 void slm_plan_free(struct slm_plan *plan)
 {
+    for (size_t i = 0; i < plan->n; i++) {
+        const struct slm_weight *w = &plan->weights[i];
+        slm_free(plan->allocator, w->pieces, w->n_pieces * sizeof *w->pieces);
+    }
     slm_free(plan->allocator, plan->weights, plan->capacity * sizeof *plan->weights);
     plan->weights = NULL;
 }

@@ -17,17 +17,32 @@ struct slm_weight {
     bool matrix;
     const struct slm_source_tensor *source; /* NULL: computed */
     const float *computed;                  /* [cols] */
+    const struct slm_source_tensor *
+        *pieces; /* [n_pieces] a vector that comes in as many; or NULL */
+    uint32_t n_pieces;
+
+    /* A product: rows are those of the source, of factor_rows numbers, times this matrix. */
+    const struct slm_source_tensor
+        *factor;          /* [factor_rows][cols], or turned: [cols][factor_rows] */
+    uint32_t factor_rows; /* 0: no product */
+    bool turned;
 
     /* Which row of the source (element, of a vector) becomes which of ours. Rows of heads are
      * head_dim to a head; 0: rows are not of heads, and the source's begin at first_row. */
     uint32_t first_row;
-    uint32_t source_rows; /* what the source has in all; of a vector: elements */
+    uint32_t source_rows; /* what the source has in all; of a vector, or its piece: elements */
     uint32_t head_dim;
     uint32_t run, stride, base; /* head h is the source's h / run * stride + base + h % run */
     uint32_t rotating;          /* dimensions that the source pairs (2i, 2i + 1); 0: in our order */
     bool transposed;            /* the source's columns are our rows */
     bool plus_one;              /* 1 is added */
 };
+
+/* Numbers of a row of the source. */
+static inline uint32_t slm_weight_source_cols(const struct slm_weight *w)
+{
+    return w->factor_rows ? w->factor_rows : w->cols;
+}
 
 /* Bytes of the source that a weight stands for. */
 uint64_t slm_weight_source_bytes(const struct slm_weight *w);

@@ -24,6 +24,9 @@ struct bench {
     size_t panel_bytes;
     float *values;          /* [cols rounded up to 32]: a row as the source has it */
     float *decoded;         /* the same as the file will have it */
+    float *factor;          /* [factor_rows][cols] of a product, or NULL */
+    float *narrow;          /* [factor_rows rounded up to 32]: a row before it is multiplied */
+    double *sums;           /* [cols] */
     size_t row_bytes;       /* of values or decoded */
     double squares, errors; /* sums over all rows */
 };
@@ -40,11 +43,11 @@ static uint64_t source_row(const struct slm_weight *w, uint32_t row)
     return from * w->head_dim + i;
 }
 
-static int not_finite(const struct bench *b, uint64_t row, size_t col)
+static int not_finite(const struct slm_source_tensor *source, uint64_t row, size_t col)
 {
     return slm_fail(SLM_EFORMAT, "tensor %s: row %llu, column %zu is not a finite number",
-                    slm_quote(b->w->source->name, b->w->source->name_length).text,
-                    (unsigned long long)row, col);
+                    slm_quote(source->name, source->name_length).text, (unsigned long long)row,
+                    col);
 }
 
 static int not_held(const struct bench *b, uint64_t row, size_t col)
@@ -58,22 +61,41 @@ static int not_held(const struct bench *b, uint64_t row, size_t col)
 
 static const uint8_t *row_data(const struct bench *b, uint64_t row)
 {
-    return b->w->source->data + row * (b->w->cols / b->from->values * b->from->bytes);
+    size_t cols = slm_weight_source_cols(b->w);
+    return b->w->source->data + row * (cols / b->from->values * b->from->bytes);
 }
 
-/* A row as floats, padded with zeros; every one of them finite. */
+/* values = narrow times factor; each is rounded once. */
+static void multiply(struct bench *b)
+{
+    size_t cols = b->w->cols;
+    memset(b->sums, 0, cols * sizeof *b->sums);
+    for (size_t i = 0; i < b->w->factor_rows; i++) {
+        const float *factor = b->factor + i * cols;
+        double x = (double)b->narrow[i];
+        for (size_t c = 0; c < cols; c++)
+            b->sums[c] += x * (double)factor[c];
+    }
+    for (size_t c = 0; c < cols; c++)
+        b->values[c] = (float)b->sums[c];
+}
+
+/* A row of a matrix as floats, padded with zeros; every one of them finite. */
 static int load_row(struct bench *b, uint64_t row)
 {
-    size_t cols = b->w->matrix ? b->w->cols : b->w->source_rows;
+    size_t cols = slm_weight_source_cols(b->w);
+    float *values = b->w->factor ? b->narrow : b->values;
     if (b->w->transposed)
         for (size_t i = 0; i < cols; i++)
             b->from->decode(b->w->source->data + (i * b->w->source_rows + row) * b->from->bytes, 1,
-                            &b->values[i]);
+                            &values[i]);
     else
-        b->from->decode(row_data(b, row), cols / b->from->values, b->values);
+        b->from->decode(row_data(b, row), cols / b->from->values, values);
     for (size_t i = 0; i < cols; i++)
-        if (!isfinite(b->values[i]))
-            return not_finite(b, row, i);
+        if (!isfinite(values[i]))
+            return not_finite(b->w->source, row, i);
+    if (b->w->factor)
+        multiply(b);
     return SLM_OK;
 }
 
@@ -91,7 +113,7 @@ static int transfer_row(struct bench *b, uint64_t row, int lane)
         struct slm_block block = {.minimum = 0};
         b->from->transfer(data + t / parts * b->from->bytes, (unsigned)(t % parts), &block);
         if (!finite_half(block.scale) || !finite_half(block.minimum))
-            return not_finite(b, row, 32 * t);
+            return not_finite(b->w->source, row, 32 * t);
         b->to->pack(b->panel + t * b->to->tile_bytes, lane, &block);
     }
     return SLM_OK;
@@ -150,7 +172,7 @@ static int convert_panel(struct bench *b, uint32_t first)
 static int write_matrix(struct bench *b, struct slm_writer *writer,
                         const struct slm_weight_progress *progress)
 {
-    uint64_t row_length = b->w->cols / b->from->values * b->from->bytes;
+    uint64_t row_length = slm_weight_source_cols(b->w) / b->from->values * b->from->bytes;
     for (uint32_t first = 0; first < b->w->rows; first += SLM_PANEL_ROWS) {
         uint32_t rows = b->w->rows - first < SLM_PANEL_ROWS ? b->w->rows - first : SLM_PANEL_ROWS;
         int err = convert_panel(b, first);
@@ -164,11 +186,26 @@ static int write_matrix(struct bench *b, struct slm_writer *writer,
     return SLM_OK;
 }
 
+/* The same of a vector, whole or in pieces. */
+static int load_vector(struct bench *b)
+{
+    const struct slm_weight *w = b->w;
+    for (size_t p = 0; p < (w->pieces ? w->n_pieces : 1); p++) {
+        const struct slm_source_tensor *source = w->pieces ? w->pieces[p] : w->source;
+        float *values = b->values + p * w->source_rows;
+        b->from->decode(source->data, w->source_rows / b->from->values, values);
+        for (size_t i = 0; i < w->source_rows; i++)
+            if (!isfinite(values[i]))
+                return not_finite(source, 0, i);
+    }
+    return SLM_OK;
+}
+
 /* A vector is plain f32; its elements are chosen like the rows of a matrix. */
 static int write_vector(struct bench *b, struct slm_writer *writer,
                         const struct slm_weight_progress *progress)
 {
-    int err = load_row(b, 0);
+    int err = load_vector(b);
     if (err)
         return err;
     for (uint32_t i = 0; i < b->w->cols; i++)
@@ -179,10 +216,36 @@ static int write_vector(struct bench *b, struct slm_writer *writer,
     return err;
 }
 
+/* The second matrix of a product as floats, row by row of the first one's columns. */
+static int load_factor(struct bench *b, const slm_allocator *a)
+{
+    const struct slm_weight *w = b->w;
+    const struct slm_source_type *type = slm_source_type(w->factor->type);
+    size_t rows = w->turned ? w->cols : w->factor_rows, cols = w->turned ? w->factor_rows : w->cols;
+    size_t longest = slm_round_up(cols, 256); /* a block is at most so long */
+    b->factor = slm_alloc(a, (size_t)w->factor_rows * w->cols * sizeof *b->factor);
+    b->narrow = slm_calloc(a, slm_round_up(w->factor_rows, 256) * sizeof *b->narrow);
+    b->sums = slm_alloc(a, w->cols * sizeof *b->sums);
+    float *row = slm_alloc(a, longest * sizeof *row);
+    int err = b->factor && b->narrow && b->sums && row ? SLM_OK : SLM_ENOMEM;
+    for (size_t r = 0; r < rows && !err; r++) {
+        type->decode(w->factor->data + r * (cols / type->values * type->bytes), cols / type->values,
+                     row);
+        for (size_t c = 0; c < cols && !err; c++) {
+            b->factor[w->turned ? c * w->cols + r : r * w->cols + c] = row[c];
+            if (!isfinite(row[c]))
+                err = not_finite(w->factor, r, c);
+        }
+    }
+    slm_free(a, row, longest * sizeof *row);
+    return err;
+}
+
 static int open_bench(struct bench *b, const struct slm_weight *w, const slm_allocator *a)
 {
     *b = (struct bench){.w = w, .from = slm_source_type(w->source->type), .to = slm_quant(w->type)};
-    b->transfer = w->matrix && !w->transposed && b->from->transfer && b->from->keep == w->type;
+    b->transfer =
+        w->matrix && !w->transposed && !w->factor && b->from->transfer && b->from->keep == w->type;
     b->measure = w->matrix && !(b->transfer && b->from->exact);
     b->tiles = ((size_t)w->cols + SLM_TILE_COLS - 1) / SLM_TILE_COLS;
     size_t longest = w->matrix || w->cols > w->source_rows ? w->cols : w->source_rows;
@@ -192,7 +255,8 @@ static int open_bench(struct bench *b, const struct slm_weight *w, const slm_all
     b->panel = slm_alloc(a, b->panel_bytes);
     b->values = slm_calloc(a, b->row_bytes);
     b->decoded = slm_calloc(a, b->row_bytes);
-    return b->panel && b->values && b->decoded ? SLM_OK : SLM_ENOMEM;
+    int err = b->panel && b->values && b->decoded ? SLM_OK : SLM_ENOMEM;
+    return err || !w->factor ? err : load_factor(b, a);
 }
 
 static void close_bench(struct bench *b, const slm_allocator *a)
@@ -200,6 +264,9 @@ static void close_bench(struct bench *b, const slm_allocator *a)
     slm_free(a, b->panel, b->panel_bytes);
     slm_free(a, b->values, b->row_bytes);
     slm_free(a, b->decoded, b->row_bytes);
+    slm_free(a, b->factor, (size_t)b->w->factor_rows * b->w->cols * sizeof *b->factor);
+    slm_free(a, b->narrow, slm_round_up(b->w->factor_rows, 256) * sizeof *b->narrow);
+    slm_free(a, b->sums, b->w->cols * sizeof *b->sums);
 }
 
 int slm_weight_write(const struct slm_weight *w, struct slm_writer *writer, const slm_allocator *a,

@@ -17,6 +17,7 @@ import zlib
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+import openelm  # noqa: F401 (registers itself)
 from make_models import (LIMIT, N_QUANTIZED, OUT, TARGET_STD, changed_margin, load, logits_of, margins_of,
                          quantized_logits, save)
 
@@ -100,6 +101,18 @@ CASES = {
             "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64, "vocab_size": 53,
             "activation_function": "relu", "do_layer_norm_before": True, "word_embed_proj_dim": 36,
             "_remove_final_layer_norm": False, "bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 1},
+    "opt-350m": {"architectures": ["OPTForCausalLM"], "model_type": "opt", "hidden_size": 36, "ffn_dim": 44,
+                 "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 64, "vocab_size": 53,
+                 "activation_function": "relu", "do_layer_norm_before": False, "word_embed_proj_dim": 22,
+                 "bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 1},
+    "openelm": {"architectures": ["OpenELMForCausalLM"], "model_type": "openelm", "activation_fn_name": "swish",
+                "ffn_dim_divisor": 8, "ffn_multipliers": [0.5, 1.1, 2.1], "ffn_with_glu": True, "head_dim": 12,
+                "initializer_range": 0.02, "max_context_length": 128, "model_dim": 40,
+                "normalization_layer_name": "rms_norm", "normalize_qk_projections": True, "num_gqa_groups": 2,
+                "num_kv_heads": [1, 2, 3], "num_query_heads": [2, 4, 6], "num_transformer_layers": 3,
+                "qkv_multipliers": [0.5, 1.0], "rope_freq_constant": 700, "rope_max_length": 256,
+                "share_input_output_layers": True, "use_cache": True, "vocab_size": 53, "bos_token_id": 1,
+                "eos_token_id": 2},
     "falcon-7b": falcon(num_attention_heads=3, num_kv_heads=1, multi_query=True, parallel_attn=True, new_decoder_architecture=False,
                         bias=False, alibi=False),
     "falcon-40b": falcon(hidden_size=40, rope_theta=10000.0, num_attention_heads=4, num_kv_heads=2, parallel_attn=True, new_decoder_architecture=True,
@@ -116,6 +129,9 @@ CASES = {
                                   hidden_act="gelu_pytorch_tanh", use_bias=True, sliding_window=None),
     "stablelm": layer_normed("StableLmForCausalLM", "stablelm", rope_theta=10000.0, partial_rotary_factor=0.25, use_qkv_bias=True,
                              use_parallel_residual=False, qk_layernorm=False, hidden_size=32, tie_word_embeddings=False),
+    "stablelm-qk-norm": layer_normed("StableLmForCausalLM", "stablelm", rope_theta=10000.0, partial_rotary_factor=0.25,
+                                     use_qkv_bias=False, use_parallel_residual=True, qk_layernorm=True, hidden_size=40,
+                                     num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False),
     "stablelm-parallel": layer_normed("StableLmForCausalLM", "stablelm", rope_theta=10000.0, partial_rotary_factor=0.34, use_qkv_bias=False,
                                       use_parallel_residual=True, qk_layernorm=False, tie_word_embeddings=False),
     "phi": layer_normed("PhiForCausalLM", "phi", rope_theta=10000.0, partial_rotary_factor=0.45, hidden_act="gelu_new", qk_layernorm=False,
@@ -148,7 +164,7 @@ CASES = {
 }
 NORMED_BLOCKS = ("gemma2", "gemma3", "olmo2", "exaone4")
 FINAL_NORMS = ("model.norm", "transformer.ln_f", "gpt_neox.final_layer_norm", "model.decoder.final_layer_norm",
-               "transformer.norm_f", "model.final_layernorm")
+               "transformer.norm_f", "model.final_layernorm", "transformer.norm")
 
 
 def is_norm(name):
@@ -160,14 +176,16 @@ def std_of(name, shape, model):
     parts = name.split(".")
     module = parts[-2]
     fan_in = shape[0] if module in ("c_attn", "c_proj", "c_fc") and model.config.model_type == "gpt2" else shape[-1]
-    if module in ("embed_tokens", "wte", "embed_in", "word_embeddings"):
+    if module in ("embed_tokens", "wte", "embed_in", "word_embeddings", "token_embeddings"):
         if model.config.model_type.startswith("gemma"):
             return 0.16
         if model.config.model_type == "granite":
             return 0.02
         return 0.8 if model.config.model_type.startswith(NORMED_BLOCKS) else 0.06
+    if module == "project_in":
+        return 3 / math.sqrt(fan_in)
     if module in ("wpe", "embed_positions"):
-        return 0.06
+        return 0.06 if getattr(model.config, "do_layer_norm_before", True) else 0.2
     if module in ("lm_head", "embed_out"):
         return 0.15
     if module in ("q_proj", "k_proj", "qkv_proj", "query_key_value", "c_attn", "Wqkv"):
@@ -175,7 +193,7 @@ def std_of(name, shape, model):
     attention = any("attn" in p or "attention" in p for p in parts[:-2])
     if attention and module in ("o_proj", "out_proj", "dense", "c_proj"):
         return 0.2 / math.sqrt(fan_in)
-    if module in ("down_proj", "dense_4h_to_h", "c_proj", "fc2", "fc_out"):
+    if module in ("down_proj", "proj_2", "dense_4h_to_h", "c_proj", "fc2", "fc_out"):
         return 0.3 / math.sqrt(fan_in)
     return 1 / math.sqrt(fan_in)
 
@@ -211,6 +229,9 @@ def scale_logits(tensors, scale, config):
             if name + ".bias" in tensors:
                 tensors[name + ".bias"] = (tensors[name + ".bias"].float() * scale).to(torch.bfloat16)
             return
+    if "model.decoder.project_out.weight" in tensors:
+        tensors["model.decoder.project_out.weight"] = (tensors["model.decoder.project_out.weight"].float() * scale).to(torch.bfloat16)
+        return
     tensors["lm_head.weight"] = (tensors["lm_head.weight"].float() * scale).to(torch.bfloat16)
 
 

@@ -22,13 +22,17 @@ CHOSEN = ["llama-biases",  # rows and biases of q and k change places
           "qwen2"]         # rows stay where they are
 LLAMAS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 
+# Once more with q, k and v in one matrix: model-fused.gguf.
+FUSED = ["granite", "starcoder2-full"]
+
 # Why a model of another family has no model.gguf.
 EXCEPTIONS = {
     "gpt-j": "llama.cpp has no converter for it",
     "opt": "llama.cpp has no converter for it",
+    "opt-350m": "llama.cpp has no converter for it",
     "gpt-neox-sequential": "llama.cpp's converter leaves out the base of RoPE",
     "falcon-7b": "llama.cpp's converter leaves out the base of RoPE",
-    "falcon-rw": "llama.cpp computes only Falcons whose blocks are parallel and rotate",
+    "falcon-rw": "llama.cpp's converter has no name for its second norm, nor a key for its slopes",
     "gemma2-scalar": "GGUF has no key for this scale of attention, and caps are implied in it",
     "gemma3-new": "GGUF has no key for this scale of attention",
     "starcoder2": "llama.cpp's converter leaves out its window",
@@ -36,7 +40,7 @@ EXCEPTIONS = {
 }
 
 
-def convert(folder, out, converters):
+def convert(folder, out, converters, **options):
     """In a copy, beside a tokenizer that has as many tokens as the model."""
     model_class, gguf = converters
     with tempfile.TemporaryDirectory() as copy:
@@ -46,9 +50,15 @@ def convert(folder, out, converters):
         vocab = {"<%d>" % i: i for i in range(config["vocab_size"])}
         (Path(copy) / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocab}, "added_tokens": []}))
         base = model_class(config["architectures"][0])
-        converter = type("Converter", (base,), {"model_arch": base.model_arch, "set_vocab": lambda self: None})
+
+        def modify_tensors(self, data, name, bid):
+            """StableLM's is a generator that returns another one (ggml 0.25): yield what that has."""
+            yield from (yield from base.modify_tensors(self, data, name, bid)) or ()
+
+        converter = type("Converter", (base,), {"model_arch": base.model_arch, "set_vocab": lambda self: None,
+                                                "modify_tensors": modify_tensors})
         hparams = {**config, **base.load_hparams(Path(copy), False)} # newer transformers drop old names
-        converter(Path(copy), gguf.LlamaFileType.MOSTLY_BF16, out, eager=True, hparams=hparams).write()
+        converter(Path(copy), gguf.LlamaFileType.MOSTLY_BF16, out, eager=True, hparams=hparams, **options).write()
 
 
 def main():
@@ -65,6 +75,8 @@ def main():
         if name in EXCEPTIONS or (cls in LLAMAS and name not in CHOSEN) or (wanted and name not in wanted):
             continue
         convert(folder, folder / "model.gguf", converters)
+        if name in FUSED:
+            convert(folder, folder / "model-fused.gguf", converters, fuse_qkv=True)
         size = os.path.getsize(folder / "model.gguf")
         print("%-22s %6d bytes" % (name, size), flush=True)
         assert size < 120000

@@ -52,10 +52,24 @@ class Quantized(nn.Module):
         return nn.functional.linear((steps.round() * scale).flatten(-2), self.weight, self.bias)
 
 
+def multiply_out(model):
+    """A narrow embedding with matrices on both sides (OPT) as two wide ones."""
+    decoder = getattr(getattr(model, "model", None), "decoder", None)
+    if getattr(decoder, "project_in", None) is None:
+        return
+    embedding = decoder.embed_tokens.weight.data.double()
+    wide = [(embedding @ m).float() for m in (decoder.project_in.weight.data.double().T, decoder.project_out.weight.data.double())]
+    decoder.project_in = decoder.project_out = None
+    decoder.embed_tokens.weight = nn.Parameter(wide[0])
+    model.lm_head = nn.Linear(*reversed(wide[1].shape), bias=False)
+    model.lm_head.weight = nn.Parameter(wide[1])
+
+
 def quantize(model, quantizer):
     """All matrices of a model, in place. The embedding is looked up, not multiplied: what comes out of
     it keeps its digits."""
     with torch.no_grad():
+        multiply_out(model)
         embedding = model.get_input_embeddings()
         columns = embedding.weight.shape[1]
         for module in list(model.modules()):

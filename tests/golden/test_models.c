@@ -16,8 +16,8 @@
 #include <dirent.h>
 
 enum {
-    N_MODELS = 55,   /* at least: an empty folder is no success */
-    N_GGUF = 29,     /* of them in GGUF as well: make_gguf.py */
+    N_MODELS = 58,   /* at least: an empty folder is no success */
+    N_GGUF = 33,     /* of them in GGUF as well: make_gguf.py */
     N_QUANTIZED = 6, /* rows of logits.q8.f32 */
 };
 
@@ -198,10 +198,10 @@ static size_t compare_tensors(const slm_model *a, const slm_model *b, const char
 }
 
 /* llama.cpp's conversion of the same folder. */
-static void check_gguf(const struct model *m)
+static void check_gguf_file(const struct model *m, const char *file)
 {
     char in[PATH_SIZE], other_path[PATH_SIZE];
-    data_path(in, m->folder, "model.gguf");
+    data_path(in, m->folder, file);
     if (access(in, F_OK) != 0)
         return;
     n_gguf++;
@@ -225,6 +225,12 @@ static void check_gguf(const struct model *m)
     free(ours);
     free(theirs);
     assert_int_equal(unlink(other_path), 0);
+}
+
+static void check_gguf(const struct model *m)
+{
+    check_gguf_file(m, "model.gguf");
+    check_gguf_file(m, "model-fused.gguf");
 }
 
 static void gguf_gives_the_same_model(void **state)
@@ -330,6 +336,26 @@ static const struct change changes[] = {
     {"qwen2", REFUSED, {"\"Qwen2ForCausalLM\"", "\"LlamaForCausalLM\""}},
     {"mistral-full", REFUSED, {"\"MistralForCausalLM\"", "\"Qwen2ForCausalLM\""}},
 
+    /* Lists, an entry for each layer. */
+    {"openelm", REFUSED, {"[\n    2,\n    4,\n    6\n  ]", "[\n    2,\n    4\n  ]"}},
+    {"openelm", REFUSED, {"[\n    2,\n    4,\n    6\n  ]", "[\n    2,\n    4,\n    5\n  ]"}},
+    {"openelm", REFUSED, {"[\n    2,\n    4,\n    6\n  ]", "[\n    2,\n    4.5,\n    6\n  ]"}},
+    {"openelm", REFUSED, {"[\n    1,\n    2,\n    3\n  ]", "[\n    1,\n    2,\n    2\n  ]"}},
+    {"openelm", REFUSED, {"[\n    1,\n    2,\n    3\n  ]", "1"}},
+    {"openelm", REFUSED, {"    2.1\n", "    2.4\n"}},
+    {"openelm", REFUSED, {"    2.1\n", "    -2.1\n"}},
+    {"openelm", REFUSED, {"dim_divisor\": 8", "dim_divisor\": 0"}},
+    {"openelm", REFUSED, {"with_glu\": true", "with_glu\": false"}},
+    {"openelm", REFUSED, {"projections\": true", "projections\": false"}},
+    {"openelm", REFUSED, {"\"head_dim\": 12,", ""}},
+    {"openelm", DIFFERS, {"constant\": 700", "constant\": 600"}},
+    {"openelm", DIFFERS, {"\"swish\"", "\"gelu\""}},
+
+    /* Norms behind blocks, and a narrow embedding. */
+    {"opt-350m", REFUSED, {"norm_before\": false", "norm_before\": true"}},
+    {"opt-350m", REFUSED, {"proj_dim\": 22", "proj_dim\": 36"}},
+    {"opt-350m", REFUSED, {"proj_dim\": 22", "proj_dim\": 20"}},
+
     /* Epsilon. */
     {"llama-untied", DIFFERS, {"eps\": 1e-05", "eps\": 1e-06"}},
     {"llama-f32", DIFFERS, {"eps\": 1e-06", "eps\": 1e-05"}},
@@ -426,7 +452,9 @@ static const struct change changes[] = {
     {"gpt-neox", DIFFERS, {"rotary_pct\": 0.45", "rotary_pct\": 0.25"}},
     {"gpt-neox", DIFFERS, {"emb_base\": 10000", "emb_base\": 9000"}},
     {"gpt-j", DIFFERS, {"rotary_dim\": 10", "rotary_dim\": 8"}},
-    {"bloom", REFUSED, {"\"n_layer\"", "\"apply_residual_connection_post_layernorm\": true, \"n_layer\""}},
+    {"bloom",
+     REFUSED,
+     {"\"n_layer\"", "\"apply_residual_connection_post_layernorm\": true, \"n_layer\""}},
     {"opt", REFUSED, {"layer_norm_before\": true", "layer_norm_before\": false"}},
     {"opt", REFUSED, {"proj_dim\": 36", "proj_dim\": 20"}},
     {"opt", REFUSED, {"\"ffn_dim\"", "\"enable_bias\": false, \"ffn_dim\""}},
@@ -598,6 +626,8 @@ static void every_tensor_matters(void **state)
     check_tensors("cohere-qk-norm");
     check_tensors("olmo2");
     check_tensors("phi-qk-norm");
+    check_tensors("openelm");
+    check_tensors("stablelm-qk-norm");
 }
 
 int main(void)
