@@ -195,7 +195,8 @@ typedef struct slm_info {
     size_t size;           /* sizeof(slm_info) */
     uint64_t file_size;    /* bytes */
     uint64_t n_params;     /* weights and biases; a tied embedding counts once */
-    int32_t n_layers;
+    int32_t n_layers;      /* 0: the file is a vocabulary without weights. It serves section 5, text,
+                              and slm_ctx_new() is SLM_EUNSUPPORTED */
     int32_t dim;           /* width of the residual stream */
     int32_t n_heads;       /* of the first layer, as the next three */
     int32_t n_kv_heads;

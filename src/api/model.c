@@ -93,7 +93,8 @@ int slm_model_info(const slm_model *model, slm_info *info)
     if (!model || !info)
         return slm_fail(SLM_EINVAL, "slm_model_info: %s is NULL", model ? "info" : "model");
     const struct slm_traits *t = model->traits;
-    const struct slm_layer_traits *first = model->file.layers;
+    static const struct slm_layer_traits none;
+    const struct slm_layer_traits *first = t->n_layers ? model->file.layers : &none;
     slm_info own = {
         .file_size = model->file.length,
         .n_params = count_parameters(&model->file),

@@ -214,7 +214,7 @@ bool slm_traits_describe(const struct slm_file *file, size_t i, const char **nam
                  {"biases", biases},
                  {"scales", scales},
                  {"head", head}};
-    for (size_t k = 0; k < sizeof lines / sizeof lines[0]; k++) {
+    for (size_t k = 0; file->traits->n_layers && k < sizeof lines / sizeof lines[0]; k++) {
         struct text t = {value, size, 0};
         value[0] = '\0';
         lines[k].write(&t, file);

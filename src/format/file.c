@@ -146,6 +146,13 @@ static uint64_t section_limit(uint32_t kind)
     return UINT64_MAX; /* tokenizer and data are not read then */
 }
 
+static int need_section(const struct slm_section_entry *const *known, uint32_t kind)
+{
+    return known[kind] ? SLM_OK
+                       : slm_fail(SLM_EFORMAT, "the section '%s' is missing from the directory",
+                                  section_name(kind));
+}
+
 static int check_directory(const struct slm_file *file, const struct slm_section_entry **known)
 {
     const struct slm_file_header *header = (const void *)file->data;
@@ -187,12 +194,7 @@ static int check_directory(const struct slm_file *file, const struct slm_section
                             i, name, where, (ull)e->length, (ull)section_limit(e->kind));
         known[e->kind] = e;
     }
-    static const uint32_t required[] = {SLM_SECTION_TRAITS, SLM_SECTION_TENSORS, SLM_SECTION_DATA};
-    for (size_t i = 0; i < sizeof required / sizeof required[0]; i++)
-        if (!known[required[i]])
-            return slm_fail(SLM_EFORMAT, "the section '%s' is missing from the directory",
-                            section_name(required[i]));
-    return SLM_OK;
+    return need_section(known, SLM_SECTION_TRAITS);
 }
 
 static int check_section_hash(const struct slm_file *file, const struct slm_section_entry *e)
@@ -486,6 +488,24 @@ const struct slm_tensor_entry *slm_file_tensor(const struct slm_file *file, uint
 
 /* ----------------------------------------------------------------------- whole --- */
 
+/* Without layers the file is a vocabulary, and then it has no weights. */
+static int parse_tensors(struct slm_file *file, const struct slm_section_entry **known)
+{
+    const struct slm_section_entry *e = known[SLM_SECTION_TENSORS];
+    if (file->traits->n_layers == 0 && (e || known[SLM_SECTION_DATA]))
+        return slm_fail(SLM_EFORMAT, "the file has weights, and its traits have no layers");
+    if (file->traits->n_layers == 0)
+        return SLM_OK;
+    int code = need_section(known, SLM_SECTION_TENSORS);
+    if (!code)
+        code = need_section(known, SLM_SECTION_DATA);
+    if (code)
+        return code;
+    file->tensors = (const void *)(file->data + e->offset);
+    file->n_tensors = (uint32_t)(e->length / sizeof *file->tensors);
+    return check_tensors(file, e, known[SLM_SECTION_DATA]);
+}
+
 /* Everything that this version knows is checked before anything of it is used. The tokenizer's
  * section is left to text/, and its checksum to slm_file_verify(): it is the one large section
  * besides the weights, and hashing it would read all of its pages. */
@@ -510,11 +530,7 @@ static int parse(struct slm_file *file)
     file->layers = (const void *)(file->traits + 1);
     file->ropes = (const void *)(file->layers + file->traits->n_layers);
 
-    e = known[SLM_SECTION_TENSORS];
-    file->tensors = (const void *)(file->data + e->offset);
-    file->n_tensors = (uint32_t)(e->length / sizeof *file->tensors);
-    code = check_tensors(file, e, known[SLM_SECTION_DATA]);
-    if (code)
+    if ((code = parse_tensors(file, known)))
         return code;
 
     if ((e = known[SLM_SECTION_TOKENIZER])) {

@@ -242,6 +242,10 @@ int slm_traits_check(const void *section, uint64_t length, uint64_t offset)
                         "traits: the section has %llu bytes at byte %llu; its first "
                         "record alone needs %zu",
                         (unsigned long long)length, (unsigned long long)offset, sizeof *traits);
+    const struct slm_traits vocabulary = {.n_vocab = traits->n_vocab};
+    if (length == sizeof *traits && traits->n_vocab && traits->n_vocab <= SLM_LIMIT_VOCAB &&
+        memcmp(traits, &vocabulary, sizeof vocabulary) == 0)
+        return SLM_OK; /* and nothing else is there */
     struct record whole = {traits, sizeof *traits, FIELDS(traits_fields), "traits", offset};
     int code = check_record(&whole);
     if (code)

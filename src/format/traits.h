@@ -68,7 +68,7 @@ enum slm_layer_part {
     SLM_LAYER_PARTS = (1 << 11) - 1    /* all that are known */
 };
 
-/* For the whole model: 128 bytes. */
+/* For the whole model: 128 bytes. A file of a vocabulary alone has n_vocab, and zeros for the rest. */
 struct slm_traits {
     uint32_t n_layers;
     uint32_t dim;             /* residual width */

@@ -482,12 +482,16 @@ int slm_writer_finish(struct slm_writer *w)
     int code = check_usable(w);
     if (code)
         return code;
-    if (!in_data(w))
-        return slm_fail(SLM_ESTATE, "%s: a file without tensors", w->path);
+    if (w->n_sections == 0)
+        return slm_fail(SLM_ESTATE, "%s: a file without sections", w->path);
     if ((code = close_tensor(w)))
         return code;
-    close_section(w, 0);
-    code = put_section(w, SLM_SECTION_TENSORS, w->tensors.data, w->tensors.length);
+    if (in_data(w)) {
+        close_section(w, 0);
+        code = put_section(w, SLM_SECTION_TENSORS, w->tensors.data, w->tensors.length);
+    } else { /* a vocabulary: reading back finds out if it is none */
+        code = put_metadata(w);
+    }
     if (!code)
         code = flush(w);
     if (!code)

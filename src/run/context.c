@@ -51,6 +51,9 @@ static int read_options(struct sizes *s, const struct slm_model *model, const sl
     int64_t trained = model->traits->max_context;
     int64_t tokens = trained > 0 && trained < 4096 ? trained : 4096;
     bool encoder = model->traits->attention == SLM_ATTENTION_BOTH;
+    if (model->traits->n_layers == 0)
+        return slm_fail(SLM_EUNSUPPORTED, "the file holds a vocabulary, no weights: there is nothing to "
+                        "evaluate");
     if (o->team && o->n_threads)
         return slm_fail(SLM_EINVAL, "options team and n_threads are both set; the team knows its "
                         "threads");

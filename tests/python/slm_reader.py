@@ -17,7 +17,6 @@ from collections import namedtuple
 MAGIC = b"\x89SLM\r\n\x1a\n"
 NONE = 0xFFFFFFFF
 TRAITS, TOKENIZER, TEMPLATE, METADATA, TENSORS, DATA = range(1, 7)
-NEEDED_SECTIONS = (TRAITS, TENSORS, DATA)
 
 # number: (name, bytes of a tile)
 TYPES = {0: ("f32", 2048), 1: ("f16", 1024), 2: ("bf16", 1024),
@@ -231,8 +230,7 @@ class File:
                 self.sections[kind] = (offset, size)
                 if kind in (TRAITS, TEMPLATE, METADATA, TENSORS):
                     need(xxh64(data[offset:end]) == stored, f"checksum of section {kind}")
-        for kind in NEEDED_SECTIONS:
-            need(kind in self.sections, f"section {kind} is missing")
+        need(TRAITS in self.sections, "section 1 is missing")
 
     def _section(self, kind):
         offset, length = self.sections[kind]
@@ -258,10 +256,16 @@ class File:
             need(layer["rope"] == NONE or layer["rope"] < len(self.ropes), "rope of a layer")
 
     def _read_tensors(self):
+        self.tensors = []
+        if self.traits["n_layers"] == 0:  # a vocabulary without weights
+            need(TENSORS not in self.sections and DATA not in self.sections, "weights without layers")
+            need(not any(v for k, v in self.traits.items() if k != "n_vocab"), "traits of a vocabulary")
+            return
+        need(TENSORS in self.sections and DATA in self.sections, "section 5 or 6 is missing")
         section = self._section(TENSORS)
         data_offset, data_length = self.sections[DATA]
         need(len(section) % 64 == 0 and data_length % 64 == 0, "length of tensors or data")
-        self.tensors, seen, place = [], set(), data_offset
+        seen, place = set(), data_offset
         for at in range(0, len(section), 64):
             role, layer, type_number, rows, cols, zero, offset, length, stored, zero1, zero2 = \
                 struct.unpack_from("<6I5Q", section, at)

@@ -2,6 +2,7 @@
  * test_api.c - the edges of the public functions: structs of other versions, unknown flags, models
  * that lack optional sections, paths that are no files.
  */
+#include "model/model.h"
 #include "support/evaluate.h"
 
 #include <fcntl.h>
@@ -192,12 +193,70 @@ static void order_of_tensors_is_free(void **state)
     free(text);
 }
 
+/* A file of a vocabulary alone: text works, and what needs weights says that there are none. */
+static void vocabulary_alone(void **state)
+{
+    (void)state;
+    char path[512], examples[512];
+    slm_model *whole, *model;
+    snprintf(examples, sizeof examples, "%s/stories260K.slm", getenv("SLM_EXAMPLES"));
+    must(slm_model_open(&whole, examples, NULL));
+    const struct slm_file *file = &whole->file;
+    struct slm_traits traits = {.n_vocab = 512};
+    snprintf(path, sizeof path, "%s", temporary_path("vocabulary.slm"));
+    for (int bad = 0; bad < 2; bad++) {
+        struct slm_writer *w;
+        traits.max_context = bad ? 64 : 0; /* of what? */
+        must(slm_writer_new(&w, path));
+        must(slm_writer_section(w, SLM_SECTION_TRAITS, &traits, sizeof traits));
+        must(slm_writer_section(w, SLM_SECTION_TOKENIZER, file->tokenizer, file->tokenizer_length));
+        must(slm_writer_section(w, SLM_SECTION_TEMPLATE, "{{ messages[0].content }}", 25));
+        must(slm_writer_metadata(w, "name", "words"));
+        if (bad)
+            fails(slm_writer_finish(w), SLM_EFORMAT, "n_layers is 0");
+        else
+            must(slm_writer_finish(w));
+        slm_writer_free(w);
+    }
+
+    must(slm_model_open(&model, path, NULL));
+    must(slm_model_verify(model, NULL, NULL));
+    slm_info info = {.size = sizeof info};
+    must(slm_model_info(model, &info));
+    assert_int_equal(info.n_layers, 0);
+    assert_int_equal(info.n_vocab, 512);
+    assert_int_equal(info.n_params, 0);
+    assert_true(info.has_tokenizer && info.has_template);
+    assert_string_equal(slm_model_metadata(model, "name"), "words");
+    slm_token ids[32], same[32];
+    int64_t n = slm_tokenize(model, "Once upon a time", 16, 0, ids, 32);
+    assert_int_equal(slm_tokenize(whole, "Once upon a time", 16, 0, same, 32), n);
+    assert_memory_equal(ids, same, (size_t)n * sizeof *ids);
+    slm_message message = {sizeof message, "user", "hi"};
+    assert_int_equal(slm_chat_format(model, &message, 1, NULL, NULL, 0), 2);
+    slm_sampler *sampler; /* chooses from anybody's logits */
+    must(slm_sampler_new(&sampler, model, NULL));
+    slm_sampler_free(sampler);
+
+    slm_ctx *ctx;
+    slm_trait trait = {.size = sizeof trait};
+    slm_tensor_info tensor = {.size = sizeof tensor};
+    fails(slm_ctx_new(&ctx, model, NULL), SLM_EUNSUPPORTED, "vocabulary, no weights");
+    assert_null(ctx);
+    fails(slm_ctx_memory(model, NULL), SLM_EUNSUPPORTED, "vocabulary, no weights");
+    fails(slm_model_trait(model, 0, &trait), SLM_EINVAL, "no line 0");
+    fails(slm_model_tensor(model, 0, &tensor), SLM_EINVAL, "no tensor 0");
+    slm_model_unref(model);
+    slm_model_unref(whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(structs_of_other_versions), cmocka_unit_test(model_without_tokenizer),
         cmocka_unit_test(unknown_flags),             cmocka_unit_test(paths_that_are_no_files),
         cmocka_unit_test(traits_are_copied),         cmocka_unit_test(order_of_tensors_is_free),
+        cmocka_unit_test(vocabulary_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

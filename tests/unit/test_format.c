@@ -412,6 +412,32 @@ static void check_patches(const struct patch *patches, size_t n)
     }
 }
 
+/* A vocabulary has no weights, and weights need layers. */
+static void weights_and_layers(void **state)
+{
+    (void)state;
+    struct bytes b = copy_of(tiny);
+    struct slm_traits *traits = (void *)(b.data + section_of(b, SLM_SECTION_TRAITS)->offset);
+    *traits = (struct slm_traits){.n_vocab = 37};
+    section_of(b, SLM_SECTION_TRAITS)->length = sizeof *traits;
+    rehash_sections(b);
+    rehash_directory(b);
+    expect("weights", b, SLM_EFORMAT, "has weights, and its traits have no layers");
+    section_of(b, SLM_SECTION_TENSORS)->kind = TINY_UNKNOWN_SECTION + 1;
+    rehash_directory(b);
+    expect("data alone", b, SLM_EFORMAT, "has weights, and its traits have no layers");
+    section_of(b, SLM_SECTION_DATA)->kind = TINY_UNKNOWN_SECTION + 2;
+    rehash_directory(b);
+    expect("a vocabulary", b, SLM_OK, "");
+    for (uint32_t n = 0; n < 2; n++) {
+        traits->n_vocab = n ? SLM_LIMIT_VOCAB + 1 : 0;
+        rehash_sections(b);
+        rehash_directory(b);
+        expect("n_vocab", b, SLM_EFORMAT, "n_layers is 0");
+    }
+    free(b.data);
+}
+
 static void hostile_traits(void **state)
 {
     (void)state;
@@ -858,6 +884,7 @@ int main(void)
         cmocka_unit_test(verify_reports_and_can_be_stopped),
         cmocka_unit_test(foreign_files_get_a_friendly_word),
         cmocka_unit_test(hostile_traits),
+        cmocka_unit_test(weights_and_layers),
         cmocka_unit_test(hostile_directories),
         cmocka_unit_test(hostile_section_lengths),
         cmocka_unit_test(hostile_metadata),

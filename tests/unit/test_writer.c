@@ -380,7 +380,7 @@ static void misuse_is_an_error(void **state)
     float weights[80] = {0};
     assert_int_equal(slm_writer_new(&w, target), SLM_OK);
     assert_int_equal(slm_writer_finish(w), SLM_ESTATE);
-    assert_says("without tensors");
+    assert_says("without sections");
     assert_int_equal(slm_writer_write(w, weights, 4), SLM_EINVAL);
     static const uint32_t own[] = {SLM_SECTION_METADATA, SLM_SECTION_TENSORS, SLM_SECTION_DATA};
     for (size_t i = 0; i < 3; i++)
