@@ -6,7 +6,7 @@
  *
  *     GGUF               version 2 and 3, one file
  *     Hugging Face       a directory: config.json, *.safetensors (one, or shards with an index),
- *                        tokenizer.json or tokenizer.model, tokenizer_config.json
+ *                        tokenizer.json or another of the files that docs/format-tokenizer.md lists
  *     llama2.c           a legacy checkpoint (seven int32, then f32) with its tokenizer beside it
  *
  * Weights keep what they are wherever one of our types can hold it without loss (docs/convert.md
@@ -81,6 +81,11 @@ typedef struct slm_convert_options {
     slm_log_fn log; /* what was understood, and what was left out. NULL: silence */
     void *log_user;
     const slm_allocator *allocator; /* NULL: malloc */
+
+    /* Not 0: tokenizer and chat template alone, into a small file that slm_tokenize() and
+     * slm_chat_format() work with. `in` is then a GGUF file with or without weights, a directory
+     * that need not have any, or a tokenizer's file. `type` and `head_type` change nothing. */
+    int vocabulary;
 } slm_convert_options;
 
 /* Convert what lies at `in` and write it to the file `out`. options may be NULL.

@@ -146,7 +146,8 @@ struct job {
     struct slm_import import;
     struct slm_plan plan;
     struct slm_writer *writer;
-    uint64_t done; /* bytes of the source */
+    struct slm_buf tokenizer; /* the section */
+    uint64_t done;            /* bytes of the source */
 };
 
 static int advance(void *user, uint64_t bytes)
@@ -203,8 +204,9 @@ static int write_metadata(struct job *job)
 {
     char types[256];
     struct slm_import *import = &job->import;
-    slm_import_metadata(import, "architecture", import->config.family->name,
-                        strlen(import->config.family->name));
+    const struct slm_family *family = import->config.family; /* NULL: of a vocabulary */
+    if (family)
+        slm_import_metadata(import, "architecture", family->name, strlen(family->name));
     const char *slash = strrchr(import->path, '/');
     const char *base = slash && slash[1] ? slash + 1 : import->path;
     slm_import_metadata(import, "source", base, strlen(base));
@@ -277,21 +279,16 @@ static int write_weights(struct job *job)
     return SLM_OK;
 }
 
-/* Made before the weights are touched: an unknown tokenizer shows at once, not after minutes. */
-static int write_tokenizer(struct job *job)
-{
-    struct slm_buf section = {.allocator = job->options.allocator};
-    int err = slm_import_tokenizer(&job->import, &section);
-    if (!err)
-        err = slm_writer_section(job->writer, SLM_SECTION_TOKENIZER, section.data, section.length);
-    slm_buf_free(&section);
-    return err;
-}
-
+/* The tokenizer is made before the weights are touched: an unknown one shows at once, not after
+ * minutes. */
 static int write_file(struct job *job, const char *out)
 {
-    int err = slm_writer_new(&job->writer, out);
-    if (err || (err = write_traits(job)) || (err = write_tokenizer(job)))
+    int err = slm_import_tokenizer(&job->import, &job->tokenizer);
+    if (!err)
+        err = slm_writer_new(&job->writer, out);
+    if (err || (err = write_traits(job)) ||
+        (err = slm_writer_section(job->writer, SLM_SECTION_TOKENIZER, job->tokenizer.data,
+                                  job->tokenizer.length)))
         return err;
     const struct slm_buf *template = &job->import.chat_template;
     err = slm_buf_ok(template);
@@ -329,11 +326,15 @@ static int import(struct job *job, const char *in)
 {
     job->import.path = in;
     job->import.tokenizer_path = job->options.tokenizer;
+    job->import.vocabulary = job->options.vocabulary != 0;
     job->import.allocator = job->options.allocator;
     job->import.log = job->options.log;
     job->import.log_user = job->options.log_user;
     job->import.config.allocator = job->options.allocator;
     job->import.source.tensors.allocator = job->options.allocator;
+    job->import.folder.allocator = job->tokenizer.allocator = job->options.allocator;
+    if (job->options.vocabulary)
+        return slm_import_vocabulary(&job->import);
     int kind = slm_convert_detect(in);
     switch (kind) {
     case SLM_CONVERT_GGUF: return slm_import_gguf(&job->import);
@@ -348,9 +349,9 @@ static void describe(const struct job *job)
 {
     static const char *const scalings[] = {"none", "linear", "dynamic", "yarn", "llama3",
                                            "longrope"};
-    if (!job->options.log)
-        return;
     const struct slm_config *c = &job->import.config;
+    if (!job->options.log || !c->family)
+        return;
     char line[256];
     snprintf(line, sizeof line,
              "%s: %u layers, width %u, %u heads (%u key-value) of %u, feed-forward %u, vocabulary "
@@ -408,7 +409,8 @@ int slm_convert(const char *in, const char *out, const slm_convert_options *opti
     err = import(&job, in);
     if (!err) {
         describe(&job);
-        err = slm_plan_make(&job.plan, &job.import, &types);
+        if (!job.options.vocabulary)
+            err = slm_plan_make(&job.plan, &job.import, &types);
         if (err)
             slm_fail_in(err, "%s", in);
         else
@@ -416,6 +418,7 @@ int slm_convert(const char *in, const char *out, const slm_convert_options *opti
     }
     slm_writer_free(job.writer);
     slm_plan_free(&job.plan);
+    slm_buf_free(&job.tokenizer);
     slm_import_free(&job.import);
     slm_fenv_leave(&env);
     return err;

@@ -22,6 +22,7 @@ void slm_import_free(struct slm_import *import)
     slm_config_free(&import->config);
     slm_source_free(&import->source);
     slm_buf_free(&import->texts);
+    slm_buf_free(&import->folder);
     slm_buf_free(&import->divisors[0]);
     slm_buf_free(&import->divisors[1]);
     slm_buf_free(&import->chat_template);
@@ -76,7 +77,8 @@ int slm_import_read(struct slm_import *import, const char *name, struct slm_mapp
     struct slm_buf path = {.allocator = import->allocator};
     struct stat info;
     memset(map, 0, sizeof *map);
-    int err = slm_import_join(&path, import->path, name);
+    const char *folder = import->folder.data ? (const char *)import->folder.data : import->path;
+    int err = slm_import_join(&path, folder, name);
     if (!err && stat((const char *)path.data, &info) != 0 && errno == ENOENT) {
         slm_buf_free(&path);
         return 0;

@@ -22,6 +22,7 @@ struct slm_import_file {
 struct slm_import {
     const char *path;           /* the caller's: a file or a directory */
     const char *tokenizer_path; /* the caller's: overrides what lies beside the weights; or NULL */
+    bool vocabulary;            /* the caller's: tokenizer and chat template alone, no weights */
     const slm_allocator *allocator;
     slm_log_fn log;
     void *log_user;
@@ -32,7 +33,9 @@ struct slm_import {
 
     struct slm_import_file *files; /* [n_files] */
     size_t n_files, files_capacity;
-    struct slm_json *json;      /* config.json; NULL: no Hugging Face directory */
+    struct slm_json *json;      /* config.json of a Hugging Face directory, or NULL */
+    bool directory;             /* texts and configurations are files of a folder: */
+    struct slm_buf folder;      /* its path, ends with NUL; empty: it is `path` */
     struct slm_buf texts;       /* names of tensors that have none in their file */
     struct slm_buf divisors[2]; /* float[]: config.rope.divisors and long_divisors */
 
@@ -40,18 +43,21 @@ struct slm_import {
     struct slm_buf metadata;      /* key NUL value NUL ... */
 };
 
-/* Zero-initialise, set the first five members, call one of these. Errors are complete sentences
+/* Zero-initialise, set the first six members, call one of these. Errors are complete sentences
  * that name the file. Free in any case. */
 int slm_import_gguf(struct slm_import *import);
 int slm_import_hf(struct slm_import *import);
 int slm_import_llama2c(struct slm_import *import);
+/* A tokenizer without a model: a GGUF file, with or without weights, a directory, or a tokenizer's
+ * file, of which standard names (tokenizer.json...) stand for the directory that they are in. */
+int slm_import_vocabulary(struct slm_import *import);
 /* What sentence-transformers has put beside a Hugging Face model: pooling, unit length, how long
  * texts may be. Nothing changes where there is none of it. */
 int slm_import_sentence(struct slm_import *import);
 void slm_import_free(struct slm_import *import);
 
 /* Then: the tokenizer section, ready to be written. It stays empty, with a warning, when the source
- * has no tokenizer. */
+ * has no tokenizer. Of a vocabulary alone config.n_vocab is then known, too. */
 int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section);
 
 /* For the importers ---------------------------------------------------------------------- */
@@ -74,6 +80,11 @@ void slm_import_metadata(struct slm_import *import, const char *key, const char 
 void slm_import_template(struct slm_import *import, const char *text, size_t n);
 
 void slm_import_warn(const struct slm_import *import, const char *format, ...) SLM_PRINTF(2, 3);
+
+/* Name, license and so on of a GGUF file, and its chat template; those of a directory. */
+void slm_import_gguf_texts(struct slm_import *import);
+int slm_import_template_file(struct slm_import *import);
+void slm_import_name(struct slm_import *import);
 
 /* Last step of each importer: parts, vocabulary and traits, from configuration and tensors. */
 int slm_import_finish(struct slm_import *import);

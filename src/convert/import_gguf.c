@@ -49,8 +49,9 @@ static int rope_divisors(struct slm_import *import)
 }
 
 /* A key of another type than text is not worth an error here. */
-static void texts(struct slm_import *import, const struct slm_gguf *gguf)
+void slm_import_gguf_texts(struct slm_import *import)
 {
+    const struct slm_gguf *gguf = import->files[0].gguf;
     static const char *const pairs[][2] = {
         {"name", "general.name"},
         {"author", "general.author"},
@@ -66,6 +67,9 @@ static void texts(struct slm_import *import, const struct slm_gguf *gguf)
             slm_import_metadata(import, pairs[i][0], text, n);
     if (slm_gguf_text(gguf, "tokenizer.chat_template", &text, &n) == 1)
         slm_import_template(import, text, n);
+    char format[32];
+    int length = snprintf(format, sizeof format, "GGUF v%u", (unsigned)gguf->version);
+    slm_import_metadata(import, "source_format", format, (size_t)length);
 }
 
 int slm_import_gguf(struct slm_import *import)
@@ -83,16 +87,14 @@ int slm_import_gguf(struct slm_import *import)
     if (!err)
         err = slm_source_close(&import->source);
     if (!err && slm_source_count(&import->source) == 0)
-        err = slm_fail(SLM_EUNSUPPORTED, "this GGUF holds a vocabulary only, no weights");
+        err = slm_fail(SLM_EUNSUPPORTED, "this GGUF holds a vocabulary only, no weights; slm convert "
+                       "--vocabulary takes that");
     if (!err)
         err = rope_divisors(import);
     if (!err)
         err = slm_import_finish(import);
     if (err)
         return slm_fail_in(err, "%s", import->path);
-    char format[32];
-    int n = snprintf(format, sizeof format, "GGUF v%u", (unsigned)file->gguf->version);
-    slm_import_metadata(import, "source_format", format, (size_t)n);
-    texts(import, file->gguf);
+    slm_import_gguf_texts(import);
     return SLM_OK;
 }

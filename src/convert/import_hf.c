@@ -153,7 +153,7 @@ static int json_template(struct slm_import *import, const char *file)
 }
 
 /* A template in a file of its own has precedence over one inside tokenizer_config.json. */
-static int read_template(struct slm_import *import)
+int slm_import_template_file(struct slm_import *import)
 {
     struct slm_mapping map;
     int found = slm_import_read(import, "chat_template.jinja", &map);
@@ -168,11 +168,12 @@ static int read_template(struct slm_import *import)
     return found < 0 ? found : SLM_OK;
 }
 
-static void texts(struct slm_import *import)
+void slm_import_name(struct slm_import *import)
 {
     size_t n = 0, end = strlen(import->path);
-    const char *name =
-        slm_json_string(import->json, slm_json_get(import->json, 0, "_name_or_path"), &n);
+    const char *name = NULL;
+    if (import->json)
+        name = slm_json_string(import->json, slm_json_get(import->json, 0, "_name_or_path"), &n);
     if (!name || n == 0) { /* the last part of the directory's path */
         while (end > 0 && import->path[end - 1] == '/')
             end--;
@@ -194,16 +195,17 @@ int slm_import_hf(struct slm_import *import)
         return found;
     if (!found)
         return slm_fail(SLM_EIO, "%s: has no config.json", import->path);
+    import->directory = true;
     int err = slm_config_from_json(&import->config, import->json);
     if (err)
         return slm_fail_in(err, "%s", import->path);
     if ((err = slm_import_sentence(import)))
         return err;
-    if ((err = open_weights(import)) || (err = read_template(import)))
+    if ((err = open_weights(import)) || (err = slm_import_template_file(import)))
         return err;
     err = slm_import_finish(import);
     if (err)
         return slm_fail_in(err, "%s", import->path);
-    texts(import);
+    slm_import_name(import);
     return SLM_OK;
 }

@@ -10,38 +10,46 @@
 #include <sys/stat.h>
 
 /* Small files that stay mapped while the vocabulary is read. */
+enum file { TOKENIZER, MERGES, TOKENIZER_CONFIG, GENERATION_CONFIG, CONFIG, SPECIAL, ADDED, N_FILES };
 struct texts {
-    struct slm_mapping tokenizer, tokenizer_config, generation_config;
+    struct slm_mapping maps[N_FILES];
 };
 
 static void close_texts(struct texts *t)
 {
-    slm_unmap(&t->tokenizer);
-    slm_unmap(&t->tokenizer_config);
-    slm_unmap(&t->generation_config);
+    for (int i = 0; i < N_FILES; i++)
+        slm_unmap(&t->maps[i]);
 }
 
-/* The configurations of a Hugging Face directory; either may be missing. */
-static int open_configs(struct slm_import *import, struct texts *t)
+/* What lies beside a tokenizer in a Hugging Face directory; each may be missing. */
+static int open_beside(struct slm_import *import, struct texts *t)
 {
-    int found = slm_import_read(import, "tokenizer_config.json", &t->tokenizer_config);
-    if (found >= 0)
-        found = slm_import_read(import, "generation_config.json", &t->generation_config);
-    if (found == 0) /* older models name their end of text in config.json, under the same keys */
-        found = slm_import_read(import, "config.json", &t->generation_config);
+    static const char *const NAMES[N_FILES] = {
+        [MERGES] = "merges.txt",
+        [TOKENIZER_CONFIG] = "tokenizer_config.json",
+        [GENERATION_CONFIG] = "generation_config.json",
+        [CONFIG] = "config.json",
+        [SPECIAL] = "special_tokens_map.json",
+        [ADDED] = "added_tokens.json",
+    };
+    int found = 0;
+    for (int i = MERGES; i < N_FILES && found >= 0; i++)
+        found = slm_import_read(import, NAMES[i], &t->maps[i]);
     return found < 0 ? found : SLM_OK;
 }
 
 static struct slm_vocab_json as_json(const struct texts *t)
 {
+    /* Older models name their end of text in config.json, under the same keys. */
+    const enum file ends = t->maps[GENERATION_CONFIG].data ? GENERATION_CONFIG : CONFIG;
+#define TEXT(member, file)                                                                         \
+    .member = (const char *)t->maps[file].data, .member##_length = (size_t)t->maps[file].length
     return (struct slm_vocab_json){
-        .tokenizer = (const char *)t->tokenizer.data,
-        .tokenizer_config = (const char *)t->tokenizer_config.data,
-        .generation_config = (const char *)t->generation_config.data,
-        .tokenizer_length = (size_t)t->tokenizer.length,
-        .tokenizer_config_length = (size_t)t->tokenizer_config.length,
-        .generation_config_length = (size_t)t->generation_config.length,
+        TEXT(tokenizer, TOKENIZER), TEXT(merges, MERGES),
+        TEXT(tokenizer_config, TOKENIZER_CONFIG), TEXT(generation_config, ends),
+        TEXT(config, CONFIG), TEXT(special_tokens, SPECIAL), TEXT(added_tokens, ADDED),
     };
+#undef TEXT
 }
 
 /* BERT's vocab.txt: text, with the unknown token on a line of its own. */
@@ -64,12 +72,13 @@ static bool is_wordlist(const uint8_t *data, size_t n)
     return false;
 }
 
-/* Whatever tokenizer file the bytes are: GGUF, tokenizer.json, vocab.txt, llama2.c's tokenizer.bin
- * (which begins with the length of the longest token, 32 bits), or a SentencePiece model. */
+/* Whatever tokenizer file the bytes are: GGUF, JSON of three kinds, tiktoken's ranks, vocab.txt,
+ * llama2.c's tokenizer.bin (which begins with the length of the longest token, 32 bits), or a
+ * SentencePiece model. */
 static int read_any(struct slm_import *import, struct slm_vocab *vocab, const struct texts *t)
 {
-    const uint8_t *data = t->tokenizer.data;
-    size_t n = (size_t)t->tokenizer.length, at = 0;
+    const uint8_t *data = t->maps[TOKENIZER].data;
+    size_t n = (size_t)t->maps[TOKENIZER].length, at = 0;
     while (at < n && (data[at] == ' ' || (data[at] >= '\t' && data[at] <= '\r')))
         at++;
     struct slm_vocab_json json = as_json(t);
@@ -83,6 +92,8 @@ static int read_any(struct slm_import *import, struct slm_vocab *vocab, const st
         slm_gguf_free(gguf);
         return err;
     }
+    if (slm_vocab_are_ranks(data, n))
+        return slm_vocab_from_tiktoken(vocab, (const char *)data, n, &json);
     if (is_wordlist(data, n))
         return slm_vocab_from_wordlist(vocab, (const char *)data, n, &json);
     if (n >= 4 && slm_load_u32(data) < 256)
@@ -90,11 +101,33 @@ static int read_any(struct slm_import *import, struct slm_vocab *vocab, const st
     return slm_vocab_from_sentencepiece(vocab, data, n, &json);
 }
 
+/* merges.txt beside a vocab.json that the caller named. */
+static int open_merges(struct slm_import *import, struct texts *t, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    struct slm_buf other = {.allocator = import->allocator};
+    if (strcmp(name, "vocab.json") != 0)
+        return SLM_OK;
+    slm_buf_append(&other, path, (size_t)(name - path));
+    slm_buf_text(&other, "merges.txt");
+    slm_buf_byte(&other, 0);
+    int err = slm_buf_ok(&other);
+    if (!err && slm_import_exists((const char *)other.data)) {
+        slm_unmap(&t->maps[MERGES]);
+        err = slm_map_path(&t->maps[MERGES], (const char *)other.data, false,
+                           import->allocator);
+    }
+    slm_buf_free(&other);
+    return err;
+}
+
 /* The file of that path, read as whatever it is. */
 static int read_path(struct slm_import *import, struct slm_vocab *vocab, struct texts *t,
                      const char *path)
 {
-    int err = slm_map_path(&t->tokenizer, path, false, import->allocator);
+    int err = slm_map_path(&t->maps[TOKENIZER], path, false, import->allocator);
+    if (!err)
+        err = open_merges(import, t, path);
     if (err)
         return err;
     err = read_any(import, vocab, t);
@@ -103,12 +136,14 @@ static int read_path(struct slm_import *import, struct slm_vocab *vocab, struct 
 
 static int read_hf(struct slm_import *import, struct slm_vocab *vocab, struct texts *t)
 {
-    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.txt"};
-    int err = open_configs(import, t);
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "tekken.json",
+                                        "vocab.json",     "vocab.txt",       "qwen.tiktoken",
+                                        "tiktoken.model"};
+    int err = open_beside(import, t);
     if (err)
         return err;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        int found = slm_import_read(import, names[i], &t->tokenizer);
+        int found = slm_import_read(import, names[i], &t->maps[TOKENIZER]);
         if (found < 0)
             return found;
         if (!found)
@@ -127,14 +162,17 @@ static int read_named(struct slm_import *import, struct slm_vocab *vocab, struct
     if (!path[0])
         return 0;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        struct slm_buf folder = import->folder;
         import->path = path;
+        import->folder.data = NULL;
         int found = read_hf(import, vocab, t);
         import->path = model;
+        import->folder = folder;
         return found ? found
                      : slm_fail(SLM_EIO, "%s: is a directory without tokenizer.json, tokenizer.model or "
                                 "vocab.txt; give the file of the tokenizer", path);
     }
-    int err = import->json ? open_configs(import, t) : SLM_OK;
+    int err = import->directory ? open_beside(import, t) : SLM_OK;
     return err ? err : read_path(import, vocab, t, path);
 }
 
@@ -164,7 +202,7 @@ static int read_vocab(struct slm_import *import, struct slm_vocab *vocab, struct
 {
     if (import->tokenizer_path)
         return read_named(import, vocab, t);
-    if (import->json)
+    if (import->directory)
         return read_hf(import, vocab, t);
     const struct slm_gguf *gguf = import->files[0].gguf;
     if (!gguf)
@@ -178,13 +216,17 @@ static int read_vocab(struct slm_import *import, struct slm_vocab *vocab, struct
 int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section)
 {
     struct slm_vocab vocab;
-    struct texts t = {.tokenizer = {0}};
+    struct texts t = {.maps = {{0}}};
     struct slm_text text;
     slm_vocab_init(&vocab, import->allocator);
     int err = read_vocab(import, &vocab, &t);
-    if (err == 0)
+    if (err == 0 && import->vocabulary)
+        err = slm_fail(SLM_EUNSUPPORTED, "%s: there is no tokenizer", import->path);
+    else if (err == 0)
         slm_import_warn(import, "no tokenizer: the model will only take token ids");
     if (err > 0) {
+        if (import->vocabulary)
+            import->config.n_vocab = import->config.traits.n_vocab = vocab.n_tokens;
         err = slm_vocab_build(&vocab, import->config.n_vocab, section);
         if (!err) /* what was built must be what the runtime takes */
             err = slm_text_open(&text, section->data, section->length, import->config.n_vocab);

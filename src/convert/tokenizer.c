@@ -190,6 +190,30 @@ int slm_vocab_byte_token(const char *text, size_t n)
     return value;
 }
 
+int slm_vocab_base64_digit(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+bool slm_vocab_base64(struct slm_buf *out, const char *text, size_t n)
+{
+    uint32_t bits = 0;
+    for (size_t i = 0; i < n && text[i] != '='; i++) {
+        int digit = slm_vocab_base64_digit(text[i]);
+        if (digit < 0)
+            return false;
+        bits = bits << 6 | (uint32_t)digit;
+        if (i % 4 != 0)
+            slm_buf_byte(out, (uint8_t)(bits >> (6 - 2 * (i % 4))));
+    }
+    return true;
+}
+
 uint32_t slm_vocab_plain_spaces(uint8_t *text, uint32_t n)
 {
     uint32_t length = 0;

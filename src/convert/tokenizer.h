@@ -12,6 +12,7 @@
 #include "text/tokenizer.h"
 
 struct slm_gguf;
+struct slm_json;
 
 struct slm_vocab_token {
     uint32_t text; /* offset in slm_vocab.pool: what the token stands for, as bytes */
@@ -73,11 +74,14 @@ void slm_vocab_free(struct slm_vocab *v);
 /* Importers. Each fills an initialised vocabulary that is empty; free it whatever they return.
  * Errors: SLM_EFORMAT; SLM_EUNSUPPORTED names what it found and what there is; SLM_ENOMEM. */
 
-/* Hugging Face: the text of tokenizer.json, and of tokenizer_config.json and
- * generation_config.json, or NULL. */
+/* The texts of a Hugging Face directory; NULL: not there. tokenizer is tokenizer.json, tekken.json,
+ * or vocab.json with merges (merges.txt). generation_config may be config.json. */
 struct slm_vocab_json {
     const char *tokenizer, *tokenizer_config, *generation_config;
     size_t tokenizer_length, tokenizer_config_length, generation_config_length;
+    const char *merges, *config, *special_tokens, *added_tokens; /* ..._map.json, ....json */
+    size_t merges_length, config_length, special_tokens_length, added_tokens_length;
+    const char *class_tokens; /* see slm_vocab_json_of_class(); ends with NUL */
 };
 int slm_vocab_from_json(struct slm_vocab *v, const struct slm_vocab_json *files);
 
@@ -85,6 +89,19 @@ int slm_vocab_from_json(struct slm_vocab *v, const struct slm_vocab_json *files)
  * and the stop set come from them if they name some. */
 int slm_vocab_from_sentencepiece(struct slm_vocab *v, const void *data, size_t length,
                                  const struct slm_vocab_json *files);
+
+/* vocab.json and merges.txt, as classes of transformers use them: what such a directory says becomes
+ * the text of a tokenizer.json in *out; *tokens gets what special tokens are called unless a file
+ * says otherwise, static JSON. vocabulary: files->tokenizer, parsed. */
+int slm_vocab_json_of_class(struct slm_buf *out, const struct slm_json *vocabulary,
+                            const struct slm_vocab_json *files, const char **tokens);
+
+/* tiktoken: lines of base64 and rank; and Mistral's tekken.json, parsed. What comes before merging
+ * and which tokens are special follows from how many ranks there are, and from the configurations. */
+bool slm_vocab_are_ranks(const void *data, size_t n);
+int slm_vocab_from_tiktoken(struct slm_vocab *v, const char *text, size_t n,
+                            const struct slm_vocab_json *files);
+int slm_vocab_from_tekken(struct slm_vocab *v, const struct slm_json *doc);
 
 /* llama2.c: the bytes of tokenizer.bin; n_vocab is the checkpoint's. */
 int slm_vocab_from_llama2c(struct slm_vocab *v, const void *data, size_t length, uint32_t n_vocab);
@@ -122,6 +139,10 @@ size_t slm_vocab_printable_bytes(const char *text, size_t n, uint8_t *out);
 
 /* The byte that a text like <0x0A> stands for; -1: it is no such text. */
 int slm_vocab_byte_token(const char *text, size_t n);
+
+/* Base64 to bytes, appended; false: it is none. The value of one of its 64 digits, or -1. */
+bool slm_vocab_base64(struct slm_buf *out, const char *text, size_t n);
+int slm_vocab_base64_digit(char c);
 
 /* U+2581, what SentencePiece writes for a space. The second makes spaces of them, in place, and
  * returns the new length. */

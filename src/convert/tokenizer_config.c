@@ -12,17 +12,26 @@ struct configs {
     struct slm_vocab *v;
     const struct slm_vocab_index *index;
     struct slm_json *tokenizer, *generation; /* NULL: not there */
+    /* special_tokens_map.json counts before tokenizer_config.json, unless that is of the newer kind;
+     * what neither of them names is the class's. */
+    struct slm_json *special, *class;
 };
 
 /* A token by its text, which is a string or an object with "content". */
 static uint32_t named(const struct configs *c, const char *key)
 {
-    size_t n;
-    slm_json_node node = slm_json_get(c->tokenizer, 0, key);
-    if (slm_json_type(c->tokenizer, node) == JSON_OBJECT)
-        node = slm_json_get(c->tokenizer, node, "content");
-    const char *text = slm_json_string(c->tokenizer, node, &n);
-    return text && n > 0 ? slm_vocab_find(c->index, text, n) : SLM_TEXT_NO_TOKEN;
+    const struct slm_json *const docs[] = {c->special, c->tokenizer, c->class};
+    for (int i = 0; i < 3; i++) {
+        slm_json_node node = docs[i] ? slm_json_get(docs[i], 0, key) : -1;
+        if (node < 0)
+            continue;
+        size_t n;
+        if (slm_json_type(docs[i], node) == JSON_OBJECT)
+            node = slm_json_get(docs[i], node, "content");
+        const char *text = slm_json_string(docs[i], node, &n);
+        return text && n > 0 ? slm_vocab_find(c->index, text, n) : SLM_TEXT_NO_TOKEN;
+    }
+    return SLM_TEXT_NO_TOKEN;
 }
 
 /* What a file does not name stays as it was. */
@@ -60,6 +69,8 @@ static void read_tokenizer(struct configs *c, bool has_template)
         if (NAMES[i])
             set(&v->named[i], named(c, NAMES[i]));
     slm_vocab_add_stop(v, v->eos);
+    if (!c->tokenizer)
+        return;
     /* Tokenizer classes of their own build what comes before and after from these two, whatever
      * tokenizer.json says. */
     slm_json_node bos = slm_json_get(c->tokenizer, 0, "add_bos_token");
@@ -116,11 +127,19 @@ int slm_vocab_read_configs(struct slm_vocab *v, const struct slm_vocab_json *fil
     if (rc == SLM_OK)
         rc = parse(&c.generation, files->generation_config, files->generation_config_length,
                    "generation_config.json", v->allocator);
-    if (rc == SLM_OK && c.tokenizer)
+    if (rc == SLM_OK && (!c.tokenizer || slm_json_get(c.tokenizer, 0, "added_tokens_decoder") < 0))
+        rc = parse(&c.special, files->special_tokens, files->special_tokens_length,
+                   "special_tokens_map.json", v->allocator);
+    if (rc == SLM_OK)
+        rc = parse(&c.class, files->class_tokens, files->class_tokens ? strlen(files->class_tokens) : 0,
+                   "special tokens", v->allocator);
+    if (rc == SLM_OK && (c.tokenizer || c.special || c.class))
         read_tokenizer(&c, has_template);
     if (rc == SLM_OK && c.generation)
         read_generation(&c);
     slm_json_free(c.tokenizer);
     slm_json_free(c.generation);
+    slm_json_free(c.special);
+    slm_json_free(c.class);
     return rc;
 }

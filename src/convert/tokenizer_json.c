@@ -306,12 +306,36 @@ static int import(struct importer *im)
     return slm_buf_ok(&im->v->pool);
 }
 
-int slm_vocab_from_json(struct slm_vocab *v, const struct slm_vocab_json *files)
+/* vocab.json instead: the document becomes what tokenizer.json would say. */
+static int complete(struct importer *im, struct slm_vocab_json *files)
 {
+    struct slm_buf text = {.allocator = im->v->allocator};
+    int rc = slm_vocab_json_of_class(&text, im->doc, files, &files->class_tokens);
+    slm_json_free(im->doc);
+    im->doc = NULL;
+    if (rc == SLM_OK)
+        rc = slm_json_parse(&im->doc, (const char *)text.data, text.length, im->v->allocator);
+    slm_buf_free(&text);
+    return rc;
+}
+
+int slm_vocab_from_json(struct slm_vocab *v, const struct slm_vocab_json *given)
+{
+    struct slm_vocab_json own = *given;
+    const struct slm_vocab_json *files = &own;
     struct importer im = {.v = v, .files = files};
     int rc = slm_json_parse(&im.doc, files->tokenizer, files->tokenizer_length, v->allocator);
     if (rc < 0)
         slm_fail_in(rc, "tokenizer.json");
+    if (rc == SLM_OK && slm_json_type(im.doc, member(&im, 0, "config")) == JSON_OBJECT &&
+        slm_json_type(im.doc, member(&im, 0, "vocab")) == JSON_ARRAY) {
+        rc = slm_vocab_from_tekken(v, im.doc);
+        slm_json_free(im.doc);
+        return rc;
+    }
+    slm_json_node first = rc == SLM_OK ? slm_json_first(im.doc, 0) : -1;
+    if (first >= 0 && slm_json_type(im.doc, first) == JSON_NUMBER)
+        rc = complete(&im, &own);
     if (rc == SLM_OK && files->tokenizer_config) {
         rc = slm_json_parse(&im.config, files->tokenizer_config, files->tokenizer_config_length,
                             v->allocator);

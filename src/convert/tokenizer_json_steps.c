@@ -38,35 +38,17 @@ static int add_map(struct importer *im, enum slm_unicode_mapping which)
     return slm_vocab_add_map(im->v, 0, &rows);
 }
 
-static int base64_digit(char c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : -1;
-}
-
 /* SentencePiece's table of characters, in base64. */
 static int read_charsmap(struct importer *im, slm_json_node node)
 {
     struct slm_buf bytes = {.allocator = im->v->allocator};
     size_t n = 0;
     const char *text = slm_json_string(im->doc, member(im, node, "precompiled_charsmap"), &n);
-    uint32_t bits = 0;
     if (!text || n == 0)
         return SLM_OK; /* null: there is none */
-    for (size_t i = 0; i < n && text[i] != '='; i++) {
-        int digit = base64_digit(text[i]);
-        if (digit < 0) {
-            slm_buf_free(&bytes);
-            return slm_fail(SLM_EFORMAT,
-                            "tokenizer.json: the precompiled charsmap is no base64 at byte %zu", i);
-        }
-        bits = bits << 6 | (uint32_t)digit;
-        if (i % 4 != 0)
-            slm_buf_byte(&bytes, (uint8_t)(bits >> (6 - 2 * (i % 4))));
+    if (!slm_vocab_base64(&bytes, text, n)) {
+        slm_buf_free(&bytes);
+        return slm_fail(SLM_EFORMAT, "tokenizer.json: the precompiled charsmap is no base64");
     }
     int rc = slm_buf_ok(&bytes);
     if (rc == SLM_OK)

@@ -430,12 +430,14 @@ static void test_duplicates(void **state)
 static int from_json(struct slm_vocab *v, const char *tokenizer, const char *config,
                      const char *generation)
 {
-    struct slm_vocab_json files = {tokenizer,
-                                   config,
-                                   generation,
-                                   strlen(tokenizer),
-                                   config ? strlen(config) : 0,
-                                   generation ? strlen(generation) : 0};
+    struct slm_vocab_json files = {
+        .tokenizer = tokenizer,
+        .tokenizer_config = config,
+        .generation_config = generation,
+        .tokenizer_length = strlen(tokenizer),
+        .tokenizer_config_length = config ? strlen(config) : 0,
+        .generation_config_length = generation ? strlen(generation) : 0,
+    };
     slm_vocab_init(v, NULL);
     return slm_vocab_from_json(v, &files);
 }
@@ -693,7 +695,10 @@ static void test_sentencepiece_configs(void **state)
     char *model = tokenizer_file("tok512.model", &n);
     const char *config = "{\"add_bos_token\":false,\"eos_token\":\"<s>\"}";
     const char *generation = "{\"eos_token_id\":[2,300]}";
-    struct slm_vocab_json files = {NULL, config, generation, 0, strlen(config), strlen(generation)};
+    struct slm_vocab_json files = {.tokenizer_config = config,
+                                   .generation_config = generation,
+                                   .tokenizer_config_length = strlen(config),
+                                   .generation_config_length = strlen(generation)};
     (void)state;
     slm_vocab_init(&v, NULL);
     assert_int_equal(slm_vocab_from_sentencepiece(&v, model, n, &files), SLM_OK);
