@@ -158,6 +158,23 @@ int cli_tokenize_chat(const slm_model *model, const slm_message *messages, size_
     return CLI_OK;
 }
 
+int cli_show_prompt(const slm_model *model, const slm_message *messages, size_t n)
+{
+    int64_t length = slm_chat_format(model, messages, n, NULL, NULL, 0), again = 0;
+    if (length < 0)
+        return cli_fail_library((int)length);
+    char *text = malloc((size_t)length + 1);
+    if (!text)
+        return cli_fail("out of memory");
+    again = slm_chat_format(model, messages, n, NULL, text, (size_t)length);
+    fflush(stdout);
+    fputs(cli_style(stderr, CLI_DIM), stderr);
+    fwrite(text, 1, (size_t)(again < length ? again : length), stderr);
+    fprintf(stderr, "%s\n", cli_style(stderr, CLI_PLAIN));
+    free(text);
+    return CLI_OK;
+}
+
 /* --------------------------------------------------------------------------- statistics --- */
 
 static double per_second(uint64_t n, double seconds)

@@ -43,6 +43,9 @@ void cli_answer_json_logprobs(const struct cli_answer *answer, const slm_model *
 int cli_tokenize_chat(const slm_model *model, const slm_message *messages, size_t n,
                       struct cli_tokens *out);
 
+/* What the same messages are as text, on stderr. */
+int cli_show_prompt(const slm_model *model, const slm_message *messages, size_t n);
+
 /* Load time, time to the first token, speeds, peak memory and what ended it: lines on stderr, or
  * members of the JSON object that is open. */
 void cli_stats_print(const struct cli_engine *engine, const struct cli_answer *answer,

@@ -133,15 +133,17 @@ static void remove_old(const char *folder, const char *prefix, const char *keep)
         closedir(directory);
 }
 
-static int convert_into_cache(const char *source, const char *path)
+static int convert_into_cache(const char *source, const char *path, bool vocabulary)
 {
     cli_catch_signals(NULL); /* a half file would stay for ever: nobody looks into a cache */
-    cli_note("converting %s once, into %s", source, path);
+    if (!vocabulary) /* that takes no time worth a line */
+        cli_note("converting %s once, into %s", source, path);
     struct cli_progress progress = {.label = "converting"};
     const slm_convert_options options = {
         .size = sizeof options,
         .progress = cli_progress_or_stop,
         .progress_user = &progress,
+        .vocabulary = vocabulary,
     };
     int code = slm_convert(source, path, &options);
     if (code == SLM_OK && cli_interrupted()) /* too late for the conversion, and meant for what follows */
@@ -181,7 +183,7 @@ static bool opens(const char *path)
     return true;
 }
 
-int cli_cache_resolve(const char *model, char **path)
+int cli_cache_resolve(const char *model, bool vocabulary, char **path)
 {
     struct stat st;
     bool there = stat(model, &st) == 0;
@@ -189,7 +191,7 @@ int cli_cache_resolve(const char *model, char **path)
         *path = strdup(model);
         return *path ? CLI_OK : cli_fail("out of memory");
     }
-    if (slm_convert_detect(model) < 0)
+    if (!vocabulary && slm_convert_detect(model) < 0)
         return fail_unknown(model);
 
     char absolute[PATH_MAX], folder[PATH_MAX], stem[64], prefix[96], name[128];
@@ -200,7 +202,8 @@ int cli_cache_resolve(const char *model, char **path)
         return code;
     stem_of(absolute, stem);
     unsigned long long of_path = hash_bytes(HASH_START, absolute, strlen(absolute));
-    snprintf(prefix, sizeof prefix, "%s-%08llx-", stem, of_path & 0xFFFFFFFFu);
+    snprintf(prefix, sizeof prefix, "%s-%s%08llx-", stem, vocabulary ? "vocabulary-" : "",
+             of_path & 0xFFFFFFFFu);
     snprintf(name, sizeof name, "%s%016llx.slm", prefix,
              (unsigned long long)hash_source_state(absolute, &st));
     if (asprintf(path, "%s/%s", folder, name) < 0) {
@@ -210,7 +213,7 @@ int cli_cache_resolve(const char *model, char **path)
     if (opens(*path))
         return CLI_OK;
     unlink(*path); /* damaged, or made by another build of this version */
-    code = convert_into_cache(model, *path);
+    code = convert_into_cache(model, *path, vocabulary);
     if (code == CLI_OK) {
         remove_old(folder, prefix, name);
     } else {

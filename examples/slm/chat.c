@@ -23,6 +23,8 @@ static const struct cli_option options[] = {
     {'n', "tokens", CLI_INT, FIELD(n), "N", CLI_TOKENS_HELP, 0, 1e9, NULL},
     {'c', "context", CLI_INT, FIELD(context), "N",
      "context in tokens (default: the model's, at most 4096)", 1, 16777216, NULL},
+    {0, "show-prompt", CLI_FLAG, FIELD(show_prompt), NULL,
+     "print what the model gets to see on stderr, before its answer", 0, 0, NULL},
     {0, "stop", CLI_LIST, FIELD(stop), "TEXT", "end answers before this text. Repeatable", 0, 0,
      NULL},
     {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
@@ -140,6 +142,8 @@ static int make_prompt(struct chat *chat, const struct cli_tokens *so_far,
     }
     if (so_far->n == 0)
         note_forgotten(chat);
+    if (code == CLI_OK && chat->settings->show_prompt)
+        code = cli_show_prompt(chat->engine.model, chat->conversation.messages, chat->conversation.n);
     return code;
 }
 

@@ -55,8 +55,16 @@ struct cli_settings {
     int raw, ignore_stop;
     int32_t logprobs;
 
+    int show_prompt;
+
     /* convert */
     const char *type, *head_type, *tokenizer;
+    int vocabulary;
+
+    /* template */
+    const char *template_file, *tools, *documents, *bos, *eos;
+    struct cli_list variables;
+    int no_generation_prompt;
 
     /* info, tokenize, logits */
     int tensors, short_form, print_ids, count, add_special, parse_special, decode, all;
@@ -120,7 +128,7 @@ enum { CLI_DEFAULT_TOKENS = 1024 };
 #define CLI_TOKENS_HELP "longest answer, in tokens (default: 1024; 0: until the\ncontext is full)"
 
 extern const struct cli_command cli_run, cli_chat, cli_convert, cli_info, cli_verify, cli_tokenize,
-    cli_embed, cli_logits, cli_perplexity, cli_bench;
+    cli_template, cli_embed, cli_logits, cli_perplexity, cli_bench;
 
 /* Groups that several commands share. */
 extern const struct cli_option cli_engine_options[]; /* -t --cpu --kv */

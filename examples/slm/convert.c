@@ -24,6 +24,10 @@ static const struct cli_option options[] = {
      "tokenizer.json, tokenizer.model, vocab.txt, a GGUF file or\nllama2.c's tokenizer.bin, or a folder "
      "that has one of the\nfirst three (default: what comes with the weights)",
      1, 0, NULL},
+    {0, "vocabulary", CLI_FLAG, FIELD(vocabulary), NULL,
+     "tokenizer and chat template alone, without weights: IN may\n"
+     "then be a vocabulary, or a tokenizer's file",
+     0, 0, NULL},
     {0, "tensors", CLI_FLAG, FIELD(tensors), NULL, "list what each tensor of the source became", 0, 0,
      NULL},
     {0, "json", CLI_FLAG, FIELD(json), NULL, "print a JSON object", 0, 0, NULL},
@@ -193,7 +197,7 @@ static int run(const struct cli_settings *s)
     if (s->output && strcmp(s->output, "-") == 0)
         return cli_usage_error("convert", "-o: a .slm file is not written in one go, so it needs a "
                                           "name and can't be standard output");
-    int kind = slm_convert_detect(in);
+    int kind = s->vocabulary ? 0 : slm_convert_detect(in);
     if (kind < 0)
         return cli_fail("%s", slm_convert_last_error());
     char *chosen = s->output ? NULL : default_output(in);
@@ -214,6 +218,7 @@ static int run(const struct cli_settings *s)
         .type = s->type,
         .head_type = s->head_type,
         .tokenizer = s->tokenizer,
+        .vocabulary = s->vocabulary,
         .progress = cli_progress_or_stop,
         .progress_user = &report.progress,
         .report = on_tensor,
@@ -235,7 +240,7 @@ static int run(const struct cli_settings *s)
     else if (rc < 0 || stat(out, &st) < 0)
         code = cli_fail("%s", slm_convert_last_error());
     else if (s->json)
-        print_json(&report, out, (uint64_t)st.st_size, slm_convert_kind_name(kind));
+        print_json(&report, out, (uint64_t)st.st_size, kind ? slm_convert_kind_name(kind) : "vocabulary");
     else
         print_text(&report, out, (uint64_t)st.st_size);
     free(chosen);
@@ -244,7 +249,7 @@ static int run(const struct cli_settings *s)
 
 const struct cli_command cli_convert = {
     .name = "convert",
-    .usage = "IN [-o OUT] [--type T] [--head-type T] [--tokenizer FILE] [--tensors]",
+    .usage = "IN [-o OUT] [--type T] [--head-type T] [--tokenizer FILE] [--vocabulary] [--tensors]",
     .summary = "bring a model into the .slm format",
     .details =
         "IN is a .gguf file, a Hugging Face directory (config.json, *.safetensors, tokenizer) or\n"

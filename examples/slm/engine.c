@@ -21,11 +21,11 @@ enum { DEFAULT_CONTEXT = 4096 };
 
 /* ------------------------------------------------------------------ model and context --- */
 
-int cli_engine_model(struct cli_engine *engine, const struct cli_settings *settings)
+static int open_model(struct cli_engine *engine, const struct cli_settings *settings, bool vocabulary)
 {
     *engine = (struct cli_engine){.info = {.size = sizeof engine->info}};
     char *path = NULL;
-    int code = cli_cache_resolve(settings->arguments[0], &path);
+    int code = cli_cache_resolve(settings->arguments[0], vocabulary, &path);
     if (code != CLI_OK)
         return code;
     double start = cli_clock();
@@ -39,6 +39,16 @@ int cli_engine_model(struct cli_engine *engine, const struct cli_settings *setti
     slm_model_info(engine->model, &engine->info);
     engine->load_seconds = cli_clock() - start;
     return CLI_OK;
+}
+
+int cli_engine_model(struct cli_engine *engine, const struct cli_settings *settings)
+{
+    return open_model(engine, settings, false);
+}
+
+int cli_engine_vocabulary(struct cli_engine *engine, const struct cli_settings *settings)
+{
+    return open_model(engine, settings, true);
 }
 
 /* --cpu by name: the bit, 0 for "whatever is best", or -1 after saying which names there are. */

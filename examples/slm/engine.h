@@ -28,13 +28,15 @@ void cli_traits(struct cli_table *table, const slm_model *model);
 
 /* Each returns an exit code and has said why on stderr. cli_engine_close() is safe after any. */
 int cli_engine_model(struct cli_engine *engine, const struct cli_settings *settings);
+/* The same without weights: MODEL may then be a vocabulary, too (see slm_convert_options). */
+int cli_engine_vocabulary(struct cli_engine *engine, const struct cli_settings *settings);
 int cli_engine_context(struct cli_engine *engine, const struct cli_settings *settings,
                        const struct cli_wants *wants);
 void cli_engine_close(struct cli_engine *engine);
 
 /* cache.c: the .slm file to open for what the user named, in *path (the caller frees it); converts
- * when that has to be. */
-int cli_cache_resolve(const char *model, char **path);
+ * when that has to be, tokenizer and template alone if that is all that is needed. */
+int cli_cache_resolve(const char *model, bool vocabulary, char **path);
 
 /* A sampler as the command's options say. *seed gets the seed that is used: without --seed one that
  * changes from run to run. */

@@ -23,6 +23,8 @@ static const struct cli_option options[] = {
      "continue the text as it is, without the chat template;\n"
      "special tokens such as <|im_end|> are recognised in it",
      0, 0, NULL},
+    {0, "show-prompt", CLI_FLAG, FIELD(show_prompt), NULL,
+     "print what the model gets to see on stderr, before its answer", 0, 0, NULL},
     {0, "stop", CLI_LIST, FIELD(stop), "TEXT", "end the answer before this text. Repeatable", 0, 0,
      NULL},
     {0, "ignore-eos", CLI_FLAG, FIELD(ignore_stop), NULL, "go on when the model wants to stop", 0,
@@ -73,6 +75,10 @@ static int make_prompt(const struct cli_engine *engine, const struct cli_setting
     if (raw && text->length == 0 && !(s->raw && s->prompt && cli_adds_bos(engine)))
         return cli_usage_error("run", "%s is empty: there is nothing to continue",
                                cli_prompt_source(s));
+    if (raw && s->show_prompt) {
+        fwrite(text->data, 1, text->length, stderr);
+        fputc('\n', stderr);
+    }
     if (raw)
         return cli_tokenize_text(engine->model, (const char *)text->data, text->length,
                                  SLM_TEXT_ADD_SPECIAL | SLM_TEXT_PARSE_SPECIAL, tokens);
@@ -85,6 +91,8 @@ static int make_prompt(const struct cli_engine *engine, const struct cli_setting
     if (s->system)
         messages[n++] = (slm_message){sizeof *messages, "system", s->system};
     messages[n++] = (slm_message){sizeof *messages, "user", (const char *)text->data};
+    if (s->show_prompt && (code = cli_show_prompt(engine->model, messages, n)) != CLI_OK)
+        return code;
     return cli_tokenize_chat(engine->model, messages, n, tokens);
 }
 

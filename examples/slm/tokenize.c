@@ -139,7 +139,7 @@ static int run(const struct cli_settings *s)
     struct slm_buf text = {0};
     int code = cli_read_prompt("tokenize", s, CLI_CORPUS_LIMIT, &text);
     if (code == CLI_OK)
-        code = cli_engine_model(&engine, s);
+        code = cli_engine_vocabulary(&engine, s);
     if (code == CLI_OK)
         code = s->decode ? decode(&engine, s, &text) : encode(&engine, s, &text);
     slm_buf_free(&text);
@@ -151,6 +151,9 @@ const struct cli_command cli_tokenize = {
     .name = "tokenize",
     .usage = "MODEL [TEXT | -p TEXT | -f FILE] [--ids | --count | --json | --decode]",
     .summary = "turn text into token ids, or back",
+    .details = "No weights are needed: MODEL may also be a GGUF file of a vocabulary, a directory with a\n"
+               "tokenizer alone, or tokenizer.json, tokenizer.model, tekken.json, vocab.json (with\n"
+               "merges.txt), vocab.txt or a file of tiktoken.",
     .examples = "  slm tokenize model.slm \"Hello, world\"\n"
                 "  slm tokenize model.slm -f book.txt --count\n"
                 "  slm tokenize model.slm --decode 1,403,407",

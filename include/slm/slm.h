@@ -312,9 +312,13 @@ typedef struct slm_chat_options {
      * start of any of these texts is skipped. */
     const char *messages_json;
     const char *tools_json; /* an array of tool definitions, or NULL */
+
+    /* Jinja source of another template than the model's own. NULL: the model's. With it
+     * slm_chat_format() needs no model (NULL); variables_json may then hold bos_token and so on. */
+    const char *template_source;
 } slm_chat_options;
 
-/* Render the model's own chat template. Writes at most cap bytes (no NUL) and returns how many
+/* Render the model's own chat template, or that of the options. Writes at most cap bytes (no NUL) and returns how many
  * there are. Errors: SLM_EUNSUPPORTED (no template), SLM_EINVAL (the template refuses: its own
  * message), SLM_EFORMAT (the template is broken: line and column), SLM_ELIMIT. */
 SLM_API int64_t slm_chat_format(const slm_model *model, const slm_message *messages, size_t n,

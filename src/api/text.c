@@ -167,7 +167,7 @@ static void write_key(struct slm_buf *json, const char *key)
 }
 
 /* The special tokens that have a name, as transformers hands them to templates. */
-static void write_tokens(struct slm_buf *json, const struct slm_model *model)
+static void write_tokens(struct slm_buf *json, const struct slm_text *t)
 {
     static const char *const NAMES[SLM_NAMED_COUNT] = {
         [SLM_NAMED_BOS] = "bos_token",         [SLM_NAMED_EOS] = "eos_token",
@@ -175,9 +175,9 @@ static void write_tokens(struct slm_buf *json, const struct slm_model *model)
         [SLM_NAMED_PADDING] = "pad_token",     [SLM_NAMED_CLASSIFIER] = "cls_token",
         [SLM_NAMED_MASK] = "mask_token",
     };
-    for (int i = 0; model->has_text && i < SLM_NAMED_COUNT; i++) {
+    for (int i = 0; i < SLM_NAMED_COUNT; i++) {
         size_t n;
-        const char *text = slm_text_token(&model->text, slm_text_named(&model->text, i), &n);
+        const char *text = slm_text_token(t, slm_text_named(t, i), &n);
         if (!text)
             continue;
         write_key(json, NAMES[i]);
@@ -263,12 +263,13 @@ static int add_variables(struct slm_buf *json, const char *text, const slm_alloc
 static int write_variables(struct slm_buf *json, const slm_model *model, const slm_message *messages,
                            size_t n, const slm_chat_options *o)
 {
-    const slm_allocator *a = model->allocator;
+    const slm_allocator *a = json->allocator;
     int rc = SLM_OK;
     slm_buf_byte(json, '{');
     write_key(json, "add_generation_prompt");
     slm_buf_text(json, o->no_generation_prompt ? "false" : "true");
-    write_tokens(json, model);
+    if (model && model->has_text)
+        write_tokens(json, &model->text);
     if (o->messages_json) {
         rc = add_json(json, "messages", "slm_chat_options.messages_json", o->messages_json, a);
     } else {
@@ -285,55 +286,68 @@ static int write_variables(struct slm_buf *json, const slm_model *model, const s
     return rc < 0 ? rc : slm_buf_ok(json);
 }
 
-static int render(const slm_model *model, const slm_message *messages, size_t n,
-                  const slm_chat_options *options, struct slm_buf *text, struct slm_buf *ranges)
+/* The template of the options, which *own gets, or the model's. */
+static int choose_template(const slm_model *model, const slm_chat_options *o, const char *function,
+                           struct slm_template **own, const struct slm_template **template)
 {
-    slm_chat_options o;
-    int rc = slm_sized_read(&o, sizeof o, options, "slm_chat_options");
-    if (rc < 0)
+    const slm_allocator *a = model ? model->allocator : NULL;
+    const char *source = o->template_source;
+    int rc;
+    if (source) {
+        rc = slm_template_parse(own, source, strlen(source), a);
+        *template = *own;
         return rc;
-    if ((!messages && n) || (messages && n && o.messages_json))
-        return slm_fail(SLM_EINVAL, "give the conversation either as messages or as messages_json");
-    struct slm_buf json = {.allocator = model->allocator};
-    struct slm_json *variables = NULL;
-    rc = write_variables(&json, model, messages, n, &o);
-    if (rc == SLM_OK)
-        rc = slm_json_parse(&variables, (const char *)json.data, json.length, model->allocator);
-    if (rc == SLM_OK)
-        rc = slm_template_render(model->chat, variables, text, ranges, model->allocator);
-    slm_json_free(variables);
-    slm_buf_free(&json);
-    return rc;
-}
-
-static int need_template(const slm_model *model, const char *function)
-{
+    }
     if (!model)
         return slm_fail(SLM_EINVAL, "%s: model is NULL", function);
+    *template = model->chat;
     if (model->chat)
         return SLM_OK;
     if (!model->file.chat_template)
         return slm_fail(SLM_EUNSUPPORTED, "%s: the model has no chat template; it continues plain text",
                         function);
-    struct slm_template *again = NULL; /* it could not be parsed when the model was opened: say why */
-    int rc = slm_template_parse(&again, model->file.chat_template, model->file.chat_template_length,
-                                model->allocator);
-    slm_template_free(again);
+    /* It could not be parsed when the model was opened: say why. */
+    rc = slm_template_parse(own, model->file.chat_template, model->file.chat_template_length, a);
+    *template = *own;
     return rc < 0 ? slm_fail_in(rc, "the model's chat template") : rc;
+}
+
+static int render(const slm_model *model, const slm_message *messages, size_t n,
+                  const slm_chat_options *options, const char *function, struct slm_buf *text,
+                  struct slm_buf *ranges)
+{
+    slm_chat_options o;
+    int rc = slm_sized_read(&o, sizeof o, options, "slm_chat_options");
+    if (rc < 0)
+        return rc;
+    const struct slm_template *template = NULL;
+    struct slm_template *own = NULL;
+    struct slm_buf json = {.allocator = text->allocator};
+    struct slm_json *variables = NULL;
+    rc = choose_template(model, &o, function, &own, &template);
+    if (rc == SLM_OK && ((!messages && n) || (messages && n && o.messages_json)))
+        rc = slm_fail(SLM_EINVAL, "give the conversation either as messages or as messages_json");
+    if (rc == SLM_OK)
+        rc = write_variables(&json, model, messages, n, &o);
+    if (rc == SLM_OK)
+        rc = slm_json_parse(&variables, (const char *)json.data, json.length, json.allocator);
+    if (rc == SLM_OK)
+        rc = slm_template_render(template, variables, text, ranges, text->allocator);
+    slm_json_free(variables);
+    slm_buf_free(&json);
+    slm_template_free(own);
+    return rc;
 }
 
 int64_t slm_chat_format(const slm_model *model, const slm_message *messages, size_t n,
                         const slm_chat_options *options, char *out, size_t cap)
 {
-    int rc = need_template(model, "slm_chat_format");
-    if (rc < 0)
-        return rc;
     if (!out && cap)
         return slm_fail(SLM_EINVAL, "slm_chat_format: out is NULL");
-    struct slm_buf text = {.allocator = model->allocator};
+    struct slm_buf text = {.allocator = model ? model->allocator : NULL};
     struct slm_fenv env;
     slm_fenv_enter(&env);
-    rc = render(model, messages, n, options, &text, NULL);
+    int rc = render(model, messages, n, options, "slm_chat_format", &text, NULL);
     slm_fenv_leave(&env);
     int64_t length = rc < 0 ? rc : hand_out(&text, out, cap);
     slm_buf_free(&text);
@@ -343,9 +357,7 @@ int64_t slm_chat_format(const slm_model *model, const slm_message *messages, siz
 int64_t slm_chat_tokenize(const slm_model *model, const slm_message *messages, size_t n,
                           const slm_chat_options *options, slm_token *out, size_t cap)
 {
-    int64_t rc = need_template(model, "slm_chat_tokenize");
-    if (rc == SLM_OK)
-        rc = need_text(model, "slm_chat_tokenize");
+    int64_t rc = need_text(model, "slm_chat_tokenize");
     if (rc < 0)
         return rc;
     if (!out && cap)
@@ -353,7 +365,7 @@ int64_t slm_chat_tokenize(const slm_model *model, const slm_message *messages, s
     struct slm_buf text = {.allocator = model->allocator}, ranges = {.allocator = model->allocator};
     struct slm_fenv env;
     slm_fenv_enter(&env);
-    rc = render(model, messages, n, options, &text, &ranges);
+    rc = render(model, messages, n, options, "slm_chat_tokenize", &text, &ranges);
     if (rc == SLM_OK)
         rc = slm_text_encode(&model->text, (const char *)text.data, text.length, SLM_TEXT_PARSE_SPECIAL,
                              (const struct slm_range *)(const void *)ranges.data,

@@ -9,7 +9,7 @@ import subprocess
 
 from support import EXAMPLES, IDS, SLM, STORIES, TEXT, CliTest, main
 
-COMMANDS = ["run", "chat", "convert", "info", "verify", "tokenize", "logits", "perplexity", "bench"]
+COMMANDS = ["run", "chat", "convert", "info", "verify", "tokenize", "template", "embed", "logits", "perplexity", "bench"]
 PROMPT = "Once upon a time"
 
 
