@@ -112,6 +112,50 @@ int slm_vocab_add_charsmap(struct slm_vocab *v, const void *data, size_t n, bool
     return rc;
 }
 
+int slm_vocab_add_spaces(struct slm_vocab *v, bool prefix, bool squeeze)
+{
+    /* A U+2581 in a text is no space yet when those in a row are one, but is one at the end. */
+    int rc = squeeze ? slm_vocab_add_normal(v, SLM_NORMAL_SQUEEZE, 0, "", "") : SLM_OK;
+    if (rc == SLM_OK)
+        rc = slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, SLM_META_SPACE, " ");
+    if (rc == SLM_OK && prefix)
+        rc = slm_vocab_add_normal(v, SLM_NORMAL_PREPEND, SLM_PREPEND_ALWAYS, " ", "");
+    if (rc == SLM_OK && squeeze)
+        rc = slm_vocab_add_normal(v, SLM_NORMAL_SQUEEZE, SLM_SQUEEZE_LAST, "", "");
+    if (prefix || squeeze)
+        v->flags |= SLM_TEXT_DROP_FIRST_SPACE;
+    if (squeeze)
+        v->flags |= SLM_TEXT_DROP_UNTIL_TEXT;
+    return rc;
+}
+
+int slm_vocab_keep_symbols(struct slm_vocab *v)
+{
+    bool mapped = false;
+    struct slm_buf text = {.allocator = v->allocator};
+    for (uint32_t i = 0; i < v->n_normal; i++)
+        mapped |= v->normal[i].kind == SLM_NORMAL_CHARSMAP && !v->normal[i].clusters;
+    for (uint32_t i = 0; i < v->n_tokens && mapped && v->model == SLM_TEXT_UNIGRAM; i++) {
+        struct slm_vocab_token *token = &v->tokens[i];
+        if (token->kind != SLM_TOKEN_USER || token->length == 0)
+            continue;
+        text.length = 0;
+        for (uint32_t k = 0; k < token->length; k++) { /* in a text, its spaces are U+2581 */
+            uint8_t byte = v->pool.data[token->text + k];
+            slm_buf_append(&text, byte == ' ' ? SLM_META_SPACE : (const char *)&byte,
+                           byte == ' ' ? 3 : 1);
+        }
+        struct slm_vocab_text pattern = slm_vocab_keep(v, text.data, text.length);
+        token->pattern = pattern.text;
+        token->pattern_length = pattern.length;
+        token->flags = SLM_ADDED_NORMALIZED | SLM_ADDED_KEPT;
+        token->added = true;
+    }
+    v->pool.failed |= text.failed;
+    slm_buf_free(&text);
+    return slm_buf_ok(&v->pool);
+}
+
 int slm_vocab_add_map(struct slm_vocab *v, uint32_t flags, struct slm_buf *rows)
 {
     int rc = slm_buf_ok(rows);

@@ -129,6 +129,11 @@ int slm_vocab_add_normal(struct slm_vocab *v, uint32_t kind, uint32_t flags, con
 int slm_vocab_add_map(struct slm_vocab *v, uint32_t flags, struct slm_buf *rows);
 /* A SLM_NORMAL_CHARSMAP with the bytes that SentencePiece calls precompiled_charsmap. */
 int slm_vocab_add_charsmap(struct slm_vocab *v, const void *data, size_t n, bool clusters);
+/* What SentencePiece does with spaces, behind its table: a prefix, and no more of them than needed;
+ * and what its decoder does to undo that. */
+int slm_vocab_add_spaces(struct slm_vocab *v, bool prefix, bool squeeze);
+/* Unigram with such a table: it leaves the symbols that the user defined as they are. */
+int slm_vocab_keep_symbols(struct slm_vocab *v);
 int slm_vocab_add_step(struct slm_vocab *v, const char *pattern, size_t n, uint32_t behaviour,
                        uint32_t flags);
 void slm_vocab_add_stop(struct slm_vocab *v, uint32_t id); /* ids out of range are ignored */

@@ -243,19 +243,13 @@ static int read_meta_space(struct importer *im, bool prefix, bool squeeze)
     v->model = SLM_TEXT_BPE_CHARS;
     v->meta_space = true;
     v->flags = SLM_TEXT_BYTE_FALLBACK | SLM_TEXT_FUSE_UNKNOWN | SLM_TEXT_BAD_BYTES_SINGLE |
-               SLM_TEXT_META_SPACE | (prefix ? SLM_TEXT_DROP_FIRST_SPACE : 0);
+               SLM_TEXT_META_SPACE;
     if (charsmap && charsmap->count > 0) {
         if (charsmap->type != SLM_GGUF_I8 && charsmap->type != SLM_GGUF_U8)
             return slm_fail(SLM_EFORMAT, "GGUF: tokenizer.ggml.precompiled_charsmap is no bytes");
         rc = slm_vocab_add_charsmap(v, charsmap->data, charsmap->count, false);
     }
-    if (rc == SLM_OK && squeeze)
-        rc = slm_vocab_add_normal(v, SLM_NORMAL_SQUEEZE, 0, "", "");
-    if (rc == SLM_OK)
-        rc = slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, SLM_META_SPACE, " ");
-    if (rc == SLM_OK && prefix)
-        rc = slm_vocab_add_normal(v, SLM_NORMAL_PREPEND, 0, " ", "");
-    return rc;
+    return rc < 0 ? rc : slm_vocab_add_spaces(v, prefix, squeeze);
 }
 
 /* The ids that SentencePiece has by default. */
@@ -285,11 +279,15 @@ static int read_unigram(struct importer *im)
             token->score = 0;
             token->added = false;
         }
+        if (token->kind == SLM_TOKEN_UNUSED)
+            token->in_model = false;
     }
     v->model = SLM_TEXT_UNIGRAM;
     v->unknown_score = isfinite(least) ? (double)(least - 10.0f) : 0;
     v->flags &= ~(uint32_t)SLM_TEXT_BYTE_FALLBACK;
-    rc = read_special(im, false);
+    rc = slm_vocab_keep_symbols(v);
+    if (rc == SLM_OK)
+        rc = read_special(im, false);
     bool add_eos = true;
     if (rc == SLM_OK && v->n_suffix == 0 &&
         (rc = slm_gguf_bool(im->gguf, KEY("add_eos_token"), &add_eos)) >= 0 && add_eos &&

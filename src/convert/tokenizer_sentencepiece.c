@@ -200,7 +200,9 @@ static int check(const struct model *model)
     return SLM_OK;
 }
 
-/* What an unknown character costs: 10 more than the worst token. Unused tokens are left out. */
+/* What an unknown character costs: 10 more than the worst token. Unused tokens are left out. Symbols
+ * that the user defined are worth more than any other way, the longer the better, but they are not
+ * found before everything else as in BPE. */
 static void read_scores(struct slm_vocab *v)
 {
     float least = INFINITY;
@@ -210,6 +212,10 @@ static void read_scores(struct slm_vocab *v)
             least = (float)token->score;
         if (token->kind == SLM_TOKEN_UNUSED)
             token->in_model = false;
+        if (token->kind == SLM_TOKEN_USER) {
+            token->score = (float)(0.1 * ((int)token->length - 1));
+            token->added = false;
+        }
     }
     v->unknown_score = isfinite(least) ? (double)(least - 10.0f) : 0;
 }
@@ -232,7 +238,7 @@ static int finish(struct model *model, const struct slm_vocab_json *files)
         if (token->kind != SLM_TOKEN_BYTE && token->length > 0)
             token->length = slm_vocab_plain_spaces(v->pool.data + token->text, token->length);
     }
-    return rc;
+    return rc < 0 ? rc : slm_vocab_keep_symbols(v);
 }
 
 int slm_vocab_from_sentencepiece(struct slm_vocab *v, const void *data, size_t length,
@@ -260,17 +266,12 @@ int slm_vocab_from_sentencepiece(struct slm_vocab *v, const void *data, size_t l
     v->raw_patterns = true;
     v->flags = SLM_TEXT_FUSE_UNKNOWN | SLM_TEXT_BAD_BYTES_SINGLE | SLM_TEXT_META_SPACE |
                (model.byte_fallback ? SLM_TEXT_BYTE_FALLBACK : 0) |
-               (model.dummy_prefix ? SLM_TEXT_DROP_FIRST_SPACE : 0);
-    /* A U+2581 in a text is no space yet when those are counted. */
+               (unigram ? SLM_TEXT_NARROW_SUMS : 0);
     if (model.charsmap.at != model.charsmap.end)
         rc = slm_vocab_add_charsmap(v, model.charsmap.at,
                                     (size_t)(model.charsmap.end - model.charsmap.at), false);
-    if (rc == SLM_OK && model.extra_spaces_removed)
-        rc = slm_vocab_add_normal(v, SLM_NORMAL_SQUEEZE, 0, "", "");
     if (rc == SLM_OK)
-        rc = slm_vocab_add_normal(v, SLM_NORMAL_REPLACE, 0, SLM_META_SPACE, " ");
-    if (rc == SLM_OK && model.dummy_prefix)
-        rc = slm_vocab_add_normal(v, SLM_NORMAL_PREPEND, 0, " ", "");
+        rc = slm_vocab_add_spaces(v, model.dummy_prefix, model.extra_spaces_removed);
     if (rc < 0)
         return rc;
     if (v->bos < v->n_tokens)

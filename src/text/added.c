@@ -46,6 +46,8 @@ static uint32_t lower_bound(const struct slm_added_search *s, uint32_t low, uint
 static bool allowed(struct slm_added_search *s, const struct slm_text_added *row, size_t begin)
 {
     size_t end = begin + row->length;
+    if ((row->flags & SLM_ADDED_KEPT) && !s->kept)
+        return false;
     if (!(row->flags & SLM_ADDED_SPECIAL))
         return true;
     while (s->at_opaque < s->n_opaque && s->opaque[2 * s->at_opaque + 1] <= begin)
@@ -148,4 +150,11 @@ bool slm_added_next(struct slm_added_search *s, const uint8_t *data, size_t n, s
         return true;
     }
     return false;
+}
+
+size_t slm_added_kept(const struct slm_text *text, const uint8_t *data, size_t n)
+{
+    struct slm_added_search s = {.text = text, .table = text->added[1], .kept = true};
+    const struct slm_text_added *row = s.table ? longest_at(&s, data, n, 0) : NULL;
+    return row ? row->length : 0;
 }

@@ -11,6 +11,7 @@ struct slm_added_search {
     const struct slm_text *text;
     const struct slm_text_added_table *table;
     bool meta_space;        /* a space is U+2581: SLM_TEXT_META_SPACE */
+    bool kept;              /* those with SLM_ADDED_KEPT too */
     bool special;           /* special ones too, outside of ... */
     const uint32_t *opaque; /* [2 * n_opaque]: begin and end of ranges, ascending */
     size_t n_opaque;
@@ -26,5 +27,9 @@ struct slm_added_match {
  * earlier calls end at `from`. */
 bool slm_added_next(struct slm_added_search *search, const uint8_t *data, size_t n, size_t from,
                     struct slm_added_match *match);
+
+/* Bytes at data[0..n), n > 0, that SentencePiece's table of characters must not change, because they
+ * are a symbol that the user defined. */
+size_t slm_added_kept(const struct slm_text *text, const uint8_t *data, size_t n);
 
 #endif

@@ -87,9 +87,9 @@ int slm_decoder_push(struct slm_decoder *decoder, slm_token token, struct slm_bu
     /* Only the space that encoding put there goes: the first one, if it belongs to ordinary text.
      */
     if (decoder->at_start && n > 0) {
-        decoder->at_start = false;
         if (!special && bytes[0] == ' ' && (t->header->flags & SLM_TEXT_DROP_FIRST_SPACE))
             i = 1;
+        decoder->at_start = i == n && (t->header->flags & SLM_TEXT_DROP_UNTIL_TEXT);
         while (!special && i < n && bytes[i] == ' ' &&
                (t->header->flags & SLM_TEXT_DROP_FIRST_SPACES))
             i++;

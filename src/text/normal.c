@@ -7,6 +7,7 @@
 #include "text/normal.h"
 
 #include "base/utf8.h"
+#include "text/added.h"
 #include "text/charsmap.h"
 
 #include <string.h>
@@ -169,7 +170,8 @@ static int prepend(const struct slm_text *t, const struct slm_text_normal *step,
                    struct slm_normal_text *text, bool first)
 {
     const uint8_t *what = t->normal_pool + step->a;
-    if (text->length == 0 || ((step->flags & SLM_PREPEND_FIRST_ONLY) && !first))
+    if ((text->length == 0 && !(step->flags & SLM_PREPEND_ALWAYS)) ||
+        ((step->flags & SLM_PREPEND_FIRST_ONLY) && !first))
         return SLM_OK;
     if ((step->flags & SLM_PREPEND_UNLESS_THERE) && text->length >= step->a_length &&
         memcmp(text->data, what, step->a_length) == 0)
@@ -211,8 +213,13 @@ static int squeeze(struct slm_normal_text *text, uint32_t flags)
 {
     const uint8_t *in = text->data;
     size_t n = text->length, at = 0;
-    bool all = (flags & (SLM_SQUEEZE_BEGIN | SLM_SQUEEZE_END | SLM_SQUEEZE_INSIDE)) == 0;
+    bool all = (flags & (SLM_SQUEEZE_BEGIN | SLM_SQUEEZE_END | SLM_SQUEEZE_INSIDE |
+                         SLM_SQUEEZE_LAST)) == 0;
+    if (n == 0 || ((flags & SLM_SQUEEZE_LAST) && in[n - 1] != ' '))
+        return SLM_OK;
     struct rewriter r = begin(text);
+    while ((flags & SLM_SQUEEZE_LAST) && n > 0 && in[n - 1] == ' ')
+        n--;
     if (flags & SLM_SQUEEZE_END)
         n = white_end(in, n);
     if (flags & SLM_SQUEEZE_BEGIN)
@@ -281,9 +288,11 @@ static int charsmap(const struct slm_text *t, const struct slm_text_normal *step
         return slm_fail(SLM_EFORMAT, "tokenizer section: a table of characters is damaged");
     struct rewriter r = {0};
     while (at < n && (!r.out || r.out->length <= text->most)) {
-        const char *becomes;
-        size_t length = slm_charsmap_next(&table, by_clusters ? &clusters : NULL, in + at, n - at,
-                                          &alone, &becomes);
+        const char *becomes = NULL;
+        size_t length = by_clusters ? 0 : slm_added_kept(t, in + at, n - at);
+        if (length == 0)
+            length = slm_charsmap_next(&table, by_clusters ? &clusters : NULL, in + at, n - at,
+                                       &alone, &becomes);
         at += length;
         if (!becomes)
             continue;

@@ -36,7 +36,9 @@ enum slm_text_section_flags {
     SLM_TEXT_DROP_FIRST_SPACES = 1 << 5, /* the same, all spaces of the first token */
     SLM_TEXT_META_SPACE = 1 << 6,   /* a space in normalized text is U+2581, so no white space */
     SLM_TEXT_SPACED_WORDS = 1 << 7, /* decoding: a space before each token that does not join */
-    SLM_TEXT_WIDE_SCORES = 1 << 8   /* SCORES has 64 bits each */
+    SLM_TEXT_WIDE_SCORES = 1 << 8,  /* SCORES has 64 bits each */
+    SLM_TEXT_NARROW_SUMS = 1 << 9,  /* Unigram: sums of scores have 32 bits, as SentencePiece's */
+    SLM_TEXT_DROP_UNTIL_TEXT = 1 << 10 /* with DROP_FIRST_SPACE: of each token until text came */
 };
 
 enum slm_text_table_kind {
@@ -153,7 +155,8 @@ enum slm_added_flags {
     SLM_ADDED_STRIP_LEFT = 1 << 1,  /* white space before it belongs to it */
     SLM_ADDED_STRIP_RIGHT = 1 << 2,
     SLM_ADDED_NORMALIZED = 1 << 3, /* it is in ADDED_LATE */
-    SLM_ADDED_SPECIAL = 1 << 4     /* only under SLM_TEXT_PARSE_SPECIAL, never in opaque text */
+    SLM_ADDED_SPECIAL = 1 << 4,    /* only under SLM_TEXT_PARSE_SPECIAL, never in opaque text */
+    SLM_ADDED_KEPT = 1 << 5        /* no match: only kept from SentencePiece's table of characters */
 };
 
 struct slm_text_added {
@@ -181,13 +184,15 @@ enum slm_normal_kind {
 };
 #define SLM_PREPEND_UNLESS_THERE 1u /* not if the text begins with it */
 #define SLM_PREPEND_FIRST_ONLY 2u   /* only at the start of the input, not after an added token */
+#define SLM_PREPEND_ALWAYS 256u  /* even when the steps before have left nothing of the text */
 #define SLM_NORMAL_LATE 4u          /* any kind: after the added tokens of ADDED_LATE were found */
 #define SLM_NORMAL_DECOMPOSED 8u    /* FORM: NFD or NFKD */
 #define SLM_NORMAL_COMPATIBLE 16u   /* FORM: NFKC or NFKD; readers see it in the table */
-/* SQUEEZE: what it does; all three when none is set. */
+/* SQUEEZE: what it does; the first three, of spaces alone, when none is set. */
 #define SLM_SQUEEZE_BEGIN 32u   /* no white space at the start */
 #define SLM_SQUEEZE_END 64u     /* ... at the end */
 #define SLM_SQUEEZE_INSIDE 128u /* no two spaces in a row */
+#define SLM_SQUEEZE_LAST 512u   /* no spaces at the end */
 
 struct slm_text_normal {
     uint32_t kind, flags;

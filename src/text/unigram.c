@@ -5,7 +5,8 @@
  * leads to a place further on, which remembers the best way to it: of equal ones the first that
  * came, which is the one with the longest last token. A character that is no token is unknown, at a
  * score lower than any. Sums go on from piece to piece where a piece is cut at places that no token
- * reaches across, so that they are rounded as if it had not been cut.
+ * reaches across, so that they are rounded as if it had not been cut. SentencePiece itself has sums
+ * of 32 bits, which it starts again before they lose the scores: so do we where the file says so.
  */
 #include "text/unigram.h"
 
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #define LONGEST_CHARACTER 4
+#define LARGEST_NARROW_SUM 1e5 /* SentencePiece's: a way that has cost more begins again at 0 */
 
 void slm_unigram_init(struct slm_unigram *u, const struct slm_text *text, const slm_allocator *a)
 {
@@ -32,12 +34,15 @@ struct walk {
     uint32_t *tokens; /* [n + 1] */
     double *ring;     /* [mask + 1]: -INFINITY where no way has led yet */
     size_t mask;
+    bool narrow; /* sums have 32 bits */
 };
 
 /* A way to place `at`, with `token` as its last step: is it better than the one known? */
 static inline void try_way(const struct walk *w, size_t at, double sum, uint32_t token)
 {
     double *best = &w->ring[at & w->mask];
+    if (w->narrow)
+        sum = (float)sum; /* two floats added as doubles: rounded once, like a sum of floats */
     if (sum > *best) {
         *best = sum;
         w->tokens[at] = token;
@@ -54,6 +59,14 @@ static inline double score_of(const struct slm_text *t, uint32_t token)
 double slm_text_score(const struct slm_text *t, uint32_t token)
 {
     return score_of(t, token);
+}
+
+/* Everything that is compared from here on, relative to the sum up to here. */
+static void start_again(const struct walk *w, double *sum)
+{
+    for (size_t i = 0; i <= w->mask; i++)
+        w->ring[i] = (float)(w->ring[i] - *sum);
+    *sum = 0;
 }
 
 /* All ways on from `at`, whose best sum is `sum`; returns where the next character begins. */
@@ -76,9 +89,8 @@ static size_t go_on(const struct walk *w, const uint8_t *data, size_t n, size_t 
         if (!slm_text_goes_on(t, h))
             break;
     }
-    if (!known) {
+    if (!known)
         try_way(w, first, sum + t->header->unknown_score, SLM_TEXT_NO_TOKEN);
-    }
     return first;
 }
 
@@ -138,6 +150,7 @@ int slm_unigram(struct slm_unigram *u, const uint8_t *data, size_t n, struct slm
         .tokens = slm_buf_grow(&u->tokens, (n + 1) * sizeof(uint32_t)),
         .ring = (double *)(void *)u->ring.data,
         .mask = size - 1,
+        .narrow = (u->text->header->flags & SLM_TEXT_NARROW_SUMS) != 0,
     };
     if (!w.tokens || u->ring.failed)
         return SLM_ENOMEM;
@@ -148,6 +161,8 @@ int slm_unigram(struct slm_unigram *u, const uint8_t *data, size_t n, struct slm
     for (size_t at = 0; at < n;) {
         double sum = w.ring[at & w.mask];
         w.ring[at & w.mask] = -INFINITY;
+        if (w.narrow && fabs(sum) > LARGEST_NARROW_SUM)
+            start_again(&w, &sum);
         at = go_on(&w, data, n, at, sum);
     }
     u->sum = w.ring[n & w.mask];

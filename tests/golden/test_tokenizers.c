@@ -1,7 +1,8 @@
 /*
  * test_tokenizers.c - tokenizers of every kind against the libraries that define them: ids of 160
- * texts, and the texts that ids decode to (tests/golden/make_tokenizers.py).
+ * texts, and the texts that ids decode to (tests/golden/make_tokenizers.py, make_unigrams.py).
  */
+#include "convert/gguf.h"
 #include "convert/tokenizer.h"
 #include "golden/golden.h"
 
@@ -87,14 +88,17 @@ static size_t take_ids(struct reader *r, slm_token *ids)
     return count;
 }
 
-static void check(const struct slm_text *text, const char *name)
+/* cases: the file of the texts. */
+static void check(const struct slm_text *text, const char *name, const char *cases_name)
 {
     static slm_token ids[4096];
     size_t n, n_cases;
     uint8_t *file = load(name, ".expected", &n);
-    uint8_t *texts = load("cases", ".bin", &n_cases);
+    uint8_t *texts = load(cases_name, ".bin", &n_cases);
     struct reader expected = {file, file + n}, cases = {texts, texts + n_cases};
     size_t total = take(&cases, 4);
+    bool from_sentencepiece =
+        strcmp(name, "tok512") == 0 || strncmp(name, "sp-", 3) == 0 || strcmp(name, "t5") == 0;
     assert_true(total > 100);
     for (size_t i = 0; i <= total; i++) {
         size_t sequences = i < total ? 1 : take(&expected, 2);
@@ -107,7 +111,7 @@ static void check(const struct slm_text *text, const char *name)
             }
             uint32_t dropped = take(&expected, 4), kept = take(&expected, 4);
             decode_is(text, name, i + k, ids, count, 0, dropped);
-            if (strcmp(name, "tok512") != 0)
+            if (!from_sentencepiece) /* it never shows them */
                 decode_is(text, name, i + k, ids, count, SLM_TEXT_SHOW_SPECIAL, kept);
         }
     }
@@ -128,7 +132,7 @@ static void test_json(void **state)
     files.tokenizer = (const char *)json;
     slm_vocab_init(&vocab, NULL);
     open_text(&text, &vocab, slm_vocab_from_json(&vocab, &files), &section);
-    check(&text, name);
+    check(&text, name, "cases");
     slm_buf_free(&section);
     free(json);
 }
@@ -143,7 +147,7 @@ static void test_wordlist(void **state)
     (void)state;
     slm_vocab_init(&vocab, NULL);
     open_text(&text, &vocab, slm_vocab_from_wordlist(&vocab, (char *)words, n, NULL), &section);
-    check(&text, "bert");
+    check(&text, "bert", "cases");
     slm_buf_free(&section);
     free(words);
 }
@@ -154,13 +158,31 @@ static void test_sentencepiece(void **state)
     struct slm_text text;
     struct slm_buf section = {0};
     size_t n;
-    uint8_t *model = load("tok512", ".model", &n);
-    (void)state;
+    const char *name = *state;
+    uint8_t *model = load(name, ".model", &n);
     slm_vocab_init(&vocab, NULL);
     open_text(&text, &vocab, slm_vocab_from_sentencepiece(&vocab, model, n, NULL), &section);
-    check(&text, "tok512");
+    check(&text, name, strcmp(name, "sp-ties") == 0 ? "sp-ties" : "cases");
     slm_buf_free(&section);
     free(model);
+}
+
+static void test_gguf(void **state)
+{
+    struct slm_vocab vocab;
+    struct slm_text text;
+    struct slm_buf section = {0};
+    struct slm_gguf *gguf;
+    size_t n;
+    uint8_t *file = load("t5", ".gguf", &n);
+    (void)state;
+    slm_vocab_init(&vocab, NULL);
+    assert_int_equal(slm_gguf_open(&gguf, file, n, NULL), SLM_OK);
+    open_text(&text, &vocab, slm_vocab_from_gguf(&vocab, gguf), &section);
+    check(&text, "t5", "cases");
+    slm_buf_free(&section);
+    slm_gguf_free(gguf);
+    free(file);
 }
 
 static void test_llama2c(void **state)
@@ -175,7 +197,7 @@ static void test_llama2c(void **state)
     char *file = read_data(path, &n);
     slm_vocab_init(&vocab, NULL);
     open_text(&text, &vocab, slm_vocab_from_llama2c(&vocab, file, n, 512), &section);
-    check(&text, "tok512");
+    check(&text, "tok512", "cases");
     slm_buf_free(&section);
     free(file);
 }
@@ -183,6 +205,11 @@ static void test_llama2c(void **state)
 #define JSON(name)                                                                                 \
     {                                                                                              \
         "json " name, test_json, NULL, NULL, (void *)(uintptr_t)name                               \
+    }
+
+#define MODEL(name)                                                                                \
+    {                                                                                              \
+        "model " name, test_sentencepiece, NULL, NULL, (void *)(uintptr_t)name                     \
     }
 
 int main(void)
@@ -216,7 +243,11 @@ int main(void)
         JSON("metaspace"),
         JSON("always"),
         cmocka_unit_test(test_wordlist),
-        cmocka_unit_test(test_sentencepiece),
+        MODEL("tok512"),
+        MODEL("sp-map"),
+        MODEL("sp-bytes"),
+        MODEL("sp-ties"),
+        cmocka_unit_test(test_gguf),
         cmocka_unit_test(test_llama2c),
     };
     return cmocka_run_group_tests_name("tokenizers", tests, NULL, NULL);

@@ -1,15 +1,18 @@
 /*
- * dump_tokenizer.c - the tokenizer section of a tokenizer.json or a SentencePiece model, to stdout.
+ * dump_tokenizer.c - the tokenizer section of a tokenizer.json, a SentencePiece model or a GGUF, to stdout.
  */
+#include "convert/gguf.h"
 #include "convert/tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int main(int argc, char **argv)
 {
-    static char file[1 << 20];
+    static _Alignas(64) char file[1 << 20];
     struct slm_vocab vocab;
+    struct slm_gguf *gguf = NULL;
     struct slm_buf section = {0};
     FILE *f = argc == 2 ? fopen(argv[1], "rb") : NULL;
     if (!f) {
@@ -20,9 +23,14 @@ int main(int argc, char **argv)
                                    .tokenizer_length = fread(file, 1, sizeof file, f)};
     fclose(f);
     slm_vocab_init(&vocab, NULL);
-    int rc = file[0] == '{'
-                 ? slm_vocab_from_json(&vocab, &files)
-                 : slm_vocab_from_sentencepiece(&vocab, file, files.tokenizer_length, NULL);
+    int rc;
+    if (file[0] == '{')
+        rc = slm_vocab_from_json(&vocab, &files);
+    else if (memcmp(file, "GGUF", 4) != 0)
+        rc = slm_vocab_from_sentencepiece(&vocab, file, files.tokenizer_length, NULL);
+    else if ((rc = slm_gguf_open(&gguf, file, files.tokenizer_length, NULL)) == SLM_OK)
+        rc = slm_vocab_from_gguf(&vocab, gguf);
+    slm_gguf_free(gguf);
     if (rc == SLM_OK)
         rc = slm_vocab_build(&vocab, vocab.n_tokens, &section);
     if (rc < 0)

@@ -79,7 +79,7 @@ class Tokenizer:
         at = done = 0
         while at < len(text):
             fits = [(len(p.decode()), token, flags) for p, token, flags in self.added[which]
-                    if (special or not flags & 16) and text.startswith(p.decode(), at)]
+                    if (special or not flags & 16) and not flags & 32 and text.startswith(p.decode(), at)]
             if not fits:
                 at += 1
                 continue
@@ -109,7 +109,7 @@ class Tokenizer:
                 text = text.replace(pool[a:a + na].decode(), pool[b:b + nb].decode())
             elif kind == 2:
                 what = pool[a:a + na].decode()
-                if text and not (flags & 1 and text.startswith(what)) and not (flags & 2 and not first):
+                if (text or flags & 256) and not (flags & 1 and text.startswith(what)) and not (flags & 2 and not first):
                     text = what + text
             elif kind == 3:
                 text = self.form(text, pool[a:a + na], flags & 8)
@@ -120,7 +120,9 @@ class Tokenizer:
                     text = text.lstrip("".join(WHITE))
                 if flags & 128:
                     text = re.sub("  +", " ", text)
-                if not flags & 224:
+                if flags & 512:
+                    text = text.rstrip(" ")
+                if not flags & 736:
                     text = " ".join(x for x in text.split(" ") if x)
             elif kind == 5:
                 text = self.map(text, pool[a:a + na])
@@ -174,7 +176,8 @@ class Tokenizer:
         if not classes:
             data = text.encode()
             while at < len(data):
-                length, new = entry(data[at:], True) or (1, data[at:at + 1])
+                kept = max((len(p) for p, _, flags in self.added[1] if not flags & 16 and data.startswith(p, at)), default=0)
+                length, new = kept and (kept, data[at:at + kept]) or entry(data[at:], True) or (1, data[at:at + 1])
                 out, at = out + new, at + length
             return out.decode()
         kind, _, _ = self.character_table(classes)
@@ -320,17 +323,20 @@ class Tokenizer:
     def encode_scores(self, text):
         wide = self.flags & 256
         score = lambda t: struct.unpack_from("<d" if wide else "<f", self.table[22], t * (8 if wide else 4))[0]
+        narrow = (lambda x: struct.unpack("<f", struct.pack("<f", x))[0]) if self.flags & 512 else lambda x: x
         best = [(0.0, 0, None)] + [None] * len(text)
         for at in range(len(text)):
-            single = False
+            single, spent = False, best[at][0]
+            if self.flags & 512 and abs(spent) > 1e5:
+                best[at:] = [b and (narrow(b[0] - spent), *b[1:]) for b in best[at:]]
             for end in range(at + 1, len(text) + 1):
                 token = self.find(text[at:end].encode())
                 if token is not None:
-                    total = best[at][0] + score(token)
+                    total = narrow(best[at][0] + score(token))
                     single |= end == at + 1
                     if best[end] is None or total > best[end][0]:
                         best[end] = (total, at, token)
-            total = best[at][0] + self.unknown_score
+            total = narrow(best[at][0] + self.unknown_score)
             if not single and (best[at + 1] is None or total > best[at + 1][0]):
                 best[at + 1] = (total, at, None)
         symbols, at = [], len(text)
@@ -384,6 +390,8 @@ class Tokenizer:
             if token is not None:
                 out.append(token)
                 continue
+            if not raw:
+                continue
             for later, text, token in self.split_added(1, self.normalize(raw, at == 0, False), special):
                 if token is not None:
                     out.append(token)
@@ -408,7 +416,7 @@ class Tokenizer:
                 text = text[len(self.table[20]):] if join & 0x1000 else text if join else b" " + text
             if start and text and not special:
                 text = text[1:] if self.flags & 8 and text[:1] == b" " else text.lstrip(b" ") if self.flags & 32 else text
-            start = start and not self.text(i)
+            start = start and (not self.text(i) or self.flags & 1024 and not text)
             out += text
         if not self.flags & 16:
             return out.decode("utf-8", "replace")
