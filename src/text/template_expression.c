@@ -77,14 +77,16 @@ struct value slm_template_add(struct render *r, struct value a, struct value b)
     return fail_operands(r, "+", a, b);
 }
 
-/* text * n or list * n */
+/* text * n, by doubling, or list * n */
 static struct value repeat(struct render *r, struct value v, int64_t times)
 {
     if (is_string(v)) {
-        struct builder out = {.w = &r->work};
-        for (int64_t i = 0; i < times && v.length && !r->work.code; i++)
-            slm_builder_value(&out, v);
-        return slm_builder_string(&out);
+        struct value out = value_text("", 0);
+        for (; times > 0 && v.length && !r->work.code; times /= 2) {
+            out = times % 2 ? slm_value_concat(&r->work, out, v) : out;
+            v = times > 1 ? slm_value_concat(&r->work, v, v) : v;
+        }
+        return out;
     }
     struct sequence *out = slm_sequence_new(&r->work, 4);
     for (int64_t i = 0; i < times && v.sequence && v.sequence->n && !r->work.code; i++)
