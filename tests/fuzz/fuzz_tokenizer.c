@@ -4,10 +4,17 @@
  * Input: byte 0 chooses one of six tokenizers that are built here; byte 1 is a number of patches,
  * each 4 bytes of offset (modulo the section's length) and a byte to xor; the rest is the text.
  * With patches, nothing may be touched that is not the section's, and every id must exist. Without,
- * the text must come back as it went in, with U+FFFD for what is not UTF-8, in whole characters.
+ * the text must come back as it went in, with U+FFFD for what is not UTF-8, in whole characters; it
+ * must give the same ids in two halves wherever nothing can reach across; and a long piece must
+ * give what merging pair by pair, or trying every way, gives: upper bits of byte 1 say how often
+ * the text is repeated for that.
  */
 #include "base/bits.h"
 #include "convert/tokenizer.h"
+#include "text/merge.h"
+#include "text/unigram.h"
+
+#include <math.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -142,6 +149,151 @@ static void repaired(const uint8_t *text, size_t n, struct slm_buf *out)
     }
 }
 
+/* -------------------------------------------------------------------- by the book ------ */
+
+enum { LONGEST = 4096 };
+
+struct symbols {
+    size_t n;
+    size_t start[LONGEST + 1];
+    uint32_t token[LONGEST];
+};
+
+static uint32_t find(const struct slm_text *t, const uint8_t *text, size_t n)
+{
+    return n > t->header->max_length ? SLM_TEXT_NO_TOKEN
+                                     : slm_text_find(t, text, n, slm_text_hash(text, n));
+}
+
+/* Bytes of the character at text[at..n). */
+static size_t character(const uint8_t *text, size_t at, size_t n)
+{
+    size_t end = at + 1;
+    while (end < n && (text[end] & 0xC0) == 0x80)
+        end++;
+    return end - at;
+}
+
+/* The pair with the lowest key of all, again and again. The vocabularies here have no rows of
+ * merges and split each token in one way, so a pair's key is its token's rank. */
+static void merge_slowly(const struct slm_text *t, const uint8_t *text, size_t n, struct symbols *s)
+{
+    bool bytes = t->header->model == SLM_TEXT_BPE_BYTES;
+    s->n = 0;
+    for (size_t at = 0; at < n;) {
+        size_t length = bytes ? 1 : character(text, at, n);
+        s->start[s->n] = at;
+        s->token[s->n++] = bytes ? t->bytes[text[at]] : find(t, text + at, length);
+        at += length;
+    }
+    s->start[s->n] = n;
+    for (;;) {
+        size_t best = s->n;
+        uint64_t least = UINT64_MAX;
+        for (size_t i = 0; i + 1 < s->n; i++) {
+            size_t begin = s->start[i];
+            uint32_t token = find(t, text + begin, s->start[i + 2] - begin);
+            if (token == SLM_TEXT_NO_TOKEN)
+                continue;
+            uint64_t key = ((uint64_t)(t->ranks ? t->ranks[token] : token) + 1) << 32;
+            size_t split = t->info[token] & SLM_INFO_SPLIT;
+            for (uint32_t k = 0; split == SLM_SPLIT_ROW && k < t->n_merges; k++)
+                if (t->merges[k].token == token) {
+                    split = t->merges[k].split;
+                    key = t->merges[k].key;
+                }
+            if (split == s->start[i + 1] - begin && key < least) {
+                least = key;
+                best = i;
+            }
+        }
+        if (best == s->n)
+            return;
+        s->token[best] = find(t, text + s->start[best], s->start[best + 2] - s->start[best]);
+        memmove(s->start + best + 1, s->start + best + 2, (s->n - best - 1) * sizeof s->start[0]);
+        memmove(s->token + best + 1, s->token + best + 2, (s->n - best - 2) * sizeof s->token[0]);
+        s->n--;
+    }
+}
+
+/* The best sum up to every place, by every token that ends there; then back from the end. */
+static void try_all_ways(const struct slm_text *t, const uint8_t *text, size_t n, struct symbols *s)
+{
+    static double sums[LONGEST + 1];
+    static size_t from[LONGEST + 1];
+    static uint32_t last[LONGEST + 1];
+    for (size_t i = 0; i <= n; i++)
+        sums[i] = i ? -INFINITY : 0;
+    for (size_t at = 0; at < n; at += character(text, at, n)) {
+        size_t first = at + character(text, at, n);
+        bool known = false;
+        for (size_t end = first; end <= n && end - at <= t->header->max_length + 4; end++) {
+            if (end < n && (text[end] & 0xC0) == 0x80)
+                continue;
+            uint32_t token = find(t, text + at, end - at);
+            if (token == SLM_TEXT_NO_TOKEN && !(end == first && !known))
+                continue;
+            double sum = sums[at] + (token == SLM_TEXT_NO_TOKEN ? t->header->unknown_score
+                                                                : slm_text_score(t, token));
+            known = true;
+            if (sum > sums[end]) {
+                sums[end] = sum;
+                from[end] = at;
+                last[end] = token;
+            }
+        }
+    }
+    s->n = 0;
+    for (size_t at = n; at > 0; at = from[at])
+        s->n++;
+    size_t i = s->n;
+    s->start[i] = n;
+    for (size_t at = n; at > 0; at = from[at]) {
+        s->start[--i] = from[at];
+        s->token[i] = last[at];
+    }
+}
+
+/* A long piece, whatever it consists of, encoded as one. */
+static void same_as_by_the_book(const struct slm_text *t, const uint8_t *text, size_t n)
+{
+    static struct symbols s;
+    static slm_token expected[LONGEST], got[LONGEST];
+    struct slm_token_sink slow = {.out = expected, .capacity = LONGEST},
+                          fast = {.out = got, .capacity = LONGEST};
+    if (t->header->model == SLM_TEXT_UNIGRAM) {
+        struct slm_unigram u;
+        try_all_ways(t, text, n, &s);
+        slm_unigram_init(&u, t, NULL);
+        check(slm_unigram(&u, text, n, &fast) == SLM_OK);
+        slm_unigram_free(&u);
+    } else {
+        struct slm_merger m;
+        merge_slowly(t, text, n, &s);
+        slm_merger_init(&m, t, NULL);
+        check(slm_merge(&m, text, n, &fast) == SLM_OK);
+        slm_merger_free(&m);
+    }
+    for (size_t i = 0; i < s.n; i++)
+        slm_put_symbol(t, text + s.start[i], s.start[i + 1] - s.start[i], s.token[i], &slow);
+    check(slow.n == fast.n && memcmp(expected, got, slow.n * sizeof got[0]) == 0);
+}
+
+static void repeat(const struct slm_text *t, const uint8_t *text, size_t n, size_t times)
+{
+    static uint8_t piece[LONGEST];
+    struct slm_buf good = {0};
+    repaired(text, n, &good);
+    size_t length = 0;
+    while (times-- > 0 && good.length && length + good.length <= LONGEST) {
+        memcpy(piece + length, good.data, good.length);
+        length += good.length;
+    }
+    if (length > 0)
+        same_as_by_the_book(t, piece, length);
+    slm_buf_free(&good);
+}
+
 static void run(const struct slm_text *t, const uint8_t *text, size_t n, bool sound, uint32_t vocab)
 {
     struct slm_buf all = {0}, expected = {0};
@@ -189,6 +341,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         /* Kinds 1, 3 and 5 normalize: their text comes back changed. */
         run(&t, data + 2 + 5 * n_patches, size - 2 - 5 * n_patches,
             n_patches == 0 && (kind & 1) == 0, n_vocab[kind]);
+    if (n_patches == 0 && kind != 5)
+        repeat(&t, data + 2, size - 2, (size_t)1 << (data[1] >> 4 & 7));
     free(section);
     return 0;
 }
