@@ -1,13 +1,12 @@
 /*
  * fuzz_tokenizer.c - damaged tokenizer sections, and any text through a sound one.
  *
- * Input: byte 0 chooses one of six tokenizers that are built here; byte 1 is a number of patches,
- * each 4 bytes of offset (modulo the section's length) and a byte to xor; the rest is the text.
- * With patches, nothing may be touched that is not the section's, and every id must exist. Without,
- * the text must come back as it went in, with U+FFFD for what is not UTF-8, in whole characters; it
- * must give the same ids in two halves wherever nothing can reach across; and a long piece must
- * give what merging pair by pair, or trying every way, gives: upper bits of byte 1 say how often
- * the text is repeated for that.
+ * Input: byte 0 chooses one of six tokenizers that are built here; the lower half of byte 1 is a
+ * number of patches, each 4 bytes of offset (modulo the section's length) and a byte to xor; the
+ * rest is the text. With patches, nothing may be touched that is not the section's, and every id
+ * must exist. Without, the text must come back as it went in, with U+FFFD for what is not UTF-8, in
+ * whole characters; and a long piece must give what merging pair by pair, or trying every way,
+ * gives: the upper half of byte 1 says how often the text is repeated for that.
  */
 #include "base/bits.h"
 #include "convert/tokenizer.h"
@@ -151,7 +150,7 @@ static void repaired(const uint8_t *text, size_t n, struct slm_buf *out)
 
 /* -------------------------------------------------------------------- by the book ------ */
 
-enum { LONGEST = 4096 };
+enum { LONGEST = 2560 }; /* windows of merge.c have 1,024 */
 
 struct symbols {
     size_t n;
@@ -174,8 +173,7 @@ static size_t character(const uint8_t *text, size_t at, size_t n)
     return end - at;
 }
 
-/* The pair with the lowest key of all, again and again. The vocabularies here have no rows of
- * merges and split each token in one way, so a pair's key is its token's rank. */
+/* The pair with the lowest key of all, again and again. */
 static void merge_slowly(const struct slm_text *t, const uint8_t *text, size_t n, struct symbols *s)
 {
     bool bytes = t->header->model == SLM_TEXT_BPE_BYTES;
