@@ -201,6 +201,8 @@ static int run(const struct cli_settings *s)
                                b.length * b.batch);
 
     int code = cli_engine_model(&b.engine, s);
+    if (code == CLI_OK)
+        cli_note_untrained(&b.engine, "a sequence", b.length);
     /* A sequence takes whole pages, so leave room for one more each. */
     const struct cli_wants wants = {
         .max_tokens = (int32_t)((b.length + 256) * b.batch),

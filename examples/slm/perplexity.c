@@ -117,7 +117,7 @@ static int measure(struct cli_engine *engine, const struct cli_settings *s,
 {
     size_t window = (size_t)s->window, n_chunks = tokens->n / window;
     if (n_chunks == 0)
-        return cli_fail("the text has only %zu token%s, less than one chunk of %zu: take a longer "
+        return cli_fail("the text is %zu token%s long, less than one chunk of %zu: take a longer "
                         "one, or a smaller --ctx",
                         tokens->n, cli_s(tokens->n), window);
     cli_note_untrained(engine, "a chunk", window);

@@ -22,7 +22,7 @@ const char *cli_kv_name(int kv)
 
 const struct cli_option cli_engine_options[] = {
     {'t', "threads", CLI_INT, FIELD(threads), "N",
-     "threads (default: the CPUs that this process may use)", 1, 256, NULL},
+     "threads (default: the performance cores that this process\nmay use)", 1, 256, NULL},
     {0, "cpu", CLI_TEXT, FIELD(cpu), "TIER",
      "c, avx2, avx512...: use these kernels instead of the best", 0, 0, NULL},
     {0, "kv", CLI_CHOICE, FIELD(kv), "f16|q8|f32",

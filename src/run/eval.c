@@ -114,10 +114,10 @@ static int no_room(const struct slm_ctx *ctx, const slm_span *spans, size_t n_sp
                             "tokens, and the context stores %zu; shorten the text or make the context "
                             "with a larger max_tokens", i, length, ctx->max_tokens);
     }
-    return slm_fail(SLM_ENOSPACE, "the call needs %zu pages of %d tokens and %u are free: other "
-                    "sequences hold the rest; truncate or free one, or make the context with a larger "
-                    "%s", missing, SLM_PAGE, group->n_free,
-                    group->window ? "max_window_tokens" : "max_tokens");
+    return slm_fail(SLM_ENOSPACE, "the call needs room for %zu tokens more (in pages of %d) and there "
+                    "is room for %zu: other sequences hold the rest; truncate or free one, or make the "
+                    "context with a larger %s", missing * SLM_PAGE, SLM_PAGE,
+                    (size_t)group->n_free * SLM_PAGE, group->window ? "max_window_tokens" : "max_tokens");
 }
 
 /* Is there room in a group? Where a window lets a long span do with fewer pages, the group (a bit of

@@ -396,6 +396,7 @@ class Logits(CliTest):
         words = "is more than the 512 tokens that the model was trained for"
         self.assertIn(words, self.good("logits", self.model, "-f", "long.txt", "-o", "long.f32").err)
         self.assertIn(words, self.good("perplexity", self.model, "-f", "long.txt", "--ctx", "600").err)
+        self.assertIn(words, self.good("bench", self.q8, "-p", "16", "-n", "4", "-d", "500", "-r", "1").err)
         self.assertEqual(self.good("logits", self.model, "--ids", "1,2", "-o", "long.f32").err, "")
 
 
@@ -430,7 +431,7 @@ class Perplexity(CliTest):
         self.assertIn("(1 chunk of 5 tokens, 2 predictions", self.good("perplexity", self.model, "-f", "short.txt", "--ctx",
                                                                        "5").out)
         (self.folder / "shorter.txt").write_text("")
-        self.bad(1, "the text has only 1 token, less than", "perplexity", self.model, "-f", "shorter.txt")
+        self.bad(1, "the text is 1 token long, less than", "perplexity", self.model, "-f", "shorter.txt")
         self.bad(2, "give -f FILE", "perplexity", self.model)
         self.bad(2, "--ctx: 2 is not allowed", "perplexity", self.model, "-f", "short.txt", "--ctx", "2")
 
