@@ -36,8 +36,6 @@ static const struct {
     size_t rows, cols;
 } shapes[] = {{576, 576}, {192, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
 static const size_t token_counts[] = {1, 4, 16, 64, 512};
-static const uint32_t types[] = {SLM_TYPE_Q4,  SLM_TYPE_Q4A,  SLM_TYPE_Q8,
-                                 SLM_TYPE_F16, SLM_TYPE_BF16, SLM_TYPE_F32};
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -386,16 +384,17 @@ static void print_products(int argc, char **argv, struct slm_team *const *teams,
     for (size_t s = 0; s <= COUNT(shapes); s++)
         printf("---|");
     printf("\n");
-    for (size_t i = 0; i < COUNT(types); i++) {
-        if (!is_wanted(argc, argv, slm_quant(types[i])->name, is_type))
+    const struct slm_quant *quant;
+    for (size_t i = 0; (quant = slm_quant_at(i)); i++) {
+        if (!is_wanted(argc, argv, quant->name, is_type))
             continue;
-        fill_weights(weights, slm_quant(types[i]));
+        fill_weights(weights, quant);
         for (unsigned tier = SLM_CPU_C << 1; tier; tier <<= 1) {
             if (!(slm_kern_tiers() & tier) || !is_wanted(argc, argv, slm_kern_name(tier), is_tier))
                 continue;
             for (size_t t = 0; t < COUNT(token_counts); t++)
                 for (int team = 0; team < n_teams; team++) {
-                    struct work w = {.job = multiply, .weights = weights, .type = types[i]};
+                    struct work w = {.job = multiply, .weights = weights, .type = quant->type};
                     w.kern = slm_kern_select(tier);
                     print_row(teams[team], &w, b, token_counts[t], team + 1, roofs);
                 }

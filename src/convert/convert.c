@@ -312,11 +312,13 @@ static int type_number(const char *option, const char *name, int32_t otherwise, 
     if (strcmp(name, "keep") == 0)
         return SLM_OK;
     const struct slm_quant *quant = slm_quant_named(name);
-    if (!quant)
-        return slm_fail(SLM_EINVAL,
-                        "%s %s: there is no such type; there are keep, f32, f16, bf16, "
-                        "q8, q4a and q4",
-                        option, slm_quote(name, strlen(name)).text);
+    if (!quant) {
+        char known[128] = "keep";
+        for (size_t i = 0, n = 4; (quant = slm_quant_at(i)) && n < sizeof known; i++)
+            n += (size_t)snprintf(known + n, sizeof known - n, ", %s", quant->name);
+        return slm_fail(SLM_EINVAL, "%s %s: there is no such type; there are %s", option,
+                        slm_quote(name, strlen(name)).text, known);
+    }
     *type = (int32_t)quant->type;
     return SLM_OK;
 }

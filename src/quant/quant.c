@@ -224,9 +224,16 @@ static const struct slm_quant quants[] = {
     {SLM_TYPE_Q4A, "q4a", SLM_TILE_Q4A, true, q4a_encode, q4a_decode, q4a_pack, q4a_unpack},
 };
 
+enum { N_QUANTS = sizeof quants / sizeof quants[0] };
+
+const struct slm_quant *slm_quant_at(size_t index)
+{
+    return index < N_QUANTS ? &quants[index] : NULL;
+}
+
 const struct slm_quant *slm_quant(uint32_t type)
 {
-    for (size_t i = 0; i < sizeof quants / sizeof quants[0]; i++)
+    for (size_t i = 0; i < N_QUANTS; i++)
         if (quants[i].type == type)
             return &quants[i];
     return NULL;
@@ -234,7 +241,7 @@ const struct slm_quant *slm_quant(uint32_t type)
 
 const struct slm_quant *slm_quant_named(const char *name)
 {
-    for (size_t i = 0; i < sizeof quants / sizeof quants[0]; i++)
+    for (size_t i = 0; i < N_QUANTS; i++)
         if (strcmp(quants[i].name, name) == 0)
             return &quants[i];
     return NULL;

@@ -64,6 +64,9 @@ struct slm_quant {
     void (*unpack)(const void *tile, int row, struct slm_block *block);
 };
 
+/* The types there are, in order; NULL after the last. */
+const struct slm_quant *slm_quant_at(size_t index);
+
 /* NULL for an unknown type or name. */
 const struct slm_quant *slm_quant(uint32_t type);
 const struct slm_quant *slm_quant_named(const char *name);

@@ -144,8 +144,6 @@ static void set_attend(struct bench *b, uint32_t kv_type, size_t n_rows)
 
 void bench_kernels(unsigned tiers, uint64_t seed)
 {
-    static const uint32_t types[] = {SLM_TYPE_F32, SLM_TYPE_F16, SLM_TYPE_BF16,
-                                     SLM_TYPE_Q8,  SLM_TYPE_Q4,  SLM_TYPE_Q4A};
     static const char *const kv_names[] = {"f16", "f32", "q8"}; /* by SLM_KV_ */
     struct random r = random_stream(seed, 0);
     struct bench b = {.panels = calloc(ROWS * COLS, 4),
@@ -175,12 +173,13 @@ void bench_kernels(unsigned tiers, uint64_t seed)
             printf(" %9s %-7s", slm_kern_name(tier), "");
     printf("\n");
     char name[64];
-    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+    const struct slm_quant *quant;
+    for (size_t t = 0; (quant = slm_quant_at(t)); t++) {
         const size_t counts[] = {1, 4, MAX_TOKENS};
         for (size_t i = 0; i < 3; i++) {
-            b.type = types[t];
+            b.type = quant->type;
             b.tokens = counts[i];
-            snprintf(name, sizeof name, "gemm %s, %zu token%s", slm_quant(b.type)->name, b.tokens,
+            snprintf(name, sizeof name, "gemm %s, %zu token%s", quant->name, b.tokens,
                      b.tokens > 1 ? "s" : "");
             line(&b, tiers, name, "GOPS", do_gemm, 2.0 * ROWS * COLS * (double)b.tokens);
         }

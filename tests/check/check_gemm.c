@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #ifdef HAVE_CBLAS
 #include <cblas.h>
@@ -56,14 +57,37 @@ static uint16_t random_scale(struct random *r, enum fill fill)
     }
 }
 
-static int8_t random_q(struct random *r, enum fill fill, uint32_t type, size_t row)
+/* What a type's tiles can hold, asked of the type: what comes back from one as it was. */
+struct holds {
+    int low, high, zero_bits; /* q: the least, the largest, and what a tile of zeros has */
+};
+
+static struct holds what_it_holds(const struct slm_quant *quant)
 {
-    int low = type == SLM_TYPE_Q8 ? -128 : type == SLM_TYPE_Q4 ? -8 : 0;
-    int high = type == SLM_TYPE_Q8 ? 127 : type == SLM_TYPE_Q4 ? 7 : 15;
+    uint8_t tile[SLM_TILE_F32] = {0};
+    struct slm_block block, back = {0};
+    quant->unpack(tile, 0, &back);
+    struct holds holds = {.low = 1, .high = 0, .zero_bits = back.q[0]};
+    for (int q = -128; q < 128; q++) {
+        block = (struct slm_block){.q = {(int8_t)q}};
+        quant->pack(tile, 0, &block);
+        quant->unpack(tile, 0, &back);
+        if (back.q[0] == q) {
+            holds.low = holds.low > holds.high ? q : holds.low;
+            holds.high = q;
+        }
+    }
+    return holds;
+}
+
+static int8_t random_q(struct random *r, enum fill fill, const struct holds *holds, size_t row)
+{
     switch (fill) {
-    case ZERO: return (int8_t)(type == SLM_TYPE_Q4 ? -8 : 0); /* all bits zero */
-    case LARGEST: return (int8_t)(row % 3 == 0 ? low : high);
-    default: return (int8_t)(low + (int)random_between(r, 0, (size_t)(high - low)));
+    case ZERO: return (int8_t)holds->zero_bits;
+    case LARGEST: return (int8_t)(row % 3 == 0 ? holds->low : holds->high);
+    default:
+        return (int8_t)(holds->low +
+                        (int)random_between(r, 0, (size_t)(holds->high - holds->low)));
     }
 }
 
@@ -72,6 +96,7 @@ static int8_t random_q(struct random *r, enum fill fill, uint32_t type, size_t r
 static void fill_panels(struct random *r, struct problem *p, enum fill fill)
 {
     size_t tiles = p->padded_cols / SLM_TILE_COLS;
+    struct holds holds = what_it_holds(p->quant);
     for (size_t row = 0; row < p->padded_rows; row++)
         for (size_t tile = 0; tile < tiles; tile++) {
             struct slm_block block = {0};
@@ -79,7 +104,7 @@ static void fill_panels(struct random *r, struct problem *p, enum fill fill)
             for (size_t i = 0; i < SLM_TILE_COLS; i++) {
                 bool inside = real && tile * SLM_TILE_COLS + i < p->cols;
                 block.values[i] = inside ? random_weight(r, fill, p->quant->type) : 0;
-                block.q[i] = random_q(r, fill, p->quant->type, row);
+                block.q[i] = p->quant->integer ? random_q(r, fill, &holds, row) : 0;
             }
             block.scale = real ? random_scale(r, fill) : 0;
             block.minimum = real ? random_scale(r, fill) : 0;
@@ -213,18 +238,23 @@ static float activation(const struct problem *p, size_t t, size_t col)
            (float)p->gemm.acts.q[t * p->padded_cols + col];
 }
 
-/* |weight|, or what a kernel adds up in its place: scale * q and the minimum of q4a may cancel in a
- * weight, but go into the sum separately. */
-static double weight_magnitude(const struct problem *p, size_t row, size_t col, float weight)
+/* |weight| of a row, or what a kernel adds up in its place: scale * q and a minimum may cancel in a
+ * weight, but go into the sum separately. `weights` are the row's [cols]. */
+static void row_magnitudes(const struct problem *p, size_t row, const float *weights,
+                           double *magnitudes)
 {
-    if (p->quant->type != SLM_TYPE_Q4A)
-        return fabs((double)weight);
-    struct slm_block block;
-    size_t tile = row / 16 * p->gemm.n_tiles + col / 32;
-    p->quant->unpack((const uint8_t *)p->panels.data + tile * p->quant->tile_bytes, (int)(row % 16),
-                     &block);
-    return fabs((double)slm_f16_to_f32(block.scale) * block.q[col % 32]) +
-           fabs((double)slm_f16_to_f32(block.minimum));
+    const uint8_t *tile = (const uint8_t *)p->panels.data +
+                          row / 16 * p->gemm.n_tiles * p->quant->tile_bytes;
+    struct slm_block block = {0};
+    for (size_t c = 0; c < p->cols; c++) {
+        magnitudes[c] = fabs((double)weights[c]);
+        if (!p->quant->integer)
+            continue;
+        if (c % 32 == 0)
+            p->quant->unpack(tile + c / 32 * p->quant->tile_bytes, (int)(row % 16), &block);
+        magnitudes[c] = fabs((double)slm_f16_to_f32(block.scale) * block.q[c % 32]) +
+                        fabs((double)slm_f16_to_f32(block.minimum));
+    }
 }
 
 /*
@@ -235,15 +265,17 @@ static double weight_magnitude(const struct problem *p, size_t row, size_t col, 
 static void compare_with_double(const struct problem *p, const float *y)
 {
     float *row = malloc(p->cols * sizeof *row);
+    double *magnitudes = malloc(p->cols * sizeof *magnitudes);
     double terms = p->quant->integer ? 2.0 * (double)p->gemm.n_tiles : (double)p->cols;
     for (size_t r = 0; r < p->rows; r++) {
         slm_quant_row(p->quant, p->panels.data, r, p->cols, row);
+        row_magnitudes(p, r, row, magnitudes);
         for (size_t t = 0; t < p->tokens; t++) {
             double sum = p->gemm.bias ? p->gemm.bias[r] : 0, magnitude = fabs(sum);
             for (size_t c = 0; c < p->cols; c++) {
                 double x = activation(p, t, c);
                 sum += (double)row[c] * x;
-                magnitude += weight_magnitude(p, r, c, row[c]) * fabs(x);
+                magnitude += magnitudes[c] * fabs(x);
             }
             size_t at = t * p->gemm.y_stride + r;
             sum = sum * (double)p->gemm.scale + (p->gemm.add ? (double)p->before[at] : 0);
@@ -261,6 +293,7 @@ static void compare_with_double(const struct problem *p, const float *y)
             assert_memory_equal(&y[at], &p->before[at], sizeof *y); /* padding stays 0 */
         }
     free(row);
+    free(magnitudes);
 }
 
 static void compare(struct random *r, const struct check *check, struct problem *p)

@@ -40,11 +40,8 @@ static const struct slot gemm_slots[] = {
     {"OpenBLAS", check_gemm_blas},
 };
 
-static const uint32_t types[] = {SLM_TYPE_F32, SLM_TYPE_F16, SLM_TYPE_BF16,
-                                 SLM_TYPE_Q8,  SLM_TYPE_Q4,  SLM_TYPE_Q4A};
-
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-enum { MAX_TESTS = 32 * (COUNT(slots) + COUNT(types) * COUNT(gemm_slots)) };
+enum { MAX_TESTS = 32 * (COUNT(slots) + SLM_N_TYPES * COUNT(gemm_slots)) };
 
 static struct check checks[MAX_TESTS];
 static struct CMUnitTest tests[MAX_TESTS];
@@ -62,12 +59,12 @@ static void add(const struct check *check, const char *tier, CMUnitTestFunction 
 static void add_tier(const struct slm_kern *kern, const char *tier, uint64_t seed)
 {
     struct check check = {.kern = kern, .c = slm_kern_select(SLM_CPU_C), .seed = seed};
-    for (size_t t = 0; t < COUNT(types); t++)
+    const struct slm_quant *quant;
+    for (size_t t = 0; (quant = slm_quant_at(t)); t++)
         for (size_t i = 0; i < COUNT(gemm_slots); i++) {
             char name[40];
-            snprintf(name, sizeof name, "gemm %s, %s", slm_quant(types[t])->name,
-                     gemm_slots[i].name);
-            check.type = types[t];
+            snprintf(name, sizeof name, "gemm %s, %s", quant->name, gemm_slots[i].name);
+            check.type = quant->type;
             add(&check, tier, gemm_slots[i].test, name);
         }
     check.type = 0;

@@ -342,9 +342,9 @@ static size_t list_tensors(const struct tiny_model *m, const struct slm_traits *
                            const struct slm_layer_traits *layers, const struct slm_rope_traits *ropes,
                            struct tensor *tensors)
 {
-    static const uint32_t all[] = {SLM_TYPE_F32, SLM_TYPE_F16, SLM_TYPE_BF16,
-                                   SLM_TYPE_Q8,  SLM_TYPE_Q4,  SLM_TYPE_Q4A};
-    size_t n = 0, n_matrices = 0;
+    size_t n = 0, n_matrices = 0, n_types = 0;
+    while (slm_quant_at(n_types))
+        n_types++;
     for (uint32_t role = 0; role < SLM_N_ROLES; role++) {
         if (!is_wanted(m, role))
             continue;
@@ -354,7 +354,8 @@ static size_t list_tensors(const struct tiny_model *m, const struct slm_traits *
             if (!slm_role_shape(role, layer, traits, layers, ropes, &rows, &cols))
                 continue; /* a part that this layer does not have */
             if (info->matrix)
-                type = m->n_types ? m->types[n_matrices++ % m->n_types] : all[n_matrices++ % 6];
+                type = m->n_types ? m->types[n_matrices++ % m->n_types]
+                                  : slm_quant_at(n_matrices++ % n_types)->type;
             tensors[n++] = (struct tensor){role, layer, type, rows, cols};
         }
     }

@@ -16,10 +16,6 @@
 
 #include <cmocka.h>
 
-static const uint32_t types[] = {SLM_TYPE_F32, SLM_TYPE_F16, SLM_TYPE_BF16,
-                                 SLM_TYPE_Q8,  SLM_TYPE_Q4,  SLM_TYPE_Q4A};
-enum { N_TYPES = sizeof types / sizeof types[0] };
-
 static uint64_t random_state = 0x9E3779B97F4A7C15u;
 
 static uint32_t random_u32(void)
@@ -58,9 +54,12 @@ static void the_table_is_what_files_hold(void **state)
         assert_string_equal(quant->name, want[i].name);
         assert_true(quant->type < SLM_N_TYPES);
     }
+    size_t n = 0;
     for (uint32_t type = 0; type < 300; type++)
-        if (slm_quant(type))
-            assert_non_null(slm_quant_named(slm_quant(type)->name));
+        n += slm_quant(type) != NULL;
+    assert_int_equal(n, sizeof want / sizeof want[0]);
+    assert_non_null(slm_quant_at(n - 1));
+    assert_null(slm_quant_at(n));
     assert_null(slm_quant(3));
     assert_null(slm_quant(UINT32_MAX));
     assert_null(slm_quant_named("q5"));
@@ -99,8 +98,8 @@ static void sizes_are_padded_and_checked(void **state)
 static void each_row_owns_its_bytes(void **state)
 {
     (void)state;
-    for (int t = 0; t < N_TYPES; t++) {
-        const struct slm_quant *quant = slm_quant(types[t]);
+    const struct slm_quant *quant;
+    for (size_t t = 0; (quant = slm_quant_at(t)); t++) {
         uint8_t owners[2048] = {0};
         for (int row = 0; row < 16; row++) {
             uint8_t ones[2048], zeros[2048];
@@ -236,18 +235,18 @@ static void float_tiles_are_columns_of_16(void **state)
 static void any_tile_survives_unpack_and_pack(void **state)
 {
     (void)state;
-    for (int t = 0; t < N_TYPES; t++) {
-        const struct slm_quant *quant = slm_quant(types[t]);
+    const struct slm_quant *quant;
+    for (size_t t = 0; (quant = slm_quant_at(t)); t++) {
         uint8_t tile[2048], copy[2048];
         for (size_t i = 0; i < sizeof tile; i++)
             tile[i] = (uint8_t)random_u32();
-        if (types[t] == SLM_TYPE_F16)
+        if (quant->type == SLM_TYPE_F16)
             for (size_t i = 1; i < sizeof tile; i += 2)
                 tile[i] &= 0xBF; /* no NaN */
-        if (types[t] == SLM_TYPE_BF16)
+        if (quant->type == SLM_TYPE_BF16)
             for (size_t i = 1; i < sizeof tile; i += 2)
                 tile[i] &= 0xBF;
-        if (types[t] == SLM_TYPE_F32)
+        if (quant->type == SLM_TYPE_F32)
             for (size_t i = 3; i < sizeof tile; i += 4)
                 tile[i] &= 0xBF;
         memset(copy, 0x5A, sizeof copy);
@@ -294,8 +293,8 @@ static void encoders_stay_within_their_bounds(void **state)
         float offset = round % 3 ? 0 : 4 * random_float();
         for (int i = 0; i < 32; i++)
             values[i] = magnitude * (random_float() + offset);
-        for (int t = 0; t < N_TYPES; t++) {
-            const struct slm_quant *quant = slm_quant(types[t]);
+        const struct slm_quant *quant;
+        for (size_t t = 0; (quant = slm_quant_at(t)); t++) {
             uint8_t tile[2048];
             struct slm_block block, back;
             float decoded[32];
@@ -304,7 +303,7 @@ static void encoders_stay_within_their_bounds(void **state)
             quant->pack(tile, round % 16, &block);
             quant->unpack(tile, round % 16, &back);
             quant->decode(&back, decoded);
-            double bound = error_bound(types[t], values);
+            double bound = error_bound(quant->type, values);
             for (int i = 0; i < 32; i++) {
                 double error = fabs((double)decoded[i] - (double)values[i]);
                 if (error > bound)
@@ -361,12 +360,13 @@ static void extreme_blocks_stay_finite(void **state)
                 values[0] = extremes[e];
                 values[1] = -extremes[e];
             }
-            for (int t = 0; t < N_TYPES; t++) {
-                if (!slm_quant(types[t])->integer)
+            const struct slm_quant *quant;
+            for (size_t t = 0; (quant = slm_quant_at(t)); t++) {
+                if (!quant->integer)
                     continue;
                 struct slm_block block;
-                slm_quant(types[t])->encode(&block, values);
-                slm_quant(types[t])->decode(&block, out);
+                quant->encode(&block, values);
+                quant->decode(&block, out);
                 for (int i = 0; i < 32; i++)
                     assert_true(isfinite(out[i]));
             }
@@ -384,8 +384,8 @@ static void rows_of_ragged_matrices(void **state)
     static const size_t sizes[][2] = {{1, 1}, {16, 32}, {17, 33}, {3, 100}, {50, 31}, {31, 64}};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         size_t rows = sizes[s][0], cols = sizes[s][1], tiles = (cols + 31) / 32;
-        for (int t = 0; t < N_TYPES; t++) {
-            const struct slm_quant *quant = slm_quant(types[t]);
+        const struct slm_quant *quant;
+        for (size_t t = 0; (quant = slm_quant_at(t)); t++) {
             size_t bytes;
             assert_true(slm_quant_bytes(quant, rows, cols, &bytes));
             uint8_t *panels = calloc(1, bytes);
