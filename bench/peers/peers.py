@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Compare libslm's speed with its peers': same weights, same machine, one after the other.
 
-    python3 bench/peers/peers.py --slm build/examples/slm/slm [--only NAME,...] [--json FILE]
+    meson setup build && ninja -C build
+    python3 bench/peers/peers.py --only q4                    # llama.cpp; 20 minutes, 1 GB of disk
+    python3 bench/peers/peers.py --json report.json           # all of them; hours, 10 GB
 
-Gets and builds what it needs by package name (llama.cpp, SmolLM2-135M, OpenVINO GenAI, ONNX Runtime
-GenAI, CTranslate2; obtain.py) and quantizes the same weights to the same bits. Each comparison runs
-libslm and the peer alternately, --repeat times, and takes medians: machines drift by tens of percent,
-so only figures from the same run may be compared. What can't be had is left out and named.
-Needs Python 3.9, a C++ compiler, and 10 GB of disk for all peers (--only q4 takes 1 GB).
+Gets and builds what it needs by package name (llama.cpp, SmolLM2-135M, OpenVINO GenAI, ONNX
+Runtime GenAI, CTranslate2) and quantizes the same weights to the same bits; what is in the work
+folder is not made again. Each comparison runs libslm and the peer alternately, --repeat times, and
+takes medians: machines drift by tens of percent, so only figures from the same run may be compared.
+What can't be had is left out and named. Needs Python 3.9 with pip and venv, a C++ compiler and the
+network.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -74,28 +78,32 @@ class Tools:
 
     def __init__(self, args, get):
         self.slm, self.kernels, self.ik_bin = args.slm, args.kernels, args.ik_bin
-        self.threads, self.get = args.threads, get
+        self.threads, self.get, self.under = args.threads, get, args.under
+
+    def measure(self, *command):
+        """What a measured command prints."""
+        return output_of(*self.under, *command)
 
     def slm_bench(self, model, prompt, generate, *more):
-        rows = json.loads(output_of(self.slm, "bench", model, "-t", self.threads, "-r", 1,
-                                    "-p", prompt, "-n", generate, *more, "--json"))
+        rows = json.loads(self.measure(self.slm, "bench", model, "-t", self.threads, "-r", 1,
+                                       "-p", prompt, "-n", generate, *more, "--json"))
         return {"prefill" if r["n_prompt"] else "decode": r["tokens_per_second"] for r in rows}
 
     def llama_bench(self, program, model, prompt, generate, *more):
-        rows = json.loads(output_of(program, "-m", model, "-t", self.threads, "-r", 1, "-o",
-                                    "json", "-p", prompt, "-n", generate, *more))
+        rows = json.loads(self.measure(program, "-m", model, "-t", self.threads, "-r", 1, "-o",
+                                       "json", "-p", prompt, "-n", generate, *more))
         return {"prefill" if r["n_prompt"] else "decode": r["avg_ts"] for r in rows}
 
     def llama_batched(self, model, batch, prompt, generate):
         context = batch * (prompt + generate)
-        line = output_of(self.get.llama("llama-batched-bench"), "-m", model, "-t", self.threads,
-                         "-npp", prompt, "-ntg", generate, "-npl", batch, "-c", context,
-                         "--output-format", "jsonl").strip().splitlines()[-1]
+        line = self.measure(self.get.llama("llama-batched-bench"), "-m", model, "-t", self.threads,
+                            "-npp", prompt, "-ntg", generate, "-npl", batch, "-c", context,
+                            "--output-format", "jsonl").strip().splitlines()[-1]
         return {"decode": json.loads(line)["speed_tg"]}
 
     def bandwidth(self):
         """What mere reading reaches, in GB/s; bench_kernels has a column for each number of threads."""
-        for line in output_of(self.kernels, "machine").splitlines():
+        for line in self.measure(self.kernels, "machine").splitlines():
             cells = [c.strip() for c in line.strip().strip("|").split("|")]
             if cells[0].startswith("reading"):
                 return {"GB/s": float(cells[min(self.threads, len(cells) - 1)])}
@@ -157,8 +165,8 @@ def package(tools, name, label, decode, prefill, kind="Q4_0"):
     python, folder = tools.get.peer(name)
     model = tools.get.converted(tools.get.quantized(tools.get.original(), kind))
     return Pair(lambda: tools.slm_bench(model, 512, 128),
-                lambda: json.loads(output_of(python, HERE / "genai.py", name, folder, "--threads",
-                                             tools.threads).strip().splitlines()[-1]),
+                lambda: json.loads(tools.measure(python, HERE / "genai.py", name, folder,
+                                                 "--threads", tools.threads).strip().splitlines()[-1]),
                 [("decode", f"decode 128, {kind}", label, decode),
                  ("prefill", f"prefill 512, {kind}", label, prefill)])
 
@@ -195,9 +203,9 @@ def start_up(tools):
     gguf = tools.get.quantized(tools.get.original(), "Q4_0")
     model, completion = tools.get.converted(gguf), tools.get.llama("llama-completion")
     common = ["-p", PROMPT, "-n", 1, "-t", tools.threads]
-    return Pair(lambda: first_byte(tools.slm, "run", model, "--raw", *common),
-                lambda: first_byte(completion, "-m", gguf, "-no-cnv", "--no-display-prompt",
-                                   "--no-warmup", *common),
+    return Pair(lambda: first_byte(*tools.under, tools.slm, "run", model, "--raw", *common),
+                lambda: first_byte(*tools.under, completion, "-m", gguf, "-no-cnv",
+                                   "--no-display-prompt", "--no-warmup", *common),
                 [("ms", "process start to first token, ms", "llama-completion --no-warmup", 10)],
                 less=True)
 
@@ -215,8 +223,9 @@ def memory_commands(tools):
             break
         words -= 30
     common = ["-c", MEMORY_CONTEXT, "-f", text, "-n", 32, "-t", tools.threads]
-    return (lambda: peak_memory(tools.slm, "run", model, "--raw", *common),
-            lambda: peak_memory(completion, "-m", gguf, "-no-cnv", "--no-warmup", *common), model)
+    return (lambda: peak_memory(*tools.under, tools.slm, "run", model, "--raw", *common),
+            lambda: peak_memory(*tools.under, completion, "-m", gguf, "-no-cnv", "--no-warmup",
+                                *common), model)
 
 
 def memory(tools):
@@ -240,33 +249,44 @@ def gemma(tools, kind):
                      source=tools.get.gemma())
 
 
-COMPARISONS = {
-    "q4": lambda t: same_bits(t, "Q4_0", "llama.cpp", 1.8, 2.0),
-    "bandwidth": bandwidth,
-    "q4a": lambda t: same_bits(t, None, "llama.cpp Q4_1", 2.2, 5.0),
-    "q8": lambda t: same_bits(t, "Q8_0", "llama.cpp", 1.5, 2.5),
-    "ik": ik,
-    "openvino": lambda t: package(t, "openvino", "OpenVINO GenAI int4", None, 1.1),
-    "onnx": lambda t: package(t, "onnx", "ONNX Runtime GenAI int4", None, None),
-    "ctranslate2": lambda t: package(t, "ctranslate2", "CTranslate2 int8", None, None, "Q8_0"),
-    "deep": lambda t: deep(t, "f16", 2.5),
-    "deep-q8": lambda t: deep(t, "q8", 4.0),
-    "long": long_prompt,
-    "batch8": lambda t: batch(t, 8),
-    "batch16": lambda t: batch(t, 16),
-    "avx2": lambda t: same_bits(t, "Q4_0", "llama.cpp without AVX-512", 2.0, 1.8,
-                                ours=("--cpu", "avx2"), avx2=True),
-    "start": start_up,
-    "memory": memory,
-    "memory-limit": memory_limit,
-    "gemma-q4": lambda t: gemma(t, "Q4_0"),
-    "gemma-q8": lambda t: gemma(t, "Q8_0"),
+COMPARISONS = {  # name: (what it compares, how)
+    "q4": ("decode 128, prefill 512: llama.cpp, both Q4_0",
+           lambda t: same_bits(t, "Q4_0", "llama.cpp", 1.8, 2.0)),
+    "bandwidth": ("bytes a second while decoding: merely reading memory", bandwidth),
+    "q4a": ("decode 128, prefill 512: llama.cpp, both as distributed (Q4_1, head Q8_0)",
+            lambda t: same_bits(t, None, "llama.cpp Q4_1", 2.2, 5.0)),
+    "q8": ("decode 128, prefill 512: llama.cpp, both Q8_0",
+           lambda t: same_bits(t, "Q8_0", "llama.cpp", 1.5, 2.5)),
+    "ik": ("decode 128, prefill 512: ik_llama.cpp, both Q4_0 (needs --ik-bin)", ik),
+    "openvino": ("decode 128, prefill 512: OpenVINO GenAI in int4",
+                 lambda t: package(t, "openvino", "OpenVINO GenAI int4", None, 1.1)),
+    "onnx": ("decode 128, prefill 512: ONNX Runtime GenAI in int4",
+             lambda t: package(t, "onnx", "ONNX Runtime GenAI int4", None, None)),
+    "ctranslate2": ("decode 128, prefill 512: CTranslate2 in int8",
+                    lambda t: package(t, "ctranslate2", "CTranslate2 int8", None, None, "Q8_0")),
+    "deep": ("decode 64 after 4096 tokens, KV f16: llama.cpp, both Q4_0",
+             lambda t: deep(t, "f16", 2.5)),
+    "deep-q8": ("the same with our KV in q8", lambda t: deep(t, "q8", 4.0)),
+    "long": ("prefill 4096: llama.cpp, both Q4_0", long_prompt),
+    "batch8": ("8 sequences decoding together: llama-batched-bench", lambda t: batch(t, 8)),
+    "batch16": ("16 sequences", lambda t: batch(t, 16)),
+    "avx2": ("q4 with AVX2 alone: llama.cpp built without AVX-512",
+             lambda t: same_bits(t, "Q4_0", "llama.cpp without AVX-512", 2.0, 1.8,
+                                 ours=("--cpu", "avx2"), avx2=True)),
+    "start": ("process start to first token: llama-completion", start_up),
+    "memory": ("resident memory with 2048 tokens: llama-completion", memory),
+    "memory-limit": ("the same: file + KV + 12 MB", memory_limit),
+    "gemma-q4": ("decode 128, prefill 512 of Gemma 3 270M: llama.cpp, both Q4_0",
+                 lambda t: gemma(t, "Q4_0")),
+    "gemma-q8": ("the same, both Q8_0", lambda t: gemma(t, "Q8_0")),
 }
 
 
 def compare(name, tools, repeat):
     """All samples of a comparison: a list of rows as they go into the JSON."""
-    pair = COMPARISONS[name](tools)
+    pair = COMPARISONS[name][1](tools)
+    if repeat == 0:
+        return []
     samples = []
     for i in range(repeat):
         samples.append((pair.ours(), pair.theirs()))
@@ -338,28 +358,42 @@ def merged(paths):
 
 
 def arguments():
+    width = max(map(len, COMPARISONS)) + 2
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [--only NAME,...] [--json FILE] [OPTION]...",
+        epilog="comparisons:\n" + "\n".join(
+            f"  {name:{width}}{words}" for name, (words, _) in COMPARISONS.items()))
     build = HERE.parent.parent / "build"
-    parser.add_argument("--slm", default=build / "examples/slm/slm", help="the slm command")
-    parser.add_argument("--kernels", help="bench_kernels (default: of the same build)")
-    parser.add_argument("--work", default=build / "peers", help="folder for what is got and made")
-    parser.add_argument("--only", help="comparisons, separated by commas: " + " ".join(COMPARISONS))
-    parser.add_argument("--repeat", type=int, default=5, help="runs of each side (default: 5)")
-    parser.add_argument("-t", "--threads", type=int, default=2)
-    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="for building")
-    parser.add_argument("--json", metavar="FILE", help="write all samples")
+    parser.add_argument("--only", metavar="NAME,...", help="these comparisons (default: all below)")
+    parser.add_argument("--repeat", type=int, default=5, metavar="N",
+                        help="runs of each side (default: 5)")
+    parser.add_argument("-t", "--threads", type=int, default=2, metavar="N",
+                        help="threads of each side (default: 2)")
+    parser.add_argument("--json", metavar="FILE", help="write all samples, too")
     parser.add_argument("--merge", nargs="+", metavar="FILE",
                         help="print the table of reports that --json wrote, and measure nothing")
+    parser.add_argument("--prepare", action="store_true",
+                        help="get and build what is needed, and measure nothing")
     parser.add_argument("--offline", action="store_true", help="get nothing, use what is there")
-    parser.add_argument("--llama-bin", metavar="DIR", help="llama.cpp's programs, built natively")
-    parser.add_argument("--llama-avx2-bin", metavar="DIR", help="the same without AVX-512")
-    parser.add_argument("--ik-bin", metavar="DIR", help="ik_llama.cpp's programs")
-    parser.add_argument("--gguf", metavar="FILE", help="SmolLM2-135M-Instruct as distributed")
-    parser.add_argument("--gemma-gguf", metavar="FILE", help="Gemma 3 270M")
+    parser.add_argument("--under", metavar="COMMAND", type=shlex.split, default=[],
+                        help="run each measured command under this one, as in 'taskset -c 2,3'")
+    parser.add_argument("--work", default=build / "peers", metavar="DIR",
+                        help="folder for what is got and made (default: build/peers)")
+    parser.add_argument("--slm", default=build / "examples/slm/slm", metavar="FILE",
+                        help="the slm command (default: in build/)")
+    parser.add_argument("--kernels", metavar="FILE", help="bench_kernels (default: of the same build)")
+    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), metavar="N",
+                        help="jobs of a build (default: the CPUs)")
+    have = parser.add_argument_group("what you have already")
+    have.add_argument("--llama-bin", metavar="DIR", help="llama.cpp's programs, built natively")
+    have.add_argument("--llama-avx2-bin", metavar="DIR", help="the same without AVX-512")
+    have.add_argument("--ik-bin", metavar="DIR", help="ik_llama.cpp's programs")
+    have.add_argument("--gguf", metavar="FILE", help="SmolLM2-135M-Instruct as distributed")
+    have.add_argument("--gemma-gguf", metavar="FILE", help="Gemma 3 270M")
     for name in obtain.PEERS:
-        parser.add_argument(f"--{name}-python", metavar="FILE",
-                            help=f"a Python interpreter that has {name}'s packages")
+        have.add_argument(f"--{name}-python", metavar="FILE",
+                          help=f"a Python interpreter that has {name}'s packages")
     return parser.parse_args()
 
 
@@ -374,25 +408,30 @@ def main():
         sys.exit(f"peers: there is no {args.slm}: build libslm, or name the command with --slm")
     names = args.only.split(",") if args.only else list(COMPARISONS)
     unknown = [n for n in names if n not in COMPARISONS]
-    if unknown or args.repeat < 1:
-        sys.exit(f"peers: there is no comparison {', '.join(unknown)}" if unknown
-                 else "peers: --repeat must be at least 1")
+    if unknown:
+        sys.exit(f"peers: there is no comparison {', '.join(unknown)}; --help lists them")
+    if args.repeat < 1:
+        sys.exit("peers: --repeat must be at least 1")
     get = obtain.Obtainer(args.work, args.slm, args.jobs, args.offline)
     get.native_bin, get.avx2_bin = args.llama_bin, args.llama_avx2_bin
     get.gguf, get.gemma_gguf = args.gguf, args.gemma_gguf
     get.pythons = {n: pathlib.Path(p) for n in obtain.PEERS
                    if (p := getattr(args, f"{n}_python"))}
     tools = Tools(args, get)
+    repeat = 0 if args.prepare else args.repeat
     report = {"machine": machine(tools, args), "rows": [], "skipped": []}
     for name in names:
         try:
-            report["rows"] += compare(name, tools, args.repeat)
+            report["rows"] += compare(name, tools, repeat)
         except Missing as missing:
             say(f"{name}: left out: {missing}")
             report["skipped"].append({"comparison": name, "why": str(missing)})
         if args.json:  # after each, so that an interrupted run leaves what it has
             pathlib.Path(args.json).write_text(json.dumps(report, indent=1) + "\n",
                                                encoding="utf-8")
+    if args.prepare:
+        say(f"ready: {len(names) - len(report['skipped'])} of {len(names)} comparisons")
+        return 1 if report["skipped"] else 0
     print(markdown(report))
     return 0 if report["rows"] else 1
 
