@@ -15,7 +15,7 @@ import ctypes
 import math
 import struct
 
-from slm_reader import NONE, PARALLEL, UNIT_LENGTH, WIDE_NORMS, File
+from slm_reader import INTEGERS, NONE, PARALLEL, UNIT_LENGTH, WIDE_NORMS, File
 
 _float = ctypes.c_float
 
@@ -182,32 +182,14 @@ class Matrix:
 
     def __init__(self, file, tensor, bias):
         self.type = tensor.type
-        self.integer = tensor.type in ("q8", "q4", "q4a")
+        self.integer = tensor.type in INTEGERS
         self.bias = bias
         self.rows = [self._row(file, tensor, r) for r in range(tensor.rows)]
 
     def _row(self, file, t, r):
         if not self.integer:
             return file.row(t, r)
-        row, tiles = [], (t.cols + 31) // 32
-        size = {"q8": 544, "q4": 288, "q4a": 320}[t.type]
-        for i in range(tiles):
-            at = t.offset + (r // 16 * tiles + i) * size
-            (scale,) = struct.unpack_from("<e", file.data, at + 2 * (r % 16))
-            minimum, q = None, []
-            groups = at + 32
-            if t.type == "q4a":
-                (minimum,) = struct.unpack_from("<e", file.data, at + 32 + 2 * (r % 16))
-                groups = at + 64
-            for c in range(32):
-                if t.type == "q8":
-                    q += struct.unpack_from("<b", file.data,
-                                            groups + 64 * (c // 4) + 4 * (r % 16) + c % 4)
-                else:
-                    byte = file.data[groups + 64 * (c // 8) + 4 * (r % 16) + c % 4]
-                    q.append((byte & 15 if c % 8 < 4 else byte >> 4) - (8 if t.type == "q4" else 0))
-            row.append((q, scale, minimum))
-        return row
+        return [INTEGERS[t.type](file.data, at, r % 16) for at in file.tiles(t, r)]
 
     def times(self, x, factor):
         x = pad(x)

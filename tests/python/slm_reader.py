@@ -330,13 +330,22 @@ class File:
         """Row of a tensor: a list of cols floats, each exactly an f32."""
         if not t.matrix:
             return list(struct.unpack_from(f"<{t.cols}f", self.data, t.offset))
-        tile_bytes = {name: size for name, size in TYPES.values()}[t.type]
-        tiles = (t.cols + 31) // 32
-        panel = t.offset + row // 16 * tiles * tile_bytes
         weights = []
-        for i in range(tiles):
-            weights += TILE_ROW[t.type](self.data, panel + i * tile_bytes, row % 16)
+        for at in self.tiles(t, row):
+            if t.type in FLOATS:
+                weights += FLOATS[t.type](self.data, at, row % 16)
+                continue
+            q, scale, minimum = INTEGERS[t.type](self.data, at, row % 16)
+            values = [f32(scale * v) for v in q]
+            weights += values if minimum is None else [f32(v + minimum) for v in values]
         return weights[:t.cols]
+
+    def tiles(self, t, row):
+        """Where the tiles of a matrix begin that hold this row."""
+        tile_bytes = {name: size for name, size in TYPES.values()}[t.type]
+        n = (t.cols + 31) // 32
+        panel = t.offset + row // 16 * n * tile_bytes
+        return range(panel, panel + n * tile_bytes, tile_bytes)
 
 
 # 32 weights of row r of the tile that begins at byte `at`.
@@ -353,11 +362,19 @@ def _bf16_row(data, at, r):
     return [bf16(struct.unpack_from("<H", data, at + 2 * (16 * c + r))[0]) for c in range(32)]
 
 
-def _q8_row(data, at, r):
-    (scale,) = struct.unpack_from("<e", data, at + 2 * r)
+FLOATS = {"f32": _f32_row, "f16": _f16_row, "bf16": _bf16_row}
+
+
+# Row r of the tile at byte `at` in an integer type: (q[32], scale, minimum or None).
+
+def _f16_at(data, at, r):
+    return struct.unpack_from("<e", data, at + 2 * r)[0]
+
+
+def _q8(data, at, r):
     q = [struct.unpack_from("<b", data, at + 32 + 64 * (c // 4) + 4 * r + c % 4)[0]
          for c in range(32)]
-    return [f32(scale * v) for v in q]
+    return q, _f16_at(data, at, r), None
 
 
 def _nibbles(data, groups, r):
@@ -368,16 +385,12 @@ def _nibbles(data, groups, r):
     return u
 
 
-def _q4_row(data, at, r):
-    (scale,) = struct.unpack_from("<e", data, at + 2 * r)
-    return [f32(scale * (u - 8)) for u in _nibbles(data, at + 32, r)]
+def _q4(data, at, r):
+    return [u - 8 for u in _nibbles(data, at + 32, r)], _f16_at(data, at, r), None
 
 
-def _q4a_row(data, at, r):
-    (scale,) = struct.unpack_from("<e", data, at + 2 * r)
-    (minimum,) = struct.unpack_from("<e", data, at + 32 + 2 * r)
-    return [f32(f32(scale * u) + minimum) for u in _nibbles(data, at + 64, r)]
+def _q4a(data, at, r):
+    return _nibbles(data, at + 64, r), _f16_at(data, at, r), _f16_at(data, at + 32, r)
 
 
-TILE_ROW = {"f32": _f32_row, "f16": _f16_row, "bf16": _bf16_row,
-            "q8": _q8_row, "q4": _q4_row, "q4a": _q4a_row}
+INTEGERS = {"q8": _q8, "q4": _q4, "q4a": _q4a}
