@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from quantized import certain_rows, q4, q4a, q8, quantize
+from quantized import QUANTIZERS, certain_rows, quantize
 
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "stories260K")
 N = 200
@@ -132,11 +132,11 @@ def main():
 
     for start in range(1, N - N_QUANTIZED):
         piece = ids[start:start + N_QUANTIZED]
-        results = [quantized(piece, quantizer) for quantizer in (q8, q4, q4a)]
+        results = [quantized(piece, quantizer) for quantizer in QUANTIZERS.values()]
         if all(results):
             break
     save_ids("ids.quantized.txt", piece)
-    for name, result in zip(("q8", "q4", "q4a"), results):
+    for name, result in zip(QUANTIZERS, results):
         save("logits.%s.f32" % name, result[0])
 
 

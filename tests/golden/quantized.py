@@ -36,6 +36,9 @@ def q4a(w):
     return divide(w - low, scale).round().clamp(0, 15) * scale + low
 
 
+QUANTIZERS = {"q8": q8, "q4": q4, "q4a": q4a}
+
+
 class Quantized(nn.Module):
     """A linear layer with quantized weights that reads quantized activations."""
 
