@@ -12,6 +12,8 @@
 #define SLM_LIMIT_HEADS 1024        /* query heads of a layer */
 #define SLM_LIMIT_HEAD_DIM 1024     /* attention keeps a few rows of this size for each thread */
 #define SLM_LIMIT_FFN_DIM 1048576   /* inner width of a feed-forward block */
+#define SLM_LIMIT_EXPERTS 1024      /* of a layer; published models have up to 512 */
+#define SLM_LIMIT_CHOSEN 64         /* of them for a token: scratch memory grows with it; 2 to 10 */
 #define SLM_LIMIT_VOCAB 4194304     /* tokens; Gemma has 262,144 */
 #define SLM_LIMIT_CONTEXT 16777216  /* positions of one sequence: exact as a float */
 #define SLM_LIMIT_TOKEN_TYPES 4096  /* BERT has 2 */

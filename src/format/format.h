@@ -82,6 +82,7 @@ enum slm_role {
     SLM_ROLE_ATTN_SLOPES = 32,    /* vector [n_heads] */
     SLM_ROLE_ATTN_SUM_NORM = 33,  /* vector [dim] */
     SLM_ROLE_ATTN_SUM_NORM_BIAS = 34,
+    SLM_ROLE_ATTN_SINKS = 35,     /* vector [n_heads] */
 
     SLM_ROLE_FFN_NORM = 48,    /* vector [dim] */
     SLM_ROLE_FFN_GATE = 49,    /* matrix [ffn_dim][dim] */
@@ -95,6 +96,16 @@ enum slm_role {
     SLM_ROLE_FFN_POST_NORM_BIAS = 57,
     SLM_ROLE_FFN_SUM_NORM = 58,  /* vector [dim] */
     SLM_ROLE_FFN_SUM_NORM_BIAS = 59,
+    SLM_ROLE_ROUTER = 60,      /* matrix [n_experts][dim] */
+    SLM_ROLE_ROUTER_BIAS = 61,
+    SLM_ROLE_SHARED_GATE = 62, /* matrix [1][dim] */
+    /* One expert under the other, each filled up to a multiple of 16 rows: so are their biases. */
+    SLM_ROLE_EXPERTS_GATE = 64, /* matrix [n_experts][expert_dim][dim] */
+    SLM_ROLE_EXPERTS_GATE_BIAS = 65,
+    SLM_ROLE_EXPERTS_UP = 66,   /* matrix [n_experts][expert_dim][dim] */
+    SLM_ROLE_EXPERTS_UP_BIAS = 67,
+    SLM_ROLE_EXPERTS_DOWN = 68, /* matrix [n_experts][dim][expert_dim] */
+    SLM_ROLE_EXPERTS_DOWN_BIAS = 69,
 
     SLM_ROLE_SCORE_DENSE = 80, /* matrix [dim][dim], of the model, as the next */
     SLM_ROLE_SCORE_DENSE_BIAS = 81,
@@ -117,6 +128,9 @@ struct slm_role_info {
 const struct slm_role_info *slm_role_info(uint32_t role); /* NULL: unknown */
 /* Is the role's layer the number of a rope? */
 bool slm_role_of_rope(uint32_t role);
+/* Rows of one of the matrices that a role stacks, without what fills them up; 0: it stacks none. */
+uint32_t slm_role_expert_rows(uint32_t role, const struct slm_traits *traits,
+                              const struct slm_layer_traits *layer);
 /* How many layers (or ropes) have this role; 0 when it belongs to the whole model. */
 uint32_t slm_role_layers(uint32_t role, const struct slm_traits *traits);
 /* The shape that the traits demand; false when the role does not exist there: no such layer, or a

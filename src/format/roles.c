@@ -20,6 +20,10 @@ enum extent {
     KV_HEADS,   /* n_kv_heads * head_dim */
     EACH_HEAD,  /* n_heads */
     FFN,
+    EXPERTS,
+    EXPERT_FFN,  /* expert_dim */
+    EXPERTS_FFN, /* n_experts * expert_dim, each filled up to whole panels */
+    EXPERTS_DIM, /* n_experts * dim, likewise */
     ROPE_PAIRS, /* dims / 2 */
     LONG_PAIRS, /* the same, where there is a second table */
     N_EXTENTS
@@ -77,6 +81,7 @@ static const struct role roles[] = {
            SLM_LAYER_ATTN_POST_NORM),
     WEIGHT(ATTN_SUM_NORM, "attn_sum_norm", LAYER, VECTOR, REQUIRED, ONE, DIM,
            SLM_LAYER_ATTN_SUM_NORM),
+    PLAIN(ATTN_SINKS, "attn_sinks", LAYER, VECTOR, REQUIRED, ONE, EACH_HEAD, SLM_LAYER_SINKS),
 
     WEIGHT(FFN_NORM, "ffn_norm", LAYER, VECTOR, REQUIRED, ONE, DIM, SLM_LAYER_FFN_NORM),
     WEIGHT(FFN_GATE, "ffn_gate", LAYER, MATRIX, REQUIRED, FFN, DIM, SLM_LAYER_GATE),
@@ -85,6 +90,12 @@ static const struct role roles[] = {
     WEIGHT(FFN_POST_NORM, "ffn_post_norm", LAYER, VECTOR, REQUIRED, ONE, DIM,
            SLM_LAYER_FFN_POST_NORM),
     WEIGHT(FFN_SUM_NORM, "ffn_sum_norm", LAYER, VECTOR, REQUIRED, ONE, DIM, SLM_LAYER_FFN_SUM_NORM),
+
+    WEIGHT(ROUTER, "router", LAYER, MATRIX, REQUIRED, EXPERTS, DIM, 0),
+    PLAIN(SHARED_GATE, "shared_gate", LAYER, MATRIX, REQUIRED, ONE, DIM, SLM_LAYER_SHARED_GATE),
+    WEIGHT(EXPERTS_GATE, "experts_gate", LAYER, MATRIX, REQUIRED, EXPERTS_FFN, DIM, SLM_LAYER_GATE),
+    WEIGHT(EXPERTS_UP, "experts_up", LAYER, MATRIX, REQUIRED, EXPERTS_FFN, DIM, 0),
+    WEIGHT(EXPERTS_DOWN, "experts_down", LAYER, MATRIX, REQUIRED, EXPERTS_DIM, EXPERT_FFN, 0),
 
     WEIGHT(SCORE_DENSE, "score_dense", MODEL, MATRIX, REQUIRED, DIM, DIM, SLM_MODEL_SCORE_DENSE),
     WEIGHT(SCORE_NORM, "score_norm", MODEL, VECTOR, REQUIRED, ONE, DIM, SLM_MODEL_SCORE_NORM),
@@ -118,6 +129,12 @@ uint32_t slm_role_layers(uint32_t role, const struct slm_traits *traits)
     return slm_role_of_rope(role) ? traits->n_ropes : traits->n_layers;
 }
 
+/* Rows in whole panels. */
+static uint32_t padded(uint32_t rows)
+{
+    return (uint32_t)slm_round_up(rows, SLM_PANEL_ROWS);
+}
+
 bool slm_role_shape(uint32_t role, uint32_t layer, const struct slm_traits *traits,
                     const struct slm_layer_traits *layers, const struct slm_rope_traits *ropes,
                     uint32_t *rows, uint32_t *cols)
@@ -128,7 +145,8 @@ bool slm_role_shape(uint32_t role, uint32_t layer, const struct slm_traits *trai
     if (r->info.per_layer ? layer >= slm_role_layers(role, traits) : layer != SLM_NO_LAYER)
         return false;
 
-    /* The limits keep every product far below 2^32: 1,024 heads of 1,024 dimensions. */
+    /* The limits keep every product below 2^32: 1,024 heads of 1,024 dimensions, 1,024 experts of
+     * 1,048,576. */
     const struct slm_layer_traits *l = r->info.per_layer && !slm_role_of_rope(role) ? &layers[layer] : NULL;
     const struct slm_rope_traits *rope = slm_role_of_rope(role) ? &ropes[layer] : NULL;
     if (r->part && !(r->part & (l ? l->parts : traits->parts)))
@@ -145,12 +163,26 @@ bool slm_role_shape(uint32_t role, uint32_t layer, const struct slm_traits *trai
         [KV_HEADS] = l ? l->n_kv_heads * l->head_dim : 0,
         [EACH_HEAD] = l ? l->n_heads : 0,
         [FFN] = l ? l->ffn_dim : 0,
+        [EXPERTS] = l ? l->n_experts : 0,
+        [EXPERT_FFN] = l ? l->expert_dim : 0,
+        [EXPERTS_FFN] = l ? l->n_experts * padded(l->expert_dim) : 0,
+        [EXPERTS_DIM] = l ? l->n_experts * padded(traits->dim) : 0,
         [ROPE_PAIRS] = pairs,
         [LONG_PAIRS] = rope && rope->scaling == SLM_ROPE_LONG ? pairs : 0,
     };
     *rows = extents[r->rows];
     *cols = extents[r->cols];
+    if (role == SLM_ROLE_FFN_DOWN_BIAS && l->ffn_dim == 0)
+        return false; /* no bias without its weight */
     return *rows > 0 && *cols > 0; /* no learned positions: no matrix of them */
+}
+
+uint32_t slm_role_expert_rows(uint32_t role, const struct slm_traits *traits,
+                              const struct slm_layer_traits *layer)
+{
+    if (role < SLM_ROLE_EXPERTS_GATE || role > SLM_ROLE_EXPERTS_DOWN_BIAS)
+        return 0;
+    return role < SLM_ROLE_EXPERTS_DOWN ? layer->expert_dim : traits->dim;
 }
 
 bool slm_tensor_bytes(bool matrix, uint32_t type, uint32_t rows, uint32_t cols, uint64_t *bytes)

@@ -63,12 +63,17 @@ static const struct field layer_fields[] = {
     {"n_heads", offsetof(struct slm_layer_traits, n_heads), COUNT, 1, SLM_LIMIT_HEADS},
     {"n_kv_heads", offsetof(struct slm_layer_traits, n_kv_heads), COUNT, 1, SLM_LIMIT_HEADS},
     {"head_dim", offsetof(struct slm_layer_traits, head_dim), COUNT, 1, SLM_LIMIT_HEAD_DIM},
-    {"ffn_dim", offsetof(struct slm_layer_traits, ffn_dim), COUNT, 1, SLM_LIMIT_FFN_DIM},
+    {"ffn_dim", offsetof(struct slm_layer_traits, ffn_dim), COUNT, 0, SLM_LIMIT_FFN_DIM},
     {"window", offsetof(struct slm_layer_traits, window), COUNT, 0, SLM_LIMIT_CONTEXT},
     {"rope", offsetof(struct slm_layer_traits, rope), FREE, 0, 0},
     {"attention_scale", offsetof(struct slm_layer_traits, attention_scale), POSITIVE, 0, 0},
     {"attention_cap", offsetof(struct slm_layer_traits, attention_cap), CAP, 0, 0},
     {"parts", offsetof(struct slm_layer_traits, parts), BITS, 0, SLM_LAYER_PARTS},
+    {"n_experts", offsetof(struct slm_layer_traits, n_experts), COUNT, 0, SLM_LIMIT_EXPERTS},
+    {"n_chosen", offsetof(struct slm_layer_traits, n_chosen), COUNT, 0, SLM_LIMIT_CHOSEN},
+    {"expert_dim", offsetof(struct slm_layer_traits, expert_dim), COUNT, 0, SLM_LIMIT_FFN_DIM},
+    {"router", offsetof(struct slm_layer_traits, router), CHOICE, 0, SLM_ROUTER_CHOSEN},
+    {"gate_limit", offsetof(struct slm_layer_traits, gate_limit), CAP, 0, 0},
     {"reserved", offsetof(struct slm_layer_traits, reserved), RESERVED, 0, 0},
 };
 
@@ -164,6 +169,32 @@ static int check_record(const struct record *r)
     return SLM_OK;
 }
 
+/* Experts are there whole or not at all, and a layer has a feed-forward block of either kind. */
+static int check_experts(const struct record *r)
+{
+    const struct slm_layer_traits *l = r->bytes;
+    unsigned long long where = at(r, offsetof(struct slm_layer_traits, n_experts));
+    bool experts = l->n_experts > 0;
+    if ((l->n_chosen > 0) != experts || (l->expert_dim > 0) != experts || (l->router > 0) != experts)
+        return slm_fail(SLM_EFORMAT, "%s: n_experts is %u, n_chosen %u, expert_dim %u and router %u at "
+                        "byte %llu; either all are 0 or none", r->name, l->n_experts, l->n_chosen,
+                        l->expert_dim, l->router, where);
+    if (l->n_chosen > l->n_experts)
+        return slm_fail(SLM_EFORMAT, "%s: n_chosen is %u of %u experts at byte %llu", r->name,
+                        l->n_chosen, l->n_experts, where + 4);
+    if (l->ffn_dim == 0 && !experts)
+        return slm_fail(SLM_EFORMAT, "%s: ffn_dim is 0 at byte %llu; only experts can do without",
+                        r->name, at(r, offsetof(struct slm_layer_traits, ffn_dim)));
+    where = at(r, offsetof(struct slm_layer_traits, parts));
+    if (l->parts & SLM_LAYER_SHARED_GATE && !(experts && l->ffn_dim))
+        return slm_fail(SLM_EFORMAT, "%s: parts is 0x%x at byte %llu: a share needs experts and a "
+                        "feed-forward block", r->name, l->parts, where);
+    if ((l->parts & SLM_LAYER_UP_PLUS_ONE || l->gate_limit > 0) && !(l->parts & SLM_LAYER_GATE))
+        return slm_fail(SLM_EFORMAT, "%s: parts is 0x%x at byte %llu: gate_limit and up + 1 need a gate",
+                        r->name, l->parts, where);
+    return SLM_OK;
+}
+
 /* Relations within a layer, and to the ropes, which were checked before. */
 static int check_layer(const struct record *r, const struct slm_traits *traits,
                        const struct slm_rope_traits *ropes)
@@ -180,8 +211,9 @@ static int check_layer(const struct record *r, const struct slm_traits *traits,
     if ((l->parts & SLM_LAYER_SLOPES) && traits->attention != SLM_ATTENTION_CAUSAL)
         return slm_fail(SLM_EUNSUPPORTED, "%s: parts is 0x%x at byte %llu: slopes need causal "
                         "attention", r->name, l->parts, at(r, offsetof(struct slm_layer_traits, parts)));
-    if (l->rope == SLM_NO_ROPE)
-        return SLM_OK;
+    int code = check_experts(r);
+    if (code || l->rope == SLM_NO_ROPE)
+        return code;
     unsigned long long where = at(r, offsetof(struct slm_layer_traits, rope));
     if (l->rope >= traits->n_ropes)
         return slm_fail(SLM_EFORMAT, "%s: rope is %u at byte %llu, but the file has %u", r->name,

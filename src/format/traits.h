@@ -10,6 +10,7 @@
 #ifndef SLM_FORMAT_TRAITS_H
 #define SLM_FORMAT_TRAITS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum slm_norm {
@@ -33,6 +34,12 @@ enum slm_rope_scaling {
     SLM_ROPE_TABLE = 0,   /* inverse frequencies stand in the file, scaling included */
     SLM_ROPE_DYNAMIC = 1, /* beyond original_context the base grows with the position (dynamic NTK) */
     SLM_ROPE_LONG = 2     /* contexts longer than original_context use a second table (longrope) */
+};
+
+/* What the outputs of a token's experts are multiplied with: e^logit over its sum. */
+enum slm_router {
+    SLM_ROUTER_ALL = 1,   /* over all experts: the weights of the chosen ones add up to less than 1 */
+    SLM_ROUTER_CHOSEN = 2 /* over the chosen ones */
 };
 
 /* How the vectors of a text's positions become one. */
@@ -65,7 +72,10 @@ enum slm_layer_part {
     SLM_LAYER_SLOPES = 1 << 8,         /* ALiBi: a score falls by slope[head] * distance */
     SLM_LAYER_ATTN_SUM_NORM = 1 << 9,  /* of x, once attention was added: post-norm blocks */
     SLM_LAYER_FFN_SUM_NORM = 1 << 10,
-    SLM_LAYER_PARTS = (1 << 11) - 1    /* all that are known */
+    SLM_LAYER_SHARED_GATE = 1 << 11,   /* beside experts: the feed-forward block's share, 0 to 1 */
+    SLM_LAYER_SINKS = 1 << 12,         /* attention has one more score, of nothing, for each head */
+    SLM_LAYER_UP_PLUS_ONE = 1 << 13,   /* act(gate(h)) * (up(h) + 1) */
+    SLM_LAYER_PARTS = (1 << 14) - 1    /* all that are known */
 };
 
 /* For the whole model: 128 bytes. A file of a vocabulary alone has n_vocab, and zeros for the rest. */
@@ -98,14 +108,19 @@ struct slm_layer_traits {
     uint32_t n_heads;
     uint32_t n_kv_heads;      /* divides n_heads */
     uint32_t head_dim;
-    uint32_t ffn_dim;
+    uint32_t ffn_dim;         /* beside experts: of a block that every token goes through; 0: none */
     uint32_t window;          /* positions that attention looks back (and ahead, where it sees
                                  both), itself included; 0: all */
     uint32_t rope;            /* index of a rope record; 0xFFFFFFFF: this layer has none */
     float attention_scale;    /* multiplies q.k before the softmax; usually 1/sqrt(head_dim) */
     float attention_cap;      /* c: scores become c * tanh(score / c); 0: none */
     uint32_t parts;           /* enum slm_layer_part */
-    uint32_t reserved[15];    /* 0 */
+    uint32_t n_experts;       /* feed-forward blocks of which each token goes through a few; 0: none */
+    uint32_t n_chosen;        /* that few; at most n_experts */
+    uint32_t expert_dim;      /* their ffn_dim */
+    uint32_t router;          /* enum slm_router */
+    float gate_limit;         /* c: gate(h) is held at c, up(h) within -c and c; 0: not at all */
+    uint32_t reserved[10];    /* 0 */
 };
 
 /* One a rope variant: 48 bytes. Pairs are (i, i + dims/2) within a head ("halves"); converters

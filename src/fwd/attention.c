@@ -20,7 +20,7 @@ struct tiling {
     struct slm_fwd *f;
     const struct slm_layer_traits *traits;
     const struct slm_kv_layer *kv;
-    const float *slopes; /* [n_heads] or NULL */
+    const float *slopes, *sinks; /* [n_heads] or NULL */
     size_t group;      /* query heads of a KV head */
     size_t heads;      /* of them in a tile */
     size_t tiles;      /* that a group is cut into */
@@ -99,6 +99,13 @@ static void prepare(const struct tiling *g, const struct tile *tile, struct slm_
         }
 }
 
+/* What spans are merged into: nothing yet, or a sink, which has a score and no value. */
+static void begin_sum(const float *sinks, size_t head, float *largest, float *total)
+{
+    *largest = sinks ? sinks[head] : -INFINITY;
+    *total = sinks ? 1 : 0;
+}
+
 /* All spans of a tile, merged, into h. */
 static void whole_tile(const struct tiling *g, const struct tile *tile)
 {
@@ -112,8 +119,7 @@ static void whole_tile(const struct tiling *g, const struct tile *tile)
     memset(sums, 0, SLM_TILE_ROWS * stride * sizeof *sums);
     for (size_t r = 0; r < a.n_rows; r++) {
         a.out[r] = sums + (SLM_TILE_ROWS + r) * stride;
-        largest[r] = -INFINITY;
-        total[r] = 0;
+        begin_sum(g->sinks, tile->head + r % tile->n_heads, &largest[r], &total[r]);
     }
     size_t last = (a.end[a.n_rows - 1] - 1) / SLM_SPAN;
     for (size_t span = a.begin[0] / SLM_SPAN; span <= last; span++) {
@@ -253,6 +259,7 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int
         .traits = t,
         .kv = &f->kv->layers[step->layer],
         .slopes = f->model->layers[step->layer].slopes,
+        .sinks = f->model->layers[step->layer].sinks,
         .group = t->n_heads / t->n_kv_heads,
         .scores = slm_scratch(f, part),
     };
@@ -268,14 +275,14 @@ void slm_attention(struct slm_fwd *f, const struct slm_step *step, int part, int
 }
 
 /* A round's spans join what was merged before. */
-static void merge_spans(struct slm_fwd *f, const struct slm_layer_traits *t, size_t row, size_t head,
+static void merge_spans(struct slm_fwd *f, const struct slm_layer *layer, size_t row, size_t head,
                         uint32_t round)
 {
+    const struct slm_layer_traits *t = layer->traits;
     size_t stride = slm_round_up(t->head_dim, 16), merged = slot_of(f, row, 0, head), from, to;
     float *out = f->span_out + merged * f->value_stride;
     if (round == 0) { /* as in whole_tile() */
-        f->span_largest[merged] = -INFINITY;
-        f->span_total[merged] = 0;
+        begin_sum(layer->sinks, head, &f->span_largest[merged], &f->span_total[merged]);
         memset(out, 0, stride * sizeof *out);
     }
     round_spans(f, t, row, round, &from, &to);
@@ -290,18 +297,19 @@ static void merge_spans(struct slm_fwd *f, const struct slm_layer_traits *t, siz
 /* The round before this step's: the next needs its slots. */
 void slm_attention_merge(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
-    const struct slm_layer_traits *t = f->model->layers[step->layer].traits;
-    size_t first, last;
-    slm_share(f->n_rows * t->n_heads, part, n_parts, &first, &last);
+    const struct slm_layer *layer = &f->model->layers[step->layer];
+    size_t first, last, n_heads = layer->traits->n_heads;
+    slm_share(f->n_rows * n_heads, part, n_parts, &first, &last);
     for (size_t i = first; i < last; i++)
-        merge_spans(f, t, i / t->n_heads, i % t->n_heads, step->round - 1);
+        merge_spans(f, layer, i / n_heads, i % n_heads, step->round - 1);
 }
 
 /* The last round of a row, and its result into h. */
-static void finish_row(struct slm_fwd *f, const struct slm_layer_traits *t, size_t row)
+static void finish_row(struct slm_fwd *f, const struct slm_layer *layer, size_t row)
 {
+    const struct slm_layer_traits *t = layer->traits;
     for (size_t head = 0; head < t->n_heads; head++) {
-        merge_spans(f, t, row, head, f->n_rounds - 1);
+        merge_spans(f, layer, row, head, f->n_rounds - 1);
         size_t merged = slot_of(f, row, 0, head);
         f->kern->scale(f->h.rows + row * f->h.stride + head * t->head_dim,
                        f->span_out + merged * f->value_stride, 1.0f / f->span_total[merged],
@@ -311,12 +319,12 @@ static void finish_row(struct slm_fwd *f, const struct slm_layer_traits *t, size
 
 void slm_attention_finish(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
-    const struct slm_layer_traits *t = f->model->layers[step->layer].traits;
-    size_t first, last, width = (size_t)t->n_heads * t->head_dim;
+    const struct slm_layer *layer = &f->model->layers[step->layer];
+    size_t first, last, width = (size_t)layer->traits->n_heads * layer->traits->head_dim;
     slm_share(f->n_rows, part, n_parts, &first, &last);
     for (size_t i = first; i < last && !slm_interrupted(f); i++) {
         if (is_split(f))
-            finish_row(f, t, i);
+            finish_row(f, layer, i);
         slm_complete_row(f, &f->h, i, width, step->quantize);
     }
 }

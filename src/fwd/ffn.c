@@ -36,15 +36,30 @@ static void product(struct slm_fwd *f, const struct slm_matrix *w, const struct 
     slm_product_rows(f, &p, in, piece->n, 0, some.n_panels);
 }
 
+/* What some layers do to both before the activation; n values. */
+static void hold(const struct slm_layer_traits *t, float *gate, float *up, size_t n)
+{
+    float limit = t->gate_limit;
+    for (size_t i = 0; i < n && limit > 0; i++) {
+        gate[i] = gate[i] < limit ? gate[i] : limit;
+        up[i] = up[i] < limit ? up[i] : limit;
+        up[i] = up[i] > -limit ? up[i] : -limit;
+    }
+    for (size_t i = 0; i < n && t->parts & SLM_LAYER_UP_PLUS_ONE; i++)
+        up[i] += 1;
+}
+
 /* act(gate) * up, or act(up), to where the next matrix reads it. */
 static void activate(struct slm_fwd *f, const struct slm_ffn *ffn, const struct piece *piece,
-                     float *gate, const float *up, const struct slm_operand *out)
+                     float *gate, float *up, const struct slm_operand *out)
 {
     size_t width = ffn->up->rows, cols = slm_round_up(width, SLM_TILE_COLS);
     size_t col = piece->first * SLM_TILE_COLS, n = piece->stride;
     size_t used = n < width - col ? n : width - col;
     for (size_t row = 0; row < piece->n; row++, gate += n, up = up ? up + n : NULL) {
         struct slm_operand to = slm_operand_from(out, row, cols);
+        if (up)
+            hold(ffn->traits, gate, up, n);
         f->kern->activate[f->model->traits->activation](gate, up,
                                                         slm_round_up(used, SLM_PANEL_ROWS));
         memset(gate + used, 0, (n - used) * sizeof *gate);
@@ -58,7 +73,7 @@ static void activate(struct slm_fwd *f, const struct slm_ffn *ffn, const struct 
 void slm_ffn_rows(struct slm_fwd *f, const struct slm_ffn *ffn, const struct slm_operand *in,
                   const struct slm_operand *out, size_t n_rows, int part, int n_parts)
 {
-    float *scratch = slm_scratch(f, part);
+    float *scratch = ffn->scratch;
     size_t blocks = (ffn->up->rows + SLM_TILE_COLS - 1) / SLM_TILE_COLS, first, last;
     size_t rows = slm_rows_at_once(ffn->up, SLM_FFN_PIECE / SLM_TILE_COLS);
     slm_share(blocks, part, n_parts, &first, &last);
@@ -86,6 +101,7 @@ void slm_ffn_rows(struct slm_fwd *f, const struct slm_ffn *ffn, const struct slm
 void slm_ffn(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     const struct slm_layer *layer = &f->model->layers[step->layer];
-    const struct slm_ffn ffn = {&layer->up, &layer->gate, &layer->down};
+    const struct slm_ffn ffn = {layer->traits, &layer->up, &layer->gate, &layer->down,
+                                slm_scratch(f, part)};
     slm_ffn_rows(f, &ffn, &f->h, &f->inner, f->n_rows, part, n_parts);
 }

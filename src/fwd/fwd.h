@@ -50,6 +50,13 @@ struct slm_step {
     bool quantize;                  /* an integer matrix reads what this step leaves */
 };
 
+/* One of the experts that a row goes through. */
+struct slm_chosen {
+    uint32_t expert;
+    uint32_t slot;  /* its place among all rows' choices, expert by expert */
+    float weight;   /* of what comes out */
+};
+
 struct slm_row {
     slm_token token;
     uint32_t type;                   /* of the token: for embeddings of token types */
@@ -90,6 +97,16 @@ struct slm_fwd {
     float *k, *v;          /* [rows][n_kv_heads * head_dim] */
     float *scores;         /* [rows][n_scores padded to 16]  of texts, from the score head */
     size_t scores_stride;
+
+    /* Experts: what a row goes through, then the same in slots, those of one expert side by side. */
+    size_t most_experts, most_chosen, router_stride;
+    float *router;         /* [rows][n_experts]            logits */
+    float *share;          /* [rows][16] the first: how much the block beside the experts counts */
+    struct slm_chosen *chosen; /* [rows][n_chosen of the layer] in order of weight */
+    uint32_t *expert_slots; /* [n_experts + 1] where an expert's slots begin */
+    struct slm_operand slots; /* [slots][dim]              what experts read, then what they leave */
+    struct slm_operand slots_inner; /* [slots][expert_dim] what their `down` reads */
+
     float *cosine, *sine;  /* [n_ropes][rows][angle_stride] */
     size_t angle_stride;   /* most pairs that any rope rotates */
     bool long_text;        /* ropes with two tables use the one for long texts */
@@ -154,7 +171,8 @@ size_t slm_plan_scores(struct slm_fwd *f, struct slm_step *steps);
 /* One file a stage. */
 slm_step_fn slm_embed_rows, slm_norm, slm_products, slm_rotate_store, slm_attention,
     slm_attention_merge, slm_attention_finish, slm_ffn, slm_add_normed, slm_sum_norm,
-    slm_head_norm, slm_head, slm_pool, slm_score_activate;
+    slm_head_norm, slm_head, slm_pool, slm_score_activate, slm_route, slm_experts_gather,
+    slm_experts_in, slm_experts_out, slm_experts_add;
 
 /* Panels [first, last) of a product with rows [0, rows) of `in`. */
 void slm_product_rows(struct slm_fwd *f, const struct slm_product *p, const struct slm_operand *in,
@@ -164,9 +182,11 @@ void slm_product_rows(struct slm_fwd *f, const struct slm_product *p, const stru
 size_t slm_rows_at_once(const struct slm_matrix *w, size_t rows);
 
 /* A part of: rows [0, n_rows) of `out`, for `down`, become act(gate * in) * (up * in), or
- * act(up * in) where gate has no panels. */
+ * act(up * in) where gate has no panels. The layer says what is done to gate and up before that. */
 struct slm_ffn {
+    const struct slm_layer_traits *traits;
     const struct slm_matrix *up, *gate, *down;
+    float *scratch; /* slm_scratch() of whoever computes it */
 };
 void slm_ffn_rows(struct slm_fwd *f, const struct slm_ffn *ffn, const struct slm_operand *in,
                   const struct slm_operand *out, size_t n_rows, int part, int n_parts);

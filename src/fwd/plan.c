@@ -43,6 +43,19 @@ static void add_products(struct planner *planner, struct slm_step before, struct
     add(planner, products);
 }
 
+/* Behind a block: a norm of what it has left in f->block, and one of the residual stream. */
+static void add_norms(struct planner *planner, uint32_t layer, const struct slm_norm_weights *norm,
+                      const struct slm_norm_weights *sum)
+{
+    uint32_t dim = planner->f->model->traits->dim;
+    if (norm->weight)
+        add(planner, (struct slm_step){
+                         .run = slm_add_normed, .layer = layer, .width = dim, .norm = norm});
+    if (sum->weight)
+        add(planner,
+            (struct slm_step){.run = slm_sum_norm, .layer = layer, .width = dim, .norm = sum});
+}
+
 /* The matrix whose result is added to the residual stream: as it is, or normalised; then the stream
  * itself may be. */
 static void add_to_stream(struct planner *planner, uint32_t layer, const struct slm_operand *input,
@@ -59,12 +72,7 @@ static void add_to_stream(struct planner *planner, uint32_t layer, const struct 
                                    .input = input,
                                    .products = {product},
                                    .n_products = 1});
-    if (normed)
-        add(planner, (struct slm_step){
-                         .run = slm_add_normed, .layer = layer, .width = t->dim, .norm = norm});
-    if (sum->weight)
-        add(planner,
-            (struct slm_step){.run = slm_sum_norm, .layer = layer, .width = t->dim, .norm = sum});
+    add_norms(planner, layer, norm, sum);
 }
 
 static struct slm_step norm_step(const struct slm_fwd *f, uint32_t layer,
@@ -98,15 +106,65 @@ static void add_attention(struct planner *planner, uint32_t i)
                                    .quantize = layer->out.quant->integer});
 }
 
+static bool is_integer(const struct slm_matrix *w)
+{
+    return w->panels && w->quant->integer;
+}
+
+/* Behind the norm: which experts a row goes through, and what their `down` reads. */
+static void add_experts(struct planner *planner, uint32_t i, bool quantize)
+{
+    const struct slm_fwd *f = planner->f;
+    const struct slm_layer *layer = &f->model->layers[i];
+    const struct slm_product router = {&layer->router, f->router, f->router_stride, 1, false};
+    const struct slm_product share = {&layer->shared_gate, f->share, SLM_PANEL_ROWS, 1, false};
+    add(planner, (struct slm_step){.run = slm_products,
+                                   .layer = i,
+                                   .input = &f->h,
+                                   .products = {router, share},
+                                   .n_products = layer->shared_gate.panels ? 2 : 1});
+    add(planner, (struct slm_step){
+                     .run = slm_route, .layer = i, .width = layer->traits->n_experts});
+    add(planner, (struct slm_step){.run = slm_experts_gather,
+                                   .layer = i,
+                                   .width = f->model->traits->dim,
+                                   .quantize = quantize});
+    add(planner, (struct slm_step){.run = slm_experts_in, .layer = i});
+}
+
 /* From the residual stream to what `down` reads. */
 static void add_ffn(struct planner *planner, uint32_t i)
 {
     const struct slm_fwd *f = planner->f;
     const struct slm_layer *layer = &f->model->layers[i];
     struct slm_step norm = norm_step(f, i, &layer->ffn_norm);
-    norm.quantize = layer->up.quant->integer || (layer->gate.panels && layer->gate.quant->integer);
+    norm.quantize = is_integer(&layer->up) || is_integer(&layer->gate) ||
+                    is_integer(&layer->experts_up) || is_integer(&layer->experts_gate);
     add(planner, norm);
-    add(planner, (struct slm_step){.run = slm_ffn, .layer = i});
+    if (layer->router.panels)
+        add_experts(planner, i, norm.quantize);
+    else
+        add(planner, (struct slm_step){.run = slm_ffn, .layer = i});
+}
+
+/* What add_ffn() has begun goes into the residual stream. */
+static void end_ffn(struct planner *planner, uint32_t i)
+{
+    const struct slm_fwd *f = planner->f;
+    const struct slm_layer *layer = &f->model->layers[i];
+    if (!layer->router.panels) {
+        add_to_stream(planner, i, &f->inner, &layer->down, &layer->ffn_post_norm,
+                      &layer->ffn_sum_norm);
+        return;
+    }
+    add(planner, (struct slm_step){.run = slm_experts_out,
+                                   .layer = i,
+                                   .input = &f->inner,
+                                   .products = {{&layer->down, f->block, f->dim_stride, 1, false}},
+                                   .n_products = layer->down.panels ? 1 : 0});
+    add(planner, (struct slm_step){
+                     .run = slm_experts_add, .layer = i, .width = f->model->traits->dim});
+    add_norms(planner, i, &layer->ffn_post_norm, &layer->ffn_sum_norm);
 }
 
 size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
@@ -125,8 +183,7 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
         add_to_stream(&plan, i, &f->h, &layer->out, &layer->attn_post_norm, &layer->attn_sum_norm);
         if (!parallel)
             add_ffn(&plan, i);
-        add_to_stream(&plan, i, &f->inner, &layer->down, &layer->ffn_post_norm,
-                      &layer->ffn_sum_norm);
+        end_ffn(&plan, i);
     }
     bool head = m->head.panels;
     add(&plan, (struct slm_step){.run = slm_head_norm,
@@ -187,6 +244,21 @@ static void take_operand(struct slm_arena *arena, struct slm_operand *in, size_t
         slm_arena_take_rows(arena, rows, stride / SLM_TILE_COLS, sizeof *in->acts.blocks);
 }
 
+/* Nothing where no layer has any. */
+static void take_experts(struct slm_fwd *f, size_t expert_dim, bool float_down,
+                         struct slm_arena *arena)
+{
+    size_t rows = f->most_experts ? f->max_rows : 0;
+    size_t slots = rows * f->most_chosen; /* limits keep this small */
+    f->router_stride = padded(f->most_experts);
+    f->router = take_rows(arena, rows, f->router_stride);
+    f->share = take_rows(arena, rows, SLM_PANEL_ROWS);
+    f->chosen = slm_arena_take(arena, slots, sizeof *f->chosen);
+    f->expert_slots = slm_arena_take(arena, rows ? f->most_experts + 1 : 0, sizeof *f->expert_slots);
+    take_operand(arena, &f->slots, slots, f->dim_stride, true);
+    take_operand(arena, &f->slots_inner, slots, padded(expert_dim), float_down);
+}
+
 int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct slm_kern *kern,
                  const struct slm_kv *kv, size_t max_rows, size_t max_tokens, int n_threads,
                  struct slm_arena *arena)
@@ -197,8 +269,8 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->kv = kv;
     f->max_rows = max_rows;
 
-    bool post_norms = false, float_down = false;
-    size_t query = 0, key = 0, ffn = 0, head = 0, heads = 0, kv_heads = SIZE_MAX;
+    bool blocks = false, float_down = false, float_experts = false;
+    size_t query = 0, key = 0, ffn = 0, expert = 0, head = 0, heads = 0, kv_heads = SIZE_MAX;
     for (uint32_t i = 0; i < model->traits->n_layers; i++) {
         const struct slm_layer_traits *t = model->layers[i].traits;
         query = most(query, (size_t)t->n_heads * t->head_dim);
@@ -206,8 +278,13 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
         ffn = most(ffn, t->ffn_dim);
         head = most(head, t->head_dim);
         heads = most(heads, t->n_heads);
-        post_norms |= t->parts & (SLM_LAYER_ATTN_POST_NORM | SLM_LAYER_FFN_POST_NORM);
-        float_down |= !model->layers[i].down.quant->integer;
+        blocks |= t->parts & (SLM_LAYER_ATTN_POST_NORM | SLM_LAYER_FFN_POST_NORM) ||
+                  (t->n_experts && t->ffn_dim);
+        float_down |= t->ffn_dim && !is_integer(&model->layers[i].down);
+        float_experts |= t->n_experts && !is_integer(&model->layers[i].experts_down);
+        f->most_experts = most(f->most_experts, t->n_experts);
+        f->most_chosen = most(f->most_chosen, t->n_chosen);
+        expert = most(expert, t->expert_dim);
         kv_heads = t->n_kv_heads < kv_heads ? t->n_kv_heads : kv_heads;
     }
     f->dim_stride = padded(model->traits->dim);
@@ -216,9 +293,10 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->rows = slm_arena_take(arena, max_rows, sizeof *f->rows);
     f->out_rows = slm_arena_take(arena, max_rows, sizeof *f->out_rows);
     f->x = take_rows(arena, max_rows, f->dim_stride);
-    f->block = take_rows(arena, post_norms ? max_rows : 0, f->dim_stride);
+    f->block = take_rows(arena, blocks ? max_rows : 0, f->dim_stride);
     take_operand(arena, &f->h, max_rows, most(f->dim_stride, f->query_stride), true);
     take_operand(arena, &f->inner, max_rows, padded(ffn), float_down);
+    take_experts(f, expert, float_experts, arena);
     f->q = take_rows(arena, max_rows, f->query_stride);
     f->k = take_rows(arena, max_rows, f->kv_stride);
     f->v = take_rows(arena, max_rows, f->kv_stride);
@@ -241,7 +319,8 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->attend_scratch = slm_attend_scratch(kv->type, head);
     size_t attention = f->attend_scratch + SLM_TILE_ROWS * (2 * f->value_stride + padded(head));
     size_t rows = max_rows < SLM_FFN_PIECE ? max_rows : SLM_FFN_PIECE;
-    size_t piece = rows * padded(ffn) < SLM_FFN_PIECE ? rows * padded(ffn) : SLM_FFN_PIECE;
+    size_t piece = rows * most(padded(ffn), f->slots_inner.stride);
+    piece = piece < SLM_FFN_PIECE ? piece : SLM_FFN_PIECE;
     f->scratch_bytes = sizeof(float) * most(attention, 2 * piece);
     f->scratch = slm_arena_take(arena, (size_t)n_threads, f->scratch_bytes);
     size_t max_spans = (max_tokens + SLM_SPAN - 1) / SLM_SPAN;

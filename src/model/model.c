@@ -45,6 +45,7 @@ static const struct place places[SLM_N_ROLES] = {
     NORM(LAYER, ATTN_Q_NORM, q_norm),
     NORM(LAYER, ATTN_K_NORM, k_norm),
     LAYER(ATTN_SLOPES, slopes),
+    LAYER(ATTN_SINKS, sinks),
     MATRIX(LAYER, ATTN_OUT, out),
     NORM(LAYER, ATTN_POST_NORM, attn_post_norm),
     NORM(LAYER, ATTN_SUM_NORM, attn_sum_norm),
@@ -55,6 +56,11 @@ static const struct place places[SLM_N_ROLES] = {
     MATRIX(LAYER, FFN_DOWN, down),
     NORM(LAYER, FFN_POST_NORM, ffn_post_norm),
     NORM(LAYER, FFN_SUM_NORM, ffn_sum_norm),
+    MATRIX(LAYER, ROUTER, router),
+    LAYER(SHARED_GATE, shared_gate),
+    MATRIX(LAYER, EXPERTS_GATE, experts_gate),
+    MATRIX(LAYER, EXPERTS_UP, experts_up),
+    MATRIX(LAYER, EXPERTS_DOWN, experts_down),
 };
 
 /* Everything but the bias, which may have come first: tensors stand in any order. */

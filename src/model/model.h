@@ -37,12 +37,18 @@ struct slm_layer {
     struct slm_norm_weights q_norm;  /* [n_heads * head_dim] */
     struct slm_norm_weights k_norm;  /* [n_kv_heads * head_dim] */
     const float *slopes;     /* [n_heads] or NULL */
+    const float *sinks;      /* [n_heads] or NULL */
     struct slm_matrix q;     /* [n_heads * head_dim][dim] */
     struct slm_matrix k, v;  /* [n_kv_heads * head_dim][dim] */
     struct slm_matrix out;   /* [dim][n_heads * head_dim] */
     struct slm_norm_weights ffn_norm, ffn_post_norm, ffn_sum_norm; /* [dim] */
-    struct slm_matrix gate, up; /* [ffn_dim][dim]; gate NULL: there is none */
+    struct slm_matrix gate, up; /* [ffn_dim][dim]; gate NULL: there is none; up NULL: experts only */
     struct slm_matrix down;  /* [dim][ffn_dim] */
+
+    struct slm_matrix router; /* [n_experts][dim]; NULL: there are no experts, nor what follows */
+    struct slm_matrix shared_gate; /* [1][dim]; NULL: the block beside them counts in full */
+    struct slm_matrix experts_gate, experts_up; /* [n_experts][expert_dim in panels][dim] */
+    struct slm_matrix experts_down; /* [n_experts][dim in panels][expert_dim] */
 };
 
 struct slm_model {

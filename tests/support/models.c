@@ -145,6 +145,39 @@ const struct tiny_model tiny_models[] = {
      .activation = SLM_ACT_RELU,
      .types = {SLM_TYPE_BF16, SLM_TYPE_Q8},
      .n_types = 2},
+    {.name = "experts", /* with and without a block beside them, whose share may be its own; sinks */
+     .dim = 44,
+     .n_vocab = 71,
+     .n_layers = 3,
+     .layers = {{.n_heads = 4, .n_kv_heads = 2, .head_dim = 11, .parts = TINY_PARTS | SLM_LAYER_SINKS,
+                 .n_experts = 7, .n_chosen = 2, .expert_dim = 37, .router = SLM_ROUTER_CHOSEN},
+                {.n_heads = 4, .n_kv_heads = 1, .head_dim = 11, .ffn_dim = 50, .window = 40,
+                 .parts = TINY_PARTS | SLM_LAYER_SHARED_GATE | SLM_LAYER_SINKS, .n_experts = 33,
+                 .n_chosen = 5, .expert_dim = 20, .router = SLM_ROUTER_ALL},
+                {.n_heads = 4, .n_kv_heads = 4, .head_dim = 11, .ffn_dim = 64,
+                 .parts = TINY_PARTS | SLM_LAYER_FFN_POST_NORM, .n_experts = 3, .n_chosen = 3,
+                 .expert_dim = 70, .router = SLM_ROUTER_ALL}},
+     .n_ropes = 1,
+     .ropes = {TABLE_ROPE(5)},
+     .scales = {2, 0.6f, 1}},
+    {.name = "clamped", /* experts with biases and held gates, beside attention and without a gate */
+     .dim = 64,
+     .n_vocab = 50,
+     .n_layers = 3,
+     .layers = {{.n_heads = 2, .n_kv_heads = 1, .head_dim = 32, .n_experts = 1, .n_chosen = 1,
+                 .parts = TINY_PARTS | SLM_LAYER_UP_PLUS_ONE | SLM_LAYER_SINKS, .expert_dim = 64,
+                 .router = SLM_ROUTER_CHOSEN, .gate_limit = 0.5f},
+                {.n_heads = 2, .n_kv_heads = 1, .head_dim = 32, .ffn_dim = 40, .gate_limit = 0.75f,
+                 .parts = TINY_PARTS | SLM_LAYER_UP_PLUS_ONE},
+                {.n_heads = 2, .n_kv_heads = 1, .head_dim = 32, .ffn_dim = 33, .n_experts = 6,
+                 .parts = SLM_LAYER_ATTN_NORM | SLM_LAYER_PARALLEL | SLM_LAYER_FFN_POST_NORM,
+                 .n_chosen = 4, .expert_dim = 48, .router = SLM_ROUTER_CHOSEN}},
+     .n_ropes = 1,
+     .ropes = {TABLE_ROPE(16)},
+     .activation = SLM_ACT_GELU_QUICK,
+     .types = {SLM_TYPE_Q8, SLM_TYPE_F32, SLM_TYPE_Q4, SLM_TYPE_Q4A, SLM_TYPE_Q8},
+     .n_types = 5,
+     .biases = true},
     {.name = "local", /* nothing but windows: sequences may be longer than what is stored */
      .dim = 32,
      .n_vocab = 40,
@@ -353,7 +386,7 @@ static size_t list_tensors(const struct tiny_model *m, const struct slm_traits *
             uint32_t type = SLM_TYPE_F32, layer = info->per_layer ? i : SLM_NO_LAYER, rows, cols;
             if (!slm_role_shape(role, layer, traits, layers, ropes, &rows, &cols))
                 continue; /* a part that this layer does not have */
-            if (info->matrix)
+            if (info->matrix && role != SLM_ROLE_ROUTER) /* 8 bits would choose others */
                 type = m->n_types ? m->types[n_matrices++ % m->n_types]
                                   : slm_quant_at(n_matrices++ % n_types)->type;
             tensors[n++] = (struct tensor){role, layer, type, rows, cols};

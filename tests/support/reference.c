@@ -20,21 +20,28 @@ static float *row_of(const struct slm_file *file, uint32_t role, uint32_t layer,
     return out;
 }
 
-/* w x + bias; free() it. */
-static double *product(const struct slm_file *file, uint32_t role, uint32_t bias_role,
-                       uint32_t layer, size_t rows, size_t cols, const double *x)
+/* Rows [first, first + rows) of w x + bias; free() it. */
+static double *rows_times(const struct slm_file *file, uint32_t role, uint32_t layer, size_t first,
+                          size_t rows, size_t cols, const double *x)
 {
     double *y = calloc(rows, sizeof *y);
-    float *bias = row_of(file, bias_role, layer, 0, rows);
+    float *bias = row_of(file, slm_role_info(role)->bias, layer, 0, first + rows);
     for (size_t r = 0; r < rows; r++) {
-        float *w = row_of(file, role, layer, r, cols);
+        float *w = row_of(file, role, layer, first + r, cols);
         for (size_t c = 0; c < cols; c++)
             y[r] += (double)w[c] * x[c];
-        y[r] += (double)bias[r];
+        y[r] += (double)bias[first + r];
         free(w);
     }
     free(bias);
     return y;
+}
+
+/* w x + bias; free() it. */
+static double *product(const struct slm_file *file, uint32_t role, uint32_t layer, size_t rows,
+                       size_t cols, const double *x)
+{
+    return rows_times(file, role, layer, 0, rows, cols, x);
 }
 
 /* Elements [at, at + n) of a vector of weights applied to x[n]. */
@@ -126,8 +133,8 @@ static void rotate(const struct slm_file *file, const struct slm_layer_traits *t
 }
 
 /* Attention of one position over the keys and values of n others: [n_heads * head_dim]; free() it. */
-static double *attend(const struct slm_layer_traits *t, const float *slopes, const double *q, double *const *keys,
-                      double *const *values, size_t position, size_t n)
+static double *attend(const struct slm_layer_traits *t, const float *slopes, const float *sinks,
+                      const double *q, double *const *keys, double *const *values, size_t position, size_t n)
 {
     size_t group = t->n_heads / t->n_kv_heads, dim = t->head_dim;
     size_t first = t->window && position + 1 > t->window ? position + 1 - t->window : 0;
@@ -136,7 +143,7 @@ static double *attend(const struct slm_layer_traits *t, const float *slopes, con
     double *weight = malloc(n * sizeof *weight);
     for (size_t h = 0; h < t->n_heads; h++) {
         size_t kv = h / group * dim;
-        double largest = -INFINITY, sum = 0;
+        double largest = sinks ? (double)sinks[h] : -INFINITY, sum = 0;
         for (size_t p = first; p < last; p++) {
             weight[p] = 0;
             for (size_t d = 0; d < dim; d++)
@@ -147,6 +154,7 @@ static double *attend(const struct slm_layer_traits *t, const float *slopes, con
         }
         for (size_t p = first; p < last; p++)
             sum += weight[p] = exp(weight[p] - largest);
+        sum += sinks ? exp((double)sinks[h] - largest) : 0;
         for (size_t p = first; p < last; p++)
             for (size_t d = 0; d < dim; d++)
                 out[h * dim + d] += weight[p] / sum * values[p][kv + d];
@@ -162,24 +170,73 @@ static void add_scaled(double *x, double *y, size_t n, double scale)
     free(y);
 }
 
-static double *ffn(const struct slm_file *file, uint32_t layer, const double *x)
+/* Three matrices, of which the first is for the gate; those of an expert begin at a row of their stack. */
+struct mlp {
+    uint32_t gate, up, down;
+    size_t inner, first_inner, first_outer;
+};
+
+static double *mlp(const struct slm_file *file, uint32_t layer, const struct mlp *m, const double *h)
 {
     const struct slm_layer_traits *t = &file->layers[layer];
     size_t dim = file->traits->dim;
-    double *h = norm(file, SLM_ROLE_FFN_NORM, layer, x);
-    double *up = product(file, SLM_ROLE_FFN_UP, SLM_ROLE_FFN_UP_BIAS, layer, t->ffn_dim, dim, h);
+    double limit = t->gate_limit > 0 ? (double)t->gate_limit : (double)INFINITY;
+    double *up = rows_times(file, m->up, layer, m->first_inner, m->inner, dim, h);
     if (t->parts & SLM_LAYER_GATE) {
-        double *gate =
-            product(file, SLM_ROLE_FFN_GATE, SLM_ROLE_FFN_GATE_BIAS, layer, t->ffn_dim, dim, h);
-        for (size_t i = 0; i < t->ffn_dim; i++)
-            up[i] *= activation(file->traits->activation, gate[i]);
+        double *gate = rows_times(file, m->gate, layer, m->first_inner, m->inner, dim, h);
+        for (size_t i = 0; i < m->inner; i++)
+            up[i] = (fmax(fmin(up[i], limit), -limit) + !!(t->parts & SLM_LAYER_UP_PLUS_ONE)) *
+                    activation(file->traits->activation, fmin(gate[i], limit));
         free(gate);
     } else {
-        for (size_t i = 0; i < t->ffn_dim; i++)
+        for (size_t i = 0; i < m->inner; i++)
             up[i] = activation(file->traits->activation, up[i]);
     }
-    double *y = product(file, SLM_ROLE_FFN_DOWN, SLM_ROLE_FFN_DOWN_BIAS, layer, dim, t->ffn_dim, up);
+    double *y = rows_times(file, m->down, layer, m->first_outer, dim, m->inner, up);
     free(up);
+    return y;
+}
+
+/* y += what the chosen experts make of h */
+static void add_experts(const struct slm_file *file, uint32_t layer, const double *h, double *y)
+{
+    const struct slm_layer_traits *t = &file->layers[layer];
+    size_t dim = file->traits->dim, inner = slm_round_up(t->expert_dim, 16);
+    double *logits = rows_times(file, SLM_ROLE_ROUTER, layer, 0, t->n_experts, dim, h), all = 0, few = 0;
+    uint32_t *rank = calloc(t->n_experts, sizeof *rank); /* how many are larger */
+    for (uint32_t e = 0; e < t->n_experts; e++) {
+        for (uint32_t k = 0; k < t->n_experts; k++)
+            rank[e] += logits[k] > logits[e] || (logits[k] == logits[e] && k < e);
+        all += exp(logits[e]);
+        few += rank[e] < t->n_chosen ? exp(logits[e]) : 0;
+    }
+    for (uint32_t e = 0; e < t->n_experts; e++) {
+        if (rank[e] >= t->n_chosen)
+            continue;
+        struct mlp m = {SLM_ROLE_EXPERTS_GATE, SLM_ROLE_EXPERTS_UP, SLM_ROLE_EXPERTS_DOWN,
+                        t->expert_dim, e * inner, e * slm_round_up(dim, 16)};
+        add_scaled(y, mlp(file, layer, &m, h), dim,
+                   exp(logits[e]) / (t->router == SLM_ROUTER_ALL ? all : few));
+    }
+    free(rank);
+    free(logits);
+}
+
+static double *ffn(const struct slm_file *file, uint32_t layer, const double *x)
+{
+    const struct slm_layer_traits *t = &file->layers[layer];
+    const struct mlp m = {SLM_ROLE_FFN_GATE, SLM_ROLE_FFN_UP, SLM_ROLE_FFN_DOWN, t->ffn_dim, 0, 0};
+    size_t dim = file->traits->dim;
+    double *h = norm(file, SLM_ROLE_FFN_NORM, layer, x), *y = calloc(dim, sizeof *y), share = 1;
+    if (t->parts & SLM_LAYER_SHARED_GATE) {
+        double *gate = rows_times(file, SLM_ROLE_SHARED_GATE, layer, 0, 1, dim, h);
+        share = 1 / (1 + exp(-*gate));
+        free(gate);
+    }
+    if (t->ffn_dim)
+        add_scaled(y, mlp(file, layer, &m, h), dim, share);
+    if (t->n_experts)
+        add_experts(file, layer, h, y);
     free(h);
     double *normed = norm(file, SLM_ROLE_FFN_POST_NORM, layer, y);
     free(y);
@@ -204,9 +261,9 @@ static void block(const struct slm_file *file, uint32_t layer, double **x, size_
     double **queries = calloc(3 * n, sizeof *queries), **keys = queries + n, **values = keys + n;
     for (size_t i = 0; i < n; i++) {
         double *h = norm(file, SLM_ROLE_ATTN_NORM, layer, x[i]);
-        queries[i] = product(file, SLM_ROLE_ATTN_Q, SLM_ROLE_ATTN_Q_BIAS, layer, width, dim, h);
-        keys[i] = product(file, SLM_ROLE_ATTN_K, SLM_ROLE_ATTN_K_BIAS, layer, kv_width, dim, h);
-        values[i] = product(file, SLM_ROLE_ATTN_V, SLM_ROLE_ATTN_V_BIAS, layer, kv_width, dim, h);
+        queries[i] = product(file, SLM_ROLE_ATTN_Q, layer, width, dim, h);
+        keys[i] = product(file, SLM_ROLE_ATTN_K, layer, kv_width, dim, h);
+        values[i] = product(file, SLM_ROLE_ATTN_V, layer, kv_width, dim, h);
         norm_heads(file, SLM_ROLE_ATTN_Q_NORM, layer, queries[i], t->n_heads);
         norm_heads(file, SLM_ROLE_ATTN_K_NORM, layer, keys[i], t->n_kv_heads);
         rotate(file, t, queries[i], t->n_heads, i, n);
@@ -214,9 +271,10 @@ static void block(const struct slm_file *file, uint32_t layer, double **x, size_
         free(h);
     }
     float *slopes = row_of(file, SLM_ROLE_ATTN_SLOPES, layer, 0, t->n_heads);
+    float *sinks = t->parts & SLM_LAYER_SINKS ? row_of(file, SLM_ROLE_ATTN_SINKS, layer, 0, t->n_heads) : NULL;
     for (size_t i = 0; i < n; i++) {
-        double *a = attend(t, slopes, queries[i], keys, values, i, both ? n : i + 1);
-        double *out = product(file, SLM_ROLE_ATTN_OUT, SLM_ROLE_ATTN_OUT_BIAS, layer, dim, width, a);
+        double *a = attend(t, slopes, sinks, queries[i], keys, values, i, both ? n : i + 1);
+        double *out = product(file, SLM_ROLE_ATTN_OUT, layer, dim, width, a);
         double *normed = norm(file, SLM_ROLE_ATTN_POST_NORM, layer, out);
         double *early = t->parts & SLM_LAYER_PARALLEL ? ffn(file, layer, x[i]) : NULL;
         add_scaled(x[i], normed, dim, scale);
@@ -230,12 +288,13 @@ static void block(const struct slm_file *file, uint32_t layer, double **x, size_
         free(queries[i]);
     free(queries);
     free(slopes);
+    free(sinks);
 }
 
-static void add_row(const struct slm_file *file, uint32_t role, size_t row, double *x)
+static void add_row(const struct slm_file *file, uint32_t role, size_t row, size_t n, double *x)
 {
-    float *values = row_of(file, role, SLM_NO_LAYER, row, file->traits->dim);
-    for (size_t i = 0; i < file->traits->dim; i++)
+    float *values = row_of(file, role, SLM_NO_LAYER, row, n);
+    for (size_t i = 0; i < n; i++)
         x[i] += (double)values[i];
     free(values);
 }
@@ -246,11 +305,11 @@ double *reference_hidden(const struct slm_file *file, const int32_t *tokens, siz
     double *hidden = calloc(n * t->dim, sizeof *hidden), **x = calloc(n, sizeof *x);
     for (size_t i = 0; i < n; i++) {
         x[i] = hidden + i * t->dim;
-        add_row(file, SLM_ROLE_EMBEDDING, (size_t)tokens[i], x[i]);
+        add_row(file, SLM_ROLE_EMBEDDING, (size_t)tokens[i], t->dim, x[i]);
         for (size_t c = 0; c < t->dim; c++)
             x[i][c] *= (double)t->embedding_scale;
-        add_row(file, SLM_ROLE_POSITION_EMBEDDING, i, x[i]);
-        add_row(file, SLM_ROLE_TOKEN_TYPE_EMBEDDING, i >= n_first, x[i]);
+        add_row(file, SLM_ROLE_POSITION_EMBEDDING, i, t->dim, x[i]);
+        add_row(file, SLM_ROLE_TOKEN_TYPE_EMBEDDING, i >= n_first, t->dim, x[i]);
         norm_sum(file, SLM_ROLE_EMBEDDING_NORM, SLM_NO_LAYER, x[i]);
     }
     for (uint32_t layer = 0; layer < t->n_layers; layer++)
@@ -268,8 +327,10 @@ double *reference_logits(const struct slm_file *file, const int32_t *tokens, siz
     double *logits = malloc(n * t->n_vocab * sizeof *logits);
     double *hidden = reference_hidden(file, tokens, n, n);
     for (size_t position = 0; position < n; position++) {
-        double *y = product(file, tied ? SLM_ROLE_EMBEDDING : SLM_ROLE_HEAD, SLM_ROLE_HEAD_BIAS,
-                            SLM_NO_LAYER, t->n_vocab, t->dim, hidden + position * t->dim);
+        double *y = product(file, tied ? SLM_ROLE_EMBEDDING : SLM_ROLE_HEAD, SLM_NO_LAYER, t->n_vocab,
+                            t->dim, hidden + position * t->dim);
+        if (tied)
+            add_row(file, SLM_ROLE_HEAD_BIAS, 0, t->n_vocab, y);
         for (size_t i = 0; i < t->n_vocab; i++)
             logits[position * t->n_vocab + i] =
                 capped(y[i] * (double)t->logit_scale, (double)t->logit_cap);
@@ -302,14 +363,12 @@ double *reference_scores(const struct slm_file *file, const double *pooled)
     memcpy(x, pooled, t->dim * sizeof *x);
     if (t->parts & SLM_MODEL_SCORE_DENSE) {
         free(x);
-        x = product(file, SLM_ROLE_SCORE_DENSE, SLM_ROLE_SCORE_DENSE_BIAS, SLM_NO_LAYER, t->dim, t->dim,
-                    pooled);
+        x = product(file, SLM_ROLE_SCORE_DENSE, SLM_NO_LAYER, t->dim, t->dim, pooled);
         for (size_t i = 0; i < t->dim && t->score_activation; i++)
             x[i] = activation(t->score_activation, x[i]);
     }
     norm_sum(file, SLM_ROLE_SCORE_NORM, SLM_NO_LAYER, x);
-    double *scores =
-        product(file, SLM_ROLE_SCORE, SLM_ROLE_SCORE_BIAS, SLM_NO_LAYER, t->n_scores, t->dim, x);
+    double *scores = product(file, SLM_ROLE_SCORE, SLM_NO_LAYER, t->n_scores, t->dim, x);
     free(x);
     return scores;
 }

@@ -511,7 +511,21 @@ static void hostile_traits(void **state)
         {"norm", LAYER(parts), 0x84, SLM_EFORMAT, "(attn_norm of layer 1)"},
         {"post norm", LAYER(parts), 0x87, SLM_EFORMAT, "attn_post_norm of layer 1 is missing"},
         {"parallel", LAYER(parts), 0xC5, SLM_OK, ""},
-        {"reserved", LAYER(reserved[14]), 1u << 8, SLM_EVERSION, "layer 1: the reserved byte"},
+        {"sinks", LAYER(parts), 0x1085, SLM_EFORMAT, "attn_sinks of layer 1 is missing"},
+        {"share", LAYER(parts), 0x885, SLM_EFORMAT, "a share needs experts"},
+        {"up + 1", LAYER(parts), 0x2005, SLM_EFORMAT, "need a gate"},
+        {"experts", LAYER(n_experts), 4, SLM_EFORMAT, "either all are 0 or none"},
+        {"experts", LAYER(n_experts), 1025, SLM_ELIMIT, "layer 1: n_experts is 1025"},
+        {"chosen", LAYER(n_chosen), 2, SLM_EFORMAT, "n_experts is 0, n_chosen 2"},
+        {"chosen", LAYER(n_chosen), 65, SLM_ELIMIT, "n_chosen is 65"},
+        {"expert_dim", LAYER(expert_dim), 16, SLM_EFORMAT, "expert_dim 16"},
+        {"expert_dim", LAYER(expert_dim), ~0u, SLM_ELIMIT, "expert_dim"},
+        {"router", LAYER(router), 1, SLM_EFORMAT, "router 1"},
+        {"router", LAYER(router), 3, SLM_EUNSUPPORTED, "router is 3"},
+        {"gate_limit", LAYER(gate_limit), nan, SLM_EFORMAT, "gate_limit is nan"},
+        {"gate_limit", LAYER(gate_limit), f32(-1), SLM_EFORMAT, "gate_limit is -1"},
+        {"a gate_limit", LAYER(gate_limit), f32(7), SLM_OK, ""},
+        {"reserved", LAYER(reserved[9]), 1u << 8, SLM_EVERSION, "layer 1: the reserved byte"},
         {"dims 0", ROPE(0, dims), 0, SLM_EFORMAT, "rope 0: dims is 0"},
         {"dims odd", ROPE(0, dims), 9, SLM_EFORMAT, "rope 0: dims is 9"},
         {"dims > head", ROPE(0, dims), 12, SLM_EFORMAT, "rotates 12 dimensions"},
@@ -531,6 +545,41 @@ static void hostile_traits(void **state)
         {"reserved", ROPE(1, reserved[5]), 1, SLM_EVERSION, "rope 1: the reserved byte"},
     };
     check_patches(patches, sizeof patches / sizeof patches[0]);
+}
+
+/* What takes more than one field. */
+static void hostile_experts(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t ffn_dim, parts, n_experts, n_chosen, expert_dim, router;
+        const char *words; /* NULL: fine */
+    } cases[] = {
+        {0, 0x85, 8, 2, 40, 1, NULL},
+        {33, 0x885, 8, 8, 40, 2, NULL},
+        {33, 0x885, 1, 1, 1, 2, NULL},
+        {0, 0x85, 8, 9, 40, 1, "n_chosen is 9 of 8 experts"},
+        {0, 0x85, 0, 0, 0, 0, "ffn_dim is 0"},
+        {0, 0x85, 8, 0, 40, 1, "either all are 0 or none"},
+        {0, 0x85, 8, 2, 0, 1, "either all are 0 or none"},
+        {0, 0x85, 8, 2, 40, 0, "either all are 0 or none"},
+        {0, 0x885, 8, 2, 40, 1, "a share needs experts and a feed-forward block"},
+        {0, 0x2005, 8, 2, 40, 1, "need a gate"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct tiny_traits traits = tiny_traits();
+        struct slm_layer_traits *l = &traits.layers[1];
+        l->ffn_dim = cases[i].ffn_dim;
+        l->parts = cases[i].parts;
+        l->n_experts = cases[i].n_experts;
+        l->n_chosen = cases[i].n_chosen;
+        l->expert_dim = cases[i].expert_dim;
+        l->router = cases[i].router;
+        int code = slm_traits_check(&traits, sizeof traits, 512);
+        assert_int_equal(code, cases[i].words ? SLM_EFORMAT : SLM_OK);
+        if (cases[i].words && !strstr(slm_last_error(), cases[i].words))
+            fail_msg("'%s' lacks '%s'", slm_last_error(), cases[i].words);
+    }
 }
 
 #define HEADER(field) 0, offsetof(struct slm_file_header, field)
@@ -787,6 +836,8 @@ static void roles_have_names_and_shapes(void **state)
     t.model.n_scores = 4;
     for (int i = 0; i < 2; i++) {
         t.layers[i].parts = SLM_LAYER_PARTS;
+        t.layers[i].n_experts = 3;
+        t.layers[i].expert_dim = 17;
         t.ropes[i].scaling = SLM_ROPE_LONG;
     }
     for (uint32_t role = 0; role < SLM_N_ROLES; role++) {
@@ -808,7 +859,7 @@ static void roles_have_names_and_shapes(void **state)
             slm_role_shape(role, SLM_NO_LAYER, &t.model, t.layers, t.ropes, &rows, &cols),
             !info->per_layer);
     }
-    assert_int_equal(n, 48);
+    assert_int_equal(n, 58);
     assert_null(slm_role_info(SLM_N_ROLES));
     assert_null(slm_role_info(~0u));
 
@@ -820,6 +871,13 @@ static void roles_have_names_and_shapes(void **state)
         {SLM_ROLE_ROPE_FREQUENCIES, 0, 1, 5},
         {SLM_ROLE_ROPE_FREQUENCIES, 1, 1, 4},
         {SLM_ROLE_ROPE_LONG_FREQUENCIES, 1, 1, 4},
+        {SLM_ROLE_ATTN_SINKS, 1, 1, 3},
+        {SLM_ROLE_ROUTER, 0, 3, 40},
+        {SLM_ROLE_ROUTER_BIAS, 0, 1, 3},
+        {SLM_ROLE_SHARED_GATE, 0, 1, 40},
+        {SLM_ROLE_EXPERTS_GATE, 0, 3 * 32, 40},
+        {SLM_ROLE_EXPERTS_UP_BIAS, 1, 1, 3 * 32},
+        {SLM_ROLE_EXPERTS_DOWN, 1, 3 * 48, 17},
         {SLM_ROLE_POSITION_EMBEDDING, SLM_NO_LAYER, 5, 40},
         {SLM_ROLE_EMBEDDING_NORM_BIAS, SLM_NO_LAYER, 1, 40},
         {SLM_ROLE_TOKEN_TYPE_EMBEDDING, SLM_NO_LAYER, 3, 40},
@@ -885,6 +943,7 @@ int main(void)
         cmocka_unit_test(foreign_files_get_a_friendly_word),
         cmocka_unit_test(hostile_traits),
         cmocka_unit_test(weights_and_layers),
+        cmocka_unit_test(hostile_experts),
         cmocka_unit_test(hostile_directories),
         cmocka_unit_test(hostile_section_lengths),
         cmocka_unit_test(hostile_metadata),

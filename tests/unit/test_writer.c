@@ -130,8 +130,8 @@ static void large_tensors_pass_the_buffer(void **state)
     traits.model.dim = COLS;
     traits.model.n_vocab = ROWS;
     traits.layers[0] = (struct slm_layer_traits){
-        1, 1, 1, 1, 0, SLM_NO_ROPE, 1, 0,
-        SLM_LAYER_ATTN_NORM | SLM_LAYER_FFN_NORM | SLM_LAYER_GATE, {0}};
+        .n_heads = 1, .n_kv_heads = 1, .head_dim = 1, .ffn_dim = 1, .rope = SLM_NO_ROPE,
+        .attention_scale = 1, .parts = SLM_LAYER_ATTN_NORM | SLM_LAYER_FFN_NORM | SLM_LAYER_GATE};
     size_t bytes = (size_t)ROWS * COLS * 4;
     uint32_t *weights = malloc(bytes);
     assert_non_null(weights);
