@@ -342,6 +342,8 @@ static int model_keys(struct slm_config *config, const struct slm_keys *keys)
         err = slm_config_rope(config, keys);
     if (!err)
         err = slm_config_windows(config, keys);
+    if (!err && config->family->experts)
+        err = slm_config_experts(config, keys);
     if (!err && config->family->rule)
         err = config->family->rule(config, keys);
     if (!err && config->ffn_dim == 0 && config->family->ffn_factor == 0)
@@ -377,16 +379,9 @@ int slm_config_from_json(struct slm_config *config, const struct slm_json *json)
 /* Keys that would change the result if they were ignored. */
 static int gguf_refuse(const struct slm_keys *keys, const struct slm_config *config)
 {
-    double experts = 0, value_length = config->head_dim;
-    int err = slm_keys_number(keys, NULL, "expert_count", &experts);
+    double value_length = config->head_dim;
+    int err = slm_keys_number(keys, NULL, "attention.value_length", &value_length);
     if (err < 0)
-        return err;
-    if (experts != 0)
-        return slm_fail(SLM_EUNSUPPORTED,
-                        "%sexpert_count is %g: mixtures of experts are not "
-                        "supported",
-                        keys->prefix, experts);
-    if ((err = slm_keys_number(keys, NULL, "attention.value_length", &value_length)) < 0)
         return err;
     if (config->head_dim && value_length != config->head_dim)
         return slm_fail(SLM_EUNSUPPORTED,
@@ -411,15 +406,22 @@ int slm_config_from_gguf(struct slm_config *config, const struct slm_gguf *gguf)
     int found = slm_gguf_text(gguf, "general.architecture", &name, &n);
     if (found <= 0)
         return found ? found : slm_fail(SLM_EFORMAT, "GGUF: general.architecture is missing");
-    config->family = slm_family_of_gguf(name, n);
-    if (!config->family)
+    if (!slm_family_of_gguf(name, n, false) && !slm_family_of_gguf(name, n, true))
         return slm_family_unknown_gguf(name, n);
+    struct slm_keys keys = {.gguf = gguf};
+    snprintf(keys.prefix, sizeof keys.prefix, "%.*s.", (int)n, name); /* n: of a known name */
+    double experts = 0;
+    int err = slm_keys_number(&keys, NULL, "expert_count", &experts);
+    if (err < 0)
+        return err;
+    config->family = slm_family_of_gguf(name, n, experts != 0);
+    if (!config->family)
+        return slm_fail(SLM_EUNSUPPORTED, "%sexpert_count is %g: models of this architecture %s experts "
+                        "are not supported", keys.prefix, experts, experts != 0 ? "with" : "without");
     preset(config);
     config->neighbours = config->family->gguf_neighbours;
     /* Parts and vocabulary follow from the tensors: slm_import_finish(). */
 
-    struct slm_keys keys = {.gguf = gguf};
-    snprintf(keys.prefix, sizeof keys.prefix, "%.*s.", (int)n, name); /* n: of a known name */
-    int err = model_keys(config, &keys);
+    err = model_keys(config, &keys);
     return err ? err : gguf_refuse(&keys, config);
 }

@@ -42,6 +42,12 @@ struct slm_config {
     double embedding_scale, residual_scale, logit_scale, logit_divisor; /* 0: 1 */
     double attention_scale;                                             /* 0: 1 / sqrt(head_dim) */
     double attention_cap, logit_cap;
+    uint32_t n_experts, n_chosen, expert_dim; /* n_experts 0: there are none */
+    uint32_t shared_dim;                /* of the block beside the experts; 0: none */
+    uint32_t router;                    /* enum slm_router */
+    bool dense[SLM_LIMIT_LAYERS];       /* layers that have no experts though others have */
+    double gate_limit;
+    bool up_plus_one;
     double slope_exponent;              /* of ALiBi: the last head's slope is 2^-this */
     double slope_scale;                 /* multiplies slopes; 0: 1 */
     uint32_t window;                    /* positions; 0: all */
@@ -94,7 +100,12 @@ int slm_config_from_gguf(struct slm_config *config, const struct slm_gguf *gguf)
 int slm_config_finish(struct slm_config *config);
 void slm_config_free(struct slm_config *config);
 
-/* For config.c: config_layers.c reads what differs from layer to layer, config_rope.c RoPE. */
+/* enum slm_part of one layer; SLM_NO_LAYER: of the model. */
+uint32_t slm_config_parts(const struct slm_config *config, uint32_t layer);
+
+/* For config.c: config_layers.c reads what differs from layer to layer, config_rope.c RoPE,
+ * config_experts.c experts. */
+int slm_config_experts(struct slm_config *config, const struct slm_keys *keys);
 int slm_config_windows(struct slm_config *config, const struct slm_keys *keys);
 int slm_config_rope(struct slm_config *config, const struct slm_keys *keys);
 

@@ -145,14 +145,24 @@ static int fill_slopes(struct slm_config *config)
     return SLM_OK;
 }
 
+uint32_t slm_config_parts(const struct slm_config *config, uint32_t layer)
+{
+    uint32_t of_layer = 0;
+    if (layer != SLM_NO_LAYER && (config->n_experts == 0 || config->dense[layer]))
+        of_layer = SLM_PART_DENSE;
+    else if (layer != SLM_NO_LAYER)
+        of_layer = SLM_PART_EXPERTS | (config->shared_dim ? SLM_PART_SHARED : 0);
+    return config->parts | of_layer;
+}
+
 /* What a layer is put together from, by the tensors that it has. */
 static uint32_t layer_parts(const struct slm_config *config, uint32_t layer)
 {
-    uint32_t parts = config->slopes ? SLM_LAYER_SLOPES : 0;
+    uint32_t parts = config->slopes ? SLM_LAYER_SLOPES : 0, has = slm_config_parts(config, layer);
     if (config->parts & SLM_PART_PARALLEL)
         parts |= SLM_LAYER_PARALLEL;
     for (const struct slm_family_tensor *t = config->family->tensors; t->role; t++) {
-        if ((t->part && !(t->part & config->parts)) || (t->how & SLM_HOW_NOT_FIRST && layer == 0))
+        if ((t->part && !(t->part & has)) || (t->how & SLM_HOW_NOT_FIRST && layer == 0))
             continue;
         switch (t->role) {
         case SLM_ROLE_ATTN_NORM: parts |= SLM_LAYER_ATTN_NORM; break;
@@ -161,14 +171,17 @@ static uint32_t layer_parts(const struct slm_config *config, uint32_t layer)
         case SLM_ROLE_FFN_POST_NORM: parts |= SLM_LAYER_FFN_POST_NORM; break;
         case SLM_ROLE_ATTN_SUM_NORM: parts |= SLM_LAYER_ATTN_SUM_NORM; break;
         case SLM_ROLE_FFN_SUM_NORM: parts |= SLM_LAYER_FFN_SUM_NORM; break;
-        case SLM_ROLE_FFN_GATE: parts |= SLM_LAYER_GATE; break;
+        case SLM_ROLE_FFN_GATE:
+        case SLM_ROLE_EXPERTS_GATE: parts |= SLM_LAYER_GATE; break;
+        case SLM_ROLE_SHARED_GATE: parts |= SLM_LAYER_SHARED_GATE; break;
+        case SLM_ROLE_ATTN_SINKS: parts |= SLM_LAYER_SINKS; break;
         case SLM_ROLE_ATTN_Q_NORM:
             parts |= config->family->wide_norms ? SLM_LAYER_WIDE_NORMS : SLM_LAYER_HEAD_NORMS;
             break;
         default: break;
         }
     }
-    return parts;
+    return parts | (config->up_plus_one ? SLM_LAYER_UP_PLUS_ONE : 0);
 }
 
 static uint32_t model_parts(const struct slm_config *config)
@@ -207,6 +220,7 @@ static int check_numbers(const struct slm_config *config)
         {"attention scale", config->attention_scale},
         {"cap of attention", config->attention_cap},
         {"cap of the logits", config->logit_cap},
+        {"limit of the gate", config->gate_limit},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (!(numbers[i].value >= 0 && numbers[i].value < 1e30) ||
@@ -268,7 +282,17 @@ static int fill_records(struct slm_config *config)
                                                             : (float)(1 / sqrt(config->head_dim)),
             .attention_cap = (float)config->attention_cap,
             .parts = layer_parts(config, i),
+            .gate_limit = (float)config->gate_limit,
         };
+    for (uint32_t i = 0; i < config->n_layers; i++)
+        if (slm_config_parts(config, i) & SLM_PART_EXPERTS) {
+            struct slm_layer_traits *l = &config->layers[i];
+            l->ffn_dim = config->shared_dim;
+            l->n_experts = config->n_experts;
+            l->n_chosen = config->n_chosen;
+            l->expert_dim = config->expert_dim;
+            l->router = config->router;
+        }
     return SLM_OK;
 }
 

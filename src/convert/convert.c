@@ -271,8 +271,11 @@ static int write_weights(struct job *job)
         }
         if (err)
             return err;
-        for (size_t k = 0; w->source && k < job->import.n_files; k++) /* only the file that holds it takes it */
-            slm_map_done(&job->import.files[k].map, w->source->data, w->source->length);
+        for (uint32_t p = 0; w->source && p < (w->pieces ? w->n_pieces : 1); p++) {
+            const struct slm_source_tensor *source = w->pieces ? w->pieces[p] : w->source;
+            for (size_t k = 0; k < job->import.n_files; k++) /* only the file that holds it takes it */
+                slm_map_done(&job->import.files[k].map, source->data, source->length);
+        }
         slm_tensor_bytes(w->matrix, w->type, w->rows, w->cols, &bytes);
         report(job, w, bytes, error);
     }

@@ -16,7 +16,7 @@ static bool is_one_of(const char *const *names, const char *name, size_t n)
 
 const struct slm_family *slm_family_at(size_t i)
 {
-    static const struct slm_family *const tables[] = {slm_families, slm_encoders};
+    static const struct slm_family *const tables[] = {slm_families, slm_mixtures, slm_encoders};
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
         for (const struct slm_family *f = tables[t]; f->name; f++)
             if (i-- == 0)
@@ -33,11 +33,11 @@ const struct slm_family *slm_family_of_class(const char *name, size_t n)
     return NULL;
 }
 
-const struct slm_family *slm_family_of_gguf(const char *name, size_t n)
+const struct slm_family *slm_family_of_gguf(const char *name, size_t n, bool experts)
 {
     const struct slm_family *f;
     for (size_t i = 0; (f = slm_family_at(i)); i++)
-        if (is_one_of(f->architectures, name, n))
+        if (f->experts == experts && is_one_of(f->architectures, name, n))
             return f;
     return NULL;
 }
@@ -93,6 +93,12 @@ static const char *gguf_name(const struct slm_family_tensor *t, bool fused)
         [SLM_ROLE_TOKEN_TYPE_EMBEDDING] = "token_types",
         [SLM_ROLE_ATTN_SUM_NORM] = "blk.{}.attn_output_norm",
         [SLM_ROLE_FFN_SUM_NORM] = "blk.{}.layer_output_norm",
+        [SLM_ROLE_ATTN_SINKS] = "blk.{}.attn_sinks",
+        [SLM_ROLE_ROUTER] = "blk.{}.ffn_gate_inp",
+        [SLM_ROLE_SHARED_GATE] = "blk.{}.ffn_gate_inp_shexp",
+        [SLM_ROLE_EXPERTS_GATE] = "blk.{}.ffn_gate_exps",
+        [SLM_ROLE_EXPERTS_UP] = "blk.{}.ffn_up_exps",
+        [SLM_ROLE_EXPERTS_DOWN] = "blk.{}.ffn_down_exps",
         [SLM_ROLE_SCORE_DENSE] = "cls",
         [SLM_ROLE_SCORE_NORM] = "cls.norm",
         [SLM_ROLE_SCORE] = "cls.output",
@@ -120,42 +126,51 @@ uint32_t slm_family_how(const struct slm_family_names *names,
     case SLM_ROLE_ATTN_K:
     case SLM_ROLE_ATTN_V:
         return names->fused_qkv ? how | SLM_HOW_FUSED : how & ~(uint32_t)SLM_HOW_FUSED;
-    default: return names->fused_gate ? how : how & ~(uint32_t)SLM_HOW_FUSED;
+    case SLM_ROLE_FFN_GATE:
+    case SLM_ROLE_FFN_UP:
+        return names->fused_gate && !tensor->gguf ? how : how & ~(uint32_t)SLM_HOW_FUSED;
+    default: return how & ~(uint32_t)SLM_HOW_FUSED;
     }
 }
 
 /* n bytes of a pattern, and what stands before and behind it. */
 static void compose(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
-                    const char *pattern, size_t n, uint32_t layer, bool bias, char *out)
+                    const char *pattern, size_t n, uint32_t layer, uint32_t piece, bool bias, char *out)
 {
     bool own = tensor->role == SLM_ROLE_HEAD || tensor->how & SLM_HOW_OWN_NAME;
     bool prefixed = !names->gguf && !names->bare && names->family->prefix &&
                     (!own || tensor->how & SLM_HOW_PRODUCT);
-    const char *prefix = prefixed ? names->family->prefix : "",
-               *ending = bias ? ".bias" : ".weight";
-    const char *hole = strstr(pattern, "{}");
-    if (hole && hole < pattern + n)
-        snprintf(out, SLM_FAMILY_NAME, "%s%.*s%u%.*s%s", prefix, (int)(hole - pattern), pattern,
-                 (unsigned)layer, (int)(pattern + n - hole - 2), hole + 2, ending);
-    else
-        snprintf(out, SLM_FAMILY_NAME, "%s%.*s%s", prefix, (int)n, pattern, ending);
+    bool plain = tensor->how & SLM_HOW_NO_ENDING && !names->gguf;
+    const char *prefix = prefixed ? names->family->prefix : "", *end = pattern + n;
+    const char *ending = plain ? bias ? "_bias" : "" : bias ? ".bias" : ".weight";
+    int at = snprintf(out, SLM_FAMILY_NAME, "%s", prefix);
+    for (const char *hole; (hole = strstr(pattern, "{}")) && hole < end; pattern = hole + 2, layer = piece)
+        at += snprintf(out + at, SLM_FAMILY_NAME - (size_t)at, "%.*s%u", (int)(hole - pattern), pattern,
+                       (unsigned)layer);
+    snprintf(out + at, SLM_FAMILY_NAME - (size_t)at, "%.*s%s", (int)(end - pattern), pattern, ending);
 }
 
 void slm_family_name(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
-                     uint32_t layer, bool bias, char *out)
+                     uint32_t layer, uint32_t piece, bool bias, char *out)
 {
     bool fused = slm_family_how(names, tensor) & SLM_HOW_FUSED;
     const char *pattern = names->gguf ? gguf_name(tensor, fused) : tensor->hf;
     out[0] = '\0';
     if (pattern)
-        compose(names, tensor, pattern, strcspn(pattern, "*"), layer, bias, out);
+        compose(names, tensor, pattern, strcspn(pattern, "*"), layer, piece, bias, out);
+}
+
+bool slm_family_pieces(const struct slm_family_names *names, const struct slm_family_tensor *tensor)
+{
+    const char *hole = names->gguf || !tensor->hf ? NULL : strstr(tensor->hf, "{}");
+    return hole && strstr(hole + 2, "{}");
 }
 
 void slm_family_factor(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
                        char *out)
 {
     const char *pattern = strchr(tensor->hf, '*') + 1;
-    compose(names, tensor, pattern, strlen(pattern), 0, false, out);
+    compose(names, tensor, pattern, strlen(pattern), 0, 0, false, out);
 }
 
 /* Whether a name of n bytes has this text in it. */

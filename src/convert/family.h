@@ -35,6 +35,11 @@ enum slm_part {
     SLM_PART_NARROW = 1 << 15,    /* the embedding is narrower than the stream, */
     SLM_PART_AS_WIDE = 1 << 16,   /* or it is not */
 
+    /* These belong to layers: see slm_config_parts(). */
+    SLM_PART_DENSE = 1 << 20,   /* a feed-forward block and no experts */
+    SLM_PART_EXPERTS = 1 << 21, /* experts, */
+    SLM_PART_SHARED = 1 << 22,  /* and a feed-forward block beside them */
+
     /* GGUF has no keys for these: a model has what its first layer has. */
     SLM_PARTS_OF_TENSORS = SLM_PART_HEAD | SLM_PART_HEAD_BIAS | SLM_PART_QKV_BIAS |
                            SLM_PART_OUT_BIAS | SLM_PART_FFN_BIAS | SLM_PART_NORM_BIAS |
@@ -54,20 +59,24 @@ enum slm_how {
     SLM_HOW_ONES = 1 << 7,       /* there is no such tensor: the weights are all 1 */
     SLM_HOW_NOT_FIRST = 1 << 8,  /* in all layers but the first */
     SLM_HOW_OWN_NAME = 1 << 9,   /* Hugging Face: its name has no prefix, as the head's */
-    SLM_HOW_BY_HEAD = 1 << 10,   /* Hugging Face: a vector for each head; the name is the first's */
+    SLM_HOW_BY_HEAD = 1 << 10,   /* Hugging Face: a vector for each head */
     SLM_HOW_PRODUCT = 1 << 11,   /* of two matrices, "a*b": each row of a times b, */
-    SLM_HOW_TURNED = 1 << 12     /* or times b transposed */
+    SLM_HOW_TURNED = 1 << 12,    /* or times b transposed */
+    SLM_HOW_NO_ENDING = 1 << 20, /* Hugging Face: nor ".weight" behind it, and "_bias" for its bias */
+    SLM_HOW_TURNS = 1 << 21      /* Hugging Face: rows of gate and up take turns in a fused matrix */
 };
 
-/* A tensor of every layer, or of the whole model, and what sources call it; "{}" is the layer. Its
- * bias, if it has one, goes by the same name. */
+/* A tensor of every layer, or of the whole model, and what sources call it; "{}" is the layer, a
+ * second one the expert or head: without it, all of a layer are in one tensor. Its bias, if it has
+ * one, goes by the same name. */
 struct slm_family_tensor {
     uint32_t role;    /* enum slm_role */
     uint32_t part;    /* exists in models with one of these parts; 0: in all */
     uint32_t bias;    /* has a bias in models with one of these parts; 0: never */
     uint32_t how;     /* enum slm_how */
     const char *hf;   /* "layers.{}.self_attn.q_proj", behind the family's prefix */
-    const char *gguf; /* "blk.{}.attn_q"; NULL: the name that the role has everywhere */
+    const char *gguf; /* "blk.{}.attn_q"; NULL: the name that the role has everywhere. A matrix that
+                         has one is never fused there. */
 };
 
 /* A boolean of config.json and the parts that it switches on. */
@@ -97,6 +106,8 @@ struct slm_family {
     bool hf_neighbours; /* dimensions (2i, 2i + 1) form a pair, not (i, i + dims / 2) */
     bool gguf_neighbours;
     bool encoder;   /* attention sees both sides, and there are no logits */
+    bool experts;   /* its layers have experts; what else goes by its names has none */
+    uint32_t router; /* enum slm_router where no key says it; 0: the chosen ones' */
     uint32_t parts; /* parts that every model of the family has */
     struct slm_family_switch switches[5];
     uint32_t norm;       /* enum slm_norm; 0: RMS */
@@ -115,12 +126,12 @@ struct slm_family {
     const struct slm_family_tensor *tensors;                             /* ends with role 0 */
 };
 
-/* The tables (families.c and families_encoders.c); each ends with name NULL. */
-extern const struct slm_family slm_families[], slm_encoders[];
+/* The tables (families.c, families_experts.c and families_encoders.c); each ends with name NULL. */
+extern const struct slm_family slm_families[], slm_mixtures[], slm_encoders[];
 
 /* The family with that class or architecture (n bytes), or NULL. */
 const struct slm_family *slm_family_of_class(const char *name, size_t n);
-const struct slm_family *slm_family_of_gguf(const char *name, size_t n);
+const struct slm_family *slm_family_of_gguf(const char *name, size_t n, bool experts);
 
 /* Row i of the tables together; NULL past the last. */
 const struct slm_family *slm_family_at(size_t i);
@@ -129,8 +140,8 @@ const struct slm_family *slm_family_at(size_t i);
 int slm_family_unknown_class(const char *name, size_t n);
 int slm_family_unknown_gguf(const char *name, size_t n);
 
-/* What a tensor (or its bias) of a layer is called in a source: "blk.7.attn_q.weight", into
- * out[SLM_FAMILY_NAME]. */
+/* What a tensor (or its bias) of a layer, and of a piece where it comes in several, is called in a
+ * source: "blk.7.attn_q.weight", into out[SLM_FAMILY_NAME]. */
 enum { SLM_FAMILY_NAME = 128 };
 struct slm_family_names {
     const struct slm_family *family;
@@ -140,7 +151,10 @@ struct slm_family_names {
         fused_gate; /* what this GGUF file has as one, whatever the family's others do */
 };
 void slm_family_name(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
-                     uint32_t layer, bool bias, char *out);
+                     uint32_t layer, uint32_t piece, bool bias, char *out);
+
+/* Whether each expert, or head, has a tensor of its own. */
+bool slm_family_pieces(const struct slm_family_names *names, const struct slm_family_tensor *tensor);
 
 /* The second matrix of a product, likewise. */
 void slm_family_factor(const struct slm_family_names *names, const struct slm_family_tensor *tensor,

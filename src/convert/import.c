@@ -140,7 +140,7 @@ void slm_import_template(struct slm_import *import, const char *text, size_t n)
 static bool has(const struct slm_import *import, const struct slm_family_tensor *t, bool bias)
 {
     char name[SLM_FAMILY_NAME];
-    slm_family_name(&import->names, t, 0, bias, name);
+    slm_family_name(&import->names, t, 0, 0, bias, name);
     return slm_source_find(&import->source, name) != NULL;
 }
 
@@ -173,7 +173,7 @@ static uint32_t rows_of(const struct slm_import *import, uint32_t role)
         char name[SLM_FAMILY_NAME];
         if (t->role != role)
             continue;
-        slm_family_name(&import->names, t, 0, false, name);
+        slm_family_name(&import->names, t, 0, 0, false, name);
         const struct slm_source_tensor *tensor = slm_source_find(&import->source, name);
         if (tensor && tensor->n_dims == 2 && tensor->shape[0] <= SLM_LIMIT_SCORES)
             return (uint32_t)tensor->shape[0];
@@ -197,7 +197,7 @@ static void counts_from_tensors(struct slm_import *import)
 static int vocab_from_tensors(struct slm_import *import)
 {
     char name[SLM_FAMILY_NAME];
-    slm_family_name(&import->names, embedding_of(import->config.family), 0, false, name);
+    slm_family_name(&import->names, embedding_of(import->config.family), 0, 0, false, name);
     const struct slm_source_tensor *embedding = slm_source_find(&import->source, name);
     if (!embedding)
         return slm_fail(SLM_EFORMAT, "tensor '%s' is missing", name);

@@ -43,7 +43,7 @@ static int read_header(struct slm_config *config, const uint8_t *data)
             return slm_fail(SLM_EFORMAT, "llama2.c header: %s is %d, not 1 to %d", fields[i].name,
                             (int)n[i], (int)fields[i].high);
     }
-    config->family = slm_family_of_gguf("llama", 5);
+    config->family = slm_family_of_gguf("llama", 5, false);
     config->neighbours = true;
     config->dim = (uint32_t)n[0];
     config->ffn_dim = (uint32_t)n[1];
@@ -115,7 +115,7 @@ static int add_tensors(struct slm_import *import, const uint8_t *data)
         for (uint32_t layer = 0; layer < times; layer++, data += bytes) {
             if (order[i] == ROPE_TABLES)
                 continue;
-            slm_family_name(&import->names, tensor_of(config->family, order[i]), layer, false,
+            slm_family_name(&import->names, tensor_of(config->family, order[i]), layer, 0, false,
                             names);
             struct slm_source_tensor tensor = {.name = names,
                                                .name_length = strlen(names),

@@ -28,6 +28,7 @@ static bool fits(const struct slm_source_tensor *t, const struct slm_weight *w)
 {
     uint64_t all = 1, rows = w->transposed ? w->cols : w->source_rows;
     uint32_t cols = w->transposed ? w->source_rows : slm_weight_source_cols(w);
+    uint32_t stacked = slm_weight_stacked(w);
     for (uint32_t i = 0; i < t->n_dims; i++)
         if (__builtin_mul_overflow(all, t->shape[i], &all))
             return false;
@@ -35,24 +36,29 @@ static bool fits(const struct slm_source_tensor *t, const struct slm_weight *w)
         return false;
     if (!w->matrix) {
         bool heads = w->role == SLM_ROLE_ATTN_Q_NORM || w->role == SLM_ROLE_ATTN_K_NORM;
-        return all == w->source_rows && (heads || t->shape[t->n_dims - 1] == all);
+        return all == w->source_rows * (uint64_t)stacked &&
+               (heads || t->shape[t->n_dims - 1] == w->source_rows);
     }
-    return t->n_dims >= 2 && t->shape[t->n_dims - 1] == cols && all == rows * cols;
+    return t->n_dims >= 2 && t->shape[t->n_dims - 1] == cols && all == rows * cols * stacked &&
+           (stacked == 1 || (t->n_dims == 3 && t->shape[0] == stacked));
 }
 
 static int check_source(const struct slm_weight *w, const struct slm_source_tensor *t,
                         const char *name)
 {
     const struct slm_source_type *type = slm_source_type(t->type);
+    char of[32] = "";
+    if (slm_weight_stacked(w) > 1)
+        snprintf(of, sizeof of, "%u x ", (unsigned)w->n_experts);
     if (!fits(t, w)) {
         uint32_t rows = w->source_rows, cols = slm_weight_source_cols(w);
         if (w->matrix)
             return slm_fail(SLM_EFORMAT,
-                            "tensor '%s' is %s, but the configuration makes it %u x %u", name,
-                            shape_text(t).text, (unsigned)(w->transposed ? cols : rows),
+                            "tensor '%s' is %s, but the configuration makes it %s%u x %u", name,
+                            shape_text(t).text, of, (unsigned)(w->transposed ? cols : rows),
                             (unsigned)(w->transposed ? rows : cols));
-        return slm_fail(SLM_EFORMAT, "tensor '%s' is %s, but the configuration makes it %u", name,
-                        shape_text(t).text, (unsigned)rows);
+        return slm_fail(SLM_EFORMAT, "tensor '%s' is %s, but the configuration makes it %s%u", name,
+                        shape_text(t).text, of, (unsigned)rows);
     }
     if (!type->decode)
         return slm_fail(SLM_EUNSUPPORTED, "tensor '%s' has the type %s; supported: %s", name,
@@ -71,18 +77,21 @@ uint64_t slm_weight_source_bytes(const struct slm_weight *w)
     uint64_t pieces = w->pieces ? w->n_pieces : 1;
     uint64_t elements =
         w->matrix ? (uint64_t)w->rows * slm_weight_source_cols(w) : w->source_rows * pieces;
+    if (w->n_experts)
+        elements = (uint64_t)w->n_experts * w->expert_rows * (w->matrix ? w->cols : 1);
     return elements / type->values * type->bytes;
 }
 
 /* Vectors are f32 in the format; the head's options reach the embedding as well, which may be the
  * head itself. Positions and types of tokens are added, not multiplied with: they are small, and stay
- * exact; so does the score head. */
+ * exact; so do the score head, and routers, which would choose other experts. */
 static uint32_t type_of(const struct slm_weight *w, const struct slm_plan_types *types)
 {
     if (!w->matrix)
         return SLM_TYPE_F32;
     if (w->role == SLM_ROLE_POSITION_EMBEDDING || w->role == SLM_ROLE_TOKEN_TYPE_EMBEDDING ||
-        w->role == SLM_ROLE_SCORE_DENSE || w->role == SLM_ROLE_SCORE)
+        w->role == SLM_ROLE_SCORE_DENSE || w->role == SLM_ROLE_SCORE || w->role == SLM_ROLE_ROUTER ||
+        w->role == SLM_ROLE_SHARED_GATE)
         return SLM_TYPE_F32;
     bool head = w->role == SLM_ROLE_EMBEDDING || w->role == SLM_ROLE_HEAD;
     int32_t wanted = head ? types->head : types->type;
@@ -97,7 +106,8 @@ static void map_rows(struct slm_weight *w, const struct slm_config *config, uint
     bool k = w->role == SLM_ROLE_ATTN_K || w->role == SLM_ROLE_ATTN_K_BIAS;
     bool v = w->role == SLM_ROLE_ATTN_V || w->role == SLM_ROLE_ATTN_V_BIAS;
     const struct slm_layer_traits *l = w->layer == SLM_NO_LAYER ? NULL : &config->layers[w->layer];
-    w->source_rows = w->matrix ? w->rows : w->cols;
+    w->source_rows = w->n_experts ? w->expert_rows : w->matrix ? w->rows : w->cols;
+    w->row_step = 1;
     if (how & SLM_HOW_OFFSET_2) {
         w->first_row = 2;
         w->source_rows += 2;
@@ -125,9 +135,11 @@ static void map_rows(struct slm_weight *w, const struct slm_config *config, uint
             w->base = q ? 0 : k ? group : group + 1;
         }
     } else if (how & SLM_HOW_FUSED) {
-        bool up = w->role == SLM_ROLE_FFN_UP || w->role == SLM_ROLE_FFN_UP_BIAS;
-        w->first_row = up ? l->ffn_dim : 0;
-        w->source_rows = 2 * l->ffn_dim;
+        bool up = w->role == SLM_ROLE_FFN_UP || w->role == SLM_ROLE_FFN_UP_BIAS ||
+                  w->role == SLM_ROLE_EXPERTS_UP || w->role == SLM_ROLE_EXPERTS_UP_BIAS;
+        w->row_step = how & SLM_HOW_TURNS ? 2 : 1;
+        w->first_row = !up ? 0 : how & SLM_HOW_TURNS ? 1 : w->source_rows;
+        w->source_rows *= 2;
     }
 }
 
@@ -138,28 +150,27 @@ static int take(const struct slm_weight *w, struct slm_import *import, const cha
     *source = slm_source_take(&import->source, name);
     if (!*source)
         return slm_fail(SLM_EFORMAT, "tensor '%s' is missing (%s, %u x %u)", name,
-                        slm_role_info(w->role)->name, (unsigned)w->rows, (unsigned)w->cols);
+                        slm_role_info(w->role)->name,
+                        (unsigned)(w->n_experts ? w->source_rows : w->rows), (unsigned)w->cols);
     return check_source(w, *source, name);
 }
 
-/* A vector that has a tensor for each head: "...norms.0.weight" and so on. All have one type. */
-static int take_pieces(struct slm_weight *w, struct slm_import *import, const char *name)
+/* A tensor for each head or expert: "...norms.0.weight" and so on. All have one type. */
+static int take_pieces(struct slm_weight *w, struct slm_import *import,
+                       const struct slm_family_tensor *tensor, bool bias)
 {
-    const char *hole = strstr(name, ".0.");
-    for (const char *next = hole; next; next = strstr(next + 1, ".0."))
-        hole = next; /* the last: before it may stand layer 0 */
-    uint32_t n = w->cols / w->head_dim;
+    uint32_t n = w->n_experts ? w->n_experts : w->cols / w->head_dim;
     w->pieces = slm_calloc(import->allocator, n * sizeof *w->pieces);
     if (!w->pieces)
         return SLM_ENOMEM;
     w->n_pieces = n;
     for (uint32_t i = 0; i < n; i++) {
-        char own[SLM_FAMILY_NAME + 12];
-        snprintf(own, sizeof own, "%.*s.%u.%s", (int)(hole - name), name, (unsigned)i, hole + 3);
+        char own[SLM_FAMILY_NAME];
+        slm_family_name(&import->names, tensor, w->layer, i, bias, own);
         int err = take(w, import, own, &w->pieces[i]);
         if (!err && w->pieces[i]->type != w->pieces[0]->type)
-            err =
-                slm_fail(SLM_EUNSUPPORTED, "tensor '%s' has another type than that of head 0", own);
+            err = slm_fail(SLM_EUNSUPPORTED, "tensor '%s' has another type than the first of its kind",
+                           own);
         if (err)
             return err;
     }
@@ -206,11 +217,14 @@ static int add(struct slm_plan *plan, struct slm_import *import,
     w->transposed = how & SLM_HOW_TRANSPOSED && w->matrix;
     w->factor_rows = how & SLM_HOW_PRODUCT ? config->embedding_dim : 0;
     w->turned = how & SLM_HOW_TURNED;
+    if (layer != SLM_NO_LAYER)
+        w->expert_rows = slm_role_expert_rows(role, &config->traits, &config->layers[layer]);
+    w->n_experts = w->expert_rows ? config->layers[layer].n_experts : 0;
     map_rows(w, config, how);
     char name[SLM_FAMILY_NAME];
-    slm_family_name(&import->names, tensor, layer, bias, name);
-    int err =
-        how & SLM_HOW_BY_HEAD ? take_pieces(w, import, name) : take(w, import, name, &w->source);
+    slm_family_name(&import->names, tensor, layer, 0, bias, name);
+    int err = slm_family_pieces(&import->names, tensor) ? take_pieces(w, import, tensor, bias)
+                                                        : take(w, import, name, &w->source);
     if (!err && w->factor_rows)
         err = take_factor(w, import, tensor);
     if (err)
@@ -243,10 +257,10 @@ static int add_all(struct slm_plan *plan, struct slm_import *import, uint32_t la
                      t->role == SLM_ROLE_POSITION_EMBEDDING ||
                      t->role == SLM_ROLE_TOKEN_TYPE_EMBEDDING;
         if (per_layer != (layer != SLM_NO_LAYER) || (!per_layer && before != first) ||
-            (t->part && !(config->parts & t->part)) || (t->how & SLM_HOW_NOT_FIRST && layer == 0))
+            (t->part && !(slm_config_parts(config, layer) & t->part)) || (t->how & SLM_HOW_NOT_FIRST && layer == 0))
             continue;
         int err = add(plan, import, t, false, layer, types);
-        if (!err && t->bias & config->parts && !(t->how & SLM_HOW_ONES))
+        if (!err && t->bias & slm_config_parts(config, layer) && !(t->how & SLM_HOW_ONES))
             err = add(plan, import, t, true, layer, types);
         if (err)
             return err;
@@ -264,7 +278,7 @@ static int check_unused(struct slm_import *import)
     if (!(import->config.parts & SLM_PART_HEAD))
         for (const struct slm_family_tensor *t = import->config.family->tensors; t->role; t++)
             if (t->role == SLM_ROLE_HEAD) {
-                slm_family_name(&import->names, t, 0, false, name);
+                slm_family_name(&import->names, t, 0, 0, false, name);
                 slm_source_take(&import->source, name);
             }
     const struct slm_source_tensor *extra = slm_source_unused(&import->source, import->config.family);
@@ -281,7 +295,7 @@ static const struct slm_source_tensor *find_role(struct slm_import *import, uint
     char name[SLM_FAMILY_NAME];
     for (const struct slm_family_tensor *t = import->config.family->tensors; t->role; t++)
         if (t->role == role) {
-            slm_family_name(&import->names, t, 0, false, name);
+            slm_family_name(&import->names, t, 0, 0, false, name);
             return slm_source_find(&import->source, name);
         }
     return NULL;

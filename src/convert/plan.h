@@ -18,7 +18,7 @@ struct slm_weight {
     const struct slm_source_tensor *source; /* NULL: computed */
     const float *computed;                  /* [cols] */
     const struct slm_source_tensor *
-        *pieces; /* [n_pieces] a vector that comes in as many; or NULL */
+        *pieces; /* [n_pieces] a tensor for each head or expert; NULL: one for all */
     uint32_t n_pieces;
 
     /* A product: rows are those of the source, of factor_rows numbers, times this matrix. */
@@ -27,9 +27,13 @@ struct slm_weight {
     uint32_t factor_rows; /* 0: no product */
     bool turned;
 
+    /* Matrices of experts, one under the other: rows below are those of each. */
+    uint32_t n_experts;   /* 0: it is one matrix */
+    uint32_t expert_rows; /* in our file, before panels are filled up */
+
     /* Which row of the source (element, of a vector) becomes which of ours. Rows of heads are
      * head_dim to a head; 0: rows are not of heads, and the source's begin at first_row. */
-    uint32_t first_row;
+    uint32_t first_row, row_step;
     uint32_t source_rows; /* what the source has in all; of a vector, or its piece: elements */
     uint32_t head_dim;
     uint32_t run, stride, base; /* head h is the source's h / run * stride + base + h % run */
@@ -37,6 +41,12 @@ struct slm_weight {
     bool transposed;            /* the source's columns are our rows */
     bool plus_one;              /* 1 is added */
 };
+
+/* How many matrices, or vectors, stand in the tensor. */
+static inline uint32_t slm_weight_stacked(const struct slm_weight *w)
+{
+    return w->n_experts && !w->pieces ? w->n_experts : 1;
+}
 
 /* Numbers of a row of the source. */
 static inline uint32_t slm_weight_source_cols(const struct slm_weight *w)

@@ -15,6 +15,9 @@
 /* Scratch for a tensor: one panel and three rows. */
 struct bench {
     const struct slm_weight *w;
+    const struct slm_source_tensor *source; /* the expert's, where it has its own */
+    uint64_t source_first;                  /* row where the expert's begin, where it has not */
+    uint32_t rows;                          /* of the matrix, or of an expert's */
     const struct slm_source_type *from;
     const struct slm_quant *to;
     bool transfer; /* blocks go over as they are */
@@ -35,7 +38,7 @@ struct bench {
 static uint64_t source_row(const struct slm_weight *w, uint32_t row)
 {
     if (!w->head_dim)
-        return (uint64_t)w->first_row + row;
+        return (uint64_t)w->first_row + (uint64_t)w->row_step * row;
     uint32_t i = row % w->head_dim, head = row / w->head_dim, half = w->rotating / 2;
     if (i < w->rotating)
         i = i < half ? 2 * i : 2 * (i - half) + 1;
@@ -55,14 +58,14 @@ static int not_held(const struct bench *b, uint64_t row, size_t col)
     return slm_fail(
         SLM_EUNSUPPORTED,
         "tensor %s: row %llu, column %zu is %g, too large for %s; choose another --type",
-        slm_quote(b->w->source->name, b->w->source->name_length).text, (unsigned long long)row, col,
+        slm_quote(b->source->name, b->source->name_length).text, (unsigned long long)row, col,
         (double)b->values[col], b->to->name);
 }
 
 static const uint8_t *row_data(const struct bench *b, uint64_t row)
 {
     size_t cols = slm_weight_source_cols(b->w);
-    return b->w->source->data + row * (cols / b->from->values * b->from->bytes);
+    return b->source->data + (b->source_first + row) * (cols / b->from->values * b->from->bytes);
 }
 
 /* values = narrow times factor; each is rounded once. */
@@ -87,13 +90,14 @@ static int load_row(struct bench *b, uint64_t row)
     float *values = b->w->factor ? b->narrow : b->values;
     if (b->w->transposed)
         for (size_t i = 0; i < cols; i++)
-            b->from->decode(b->w->source->data + (i * b->w->source_rows + row) * b->from->bytes, 1,
-                            &values[i]);
+            b->from->decode(b->source->data + (b->source_first * cols + i * b->w->source_rows + row) *
+                                                  b->from->bytes,
+                            1, &values[i]);
     else
         b->from->decode(row_data(b, row), cols / b->from->values, values);
     for (size_t i = 0; i < cols; i++)
         if (!isfinite(values[i]))
-            return not_finite(b->w->source, row, i);
+            return not_finite(b->source, b->source_first + row, i);
     if (b->w->factor)
         multiply(b);
     return SLM_OK;
@@ -113,7 +117,7 @@ static int transfer_row(struct bench *b, uint64_t row, int lane)
         struct slm_block block = {.minimum = 0};
         b->from->transfer(data + t / parts * b->from->bytes, (unsigned)(t % parts), &block);
         if (!finite_half(block.scale) || !finite_half(block.minimum))
-            return not_finite(b->w->source, row, 32 * t);
+            return not_finite(b->source, b->source_first + row, 32 * t);
         b->to->pack(b->panel + t * b->to->tile_bytes, lane, &block);
     }
     return SLM_OK;
@@ -161,7 +165,7 @@ static int convert_row(struct bench *b, uint64_t row, int lane)
 static int convert_panel(struct bench *b, uint32_t first)
 {
     memset(b->panel, 0, b->panel_bytes);
-    for (int lane = 0; lane < SLM_PANEL_ROWS && first + (uint32_t)lane < b->w->rows; lane++) {
+    for (int lane = 0; lane < SLM_PANEL_ROWS && first + (uint32_t)lane < b->rows; lane++) {
         int err = convert_row(b, source_row(b->w, first + (uint32_t)lane), lane);
         if (err)
             return err;
@@ -173,8 +177,8 @@ static int write_matrix(struct bench *b, struct slm_writer *writer,
                         const struct slm_weight_progress *progress)
 {
     uint64_t row_length = slm_weight_source_cols(b->w) / b->from->values * b->from->bytes;
-    for (uint32_t first = 0; first < b->w->rows; first += SLM_PANEL_ROWS) {
-        uint32_t rows = b->w->rows - first < SLM_PANEL_ROWS ? b->w->rows - first : SLM_PANEL_ROWS;
+    for (uint32_t first = 0; first < b->rows; first += SLM_PANEL_ROWS) {
+        uint32_t rows = b->rows - first < SLM_PANEL_ROWS ? b->rows - first : SLM_PANEL_ROWS;
         int err = convert_panel(b, first);
         if (!err)
             err = slm_writer_write(writer, b->panel, b->panel_bytes);
@@ -186,15 +190,48 @@ static int write_matrix(struct bench *b, struct slm_writer *writer,
     return SLM_OK;
 }
 
-/* The same of a vector, whole or in pieces. */
+/* One expert's after the other's. */
+static int write_matrices(struct bench *b, struct slm_writer *writer,
+                          const struct slm_weight_progress *progress)
+{
+    const struct slm_weight *w = b->w;
+    for (uint32_t e = 0; e < w->n_experts; e++) {
+        if (w->pieces)
+            b->source = w->pieces[e];
+        else
+            b->source_first = (uint64_t)e * w->source_rows;
+        int err = write_matrix(b, writer, progress);
+        if (err)
+            return err;
+    }
+    return SLM_OK;
+}
+
+/* Numbers that a vector's tensor has. */
+static size_t vector_length(const struct slm_weight *w)
+{
+    return (size_t)w->source_rows * slm_weight_stacked(w);
+}
+
+/* Which element of the source is element i of a vector; -1: it fills up a panel. */
+static int64_t source_element(const struct slm_weight *w, uint32_t i)
+{
+    if (w->n_experts == 0)
+        return (int64_t)source_row(w, i);
+    uint32_t of_one = w->cols / w->n_experts, e = i / of_one, row = i % of_one;
+    return row < w->expert_rows ? (int64_t)((uint64_t)e * w->source_rows + source_row(w, row)) : -1;
+}
+
+/* The floats of a vector, whole or in pieces. */
 static int load_vector(struct bench *b)
 {
     const struct slm_weight *w = b->w;
     for (size_t p = 0; p < (w->pieces ? w->n_pieces : 1); p++) {
         const struct slm_source_tensor *source = w->pieces ? w->pieces[p] : w->source;
-        float *values = b->values + p * w->source_rows;
-        b->from->decode(source->data, w->source_rows / b->from->values, values);
-        for (size_t i = 0; i < w->source_rows; i++)
+        size_t n = vector_length(w);
+        float *values = b->values + p * n;
+        b->from->decode(source->data, n / b->from->values, values);
+        for (size_t i = 0; i < n; i++)
             if (!isfinite(values[i]))
                 return not_finite(source, 0, i);
     }
@@ -208,8 +245,10 @@ static int write_vector(struct bench *b, struct slm_writer *writer,
     int err = load_vector(b);
     if (err)
         return err;
-    for (uint32_t i = 0; i < b->w->cols; i++)
-        b->decoded[i] = b->values[source_row(b->w, i)] + (b->w->plus_one ? 1.0f : 0.0f);
+    for (uint32_t i = 0; i < b->w->cols; i++) {
+        int64_t from = source_element(b->w, i);
+        b->decoded[i] = from < 0 ? 0 : b->values[from] + (b->w->plus_one ? 1.0f : 0.0f);
+    }
     err = slm_writer_write(writer, b->decoded, (uint64_t)b->w->cols * 4);
     if (!err && progress->advance(progress->user, slm_weight_source_bytes(b->w)))
         err = slm_fail(SLM_EINTR, "the conversion was stopped");
@@ -243,12 +282,16 @@ static int load_factor(struct bench *b, const slm_allocator *a)
 
 static int open_bench(struct bench *b, const struct slm_weight *w, const slm_allocator *a)
 {
-    *b = (struct bench){.w = w, .from = slm_source_type(w->source->type), .to = slm_quant(w->type)};
+    *b = (struct bench){.w = w,
+                        .source = w->source,
+                        .rows = w->n_experts ? w->expert_rows : w->rows,
+                        .from = slm_source_type(w->source->type),
+                        .to = slm_quant(w->type)};
     b->transfer =
         w->matrix && !w->transposed && !w->factor && b->from->transfer && b->from->keep == w->type;
     b->measure = w->matrix && !(b->transfer && b->from->exact);
     b->tiles = ((size_t)w->cols + SLM_TILE_COLS - 1) / SLM_TILE_COLS;
-    size_t longest = w->matrix || w->cols > w->source_rows ? w->cols : w->source_rows;
+    size_t longest = w->matrix || w->cols > vector_length(w) ? w->cols : vector_length(w);
     b->row_bytes =
         slm_round_up(longest, SLM_TILE_COLS) * sizeof(float); /* shapes' limits keep both */
     b->panel_bytes = b->tiles * b->to->tile_bytes;            /* far from overflow */
@@ -278,7 +321,9 @@ int slm_weight_write(const struct slm_weight *w, struct slm_writer *writer, cons
     if (!err)
         err = slm_writer_tensor(writer, w->role, w->layer, w->type, w->rows, w->cols);
     if (!err)
-        err = w->matrix ? write_matrix(&b, writer, progress) : write_vector(&b, writer, progress);
+        err = (!w->matrix     ? write_vector
+               : w->n_experts ? write_matrices
+                              : write_matrix)(&b, writer, progress);
     close_bench(&b, a);
     if (!err && b.squares > 0)
         *error = sqrt(b.errors / b.squares);

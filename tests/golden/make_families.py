@@ -162,6 +162,39 @@ CASES = {
                                  layer_types=["full_attention"] * 2,
                                  sliding_window_pattern=None, tie_word_embeddings=False),
 }
+GRANITE = {"attention_bias": False, "embedding_multiplier": 6.0, "residual_multiplier": 0.35,
+           "attention_multiplier": 0.11, "logits_scaling": 4.0}
+CASES.update({
+    "mixtral": llama_like("MixtralForCausalLM", "mixtral", intermediate_size=28, num_local_experts=6,
+                          num_experts_per_tok=2, sliding_window=None, tie_word_embeddings=False),
+    "qwen2-moe": llama_like("Qwen2MoeForCausalLM", "qwen2_moe", num_experts=7, num_experts_per_tok=3,
+                            moe_intermediate_size=20, shared_expert_intermediate_size=44, norm_topk_prob=False,
+                            decoder_sparse_step=1, use_sliding_window=False, sliding_window=16, max_window_layers=1),
+    "qwen2-moe-dense": llama_like("Qwen2MoeForCausalLM", "qwen2_moe", num_hidden_layers=3, num_experts=5,
+                                  num_experts_per_tok=2, moe_intermediate_size=24, norm_topk_prob=True,
+                                  shared_expert_intermediate_size=20, decoder_sparse_step=1, mlp_only_layers=[1],
+                                  use_sliding_window=False, sliding_window=None),
+    "qwen3-moe": llama_like("Qwen3MoeForCausalLM", "qwen3_moe", head_dim=20, num_experts=9, num_experts_per_tok=4,
+                            moe_intermediate_size=17, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[],
+                            use_sliding_window=False, sliding_window=None),
+    "qwen3-moe-step": llama_like("Qwen3MoeForCausalLM", "qwen3_moe", head_dim=20, num_hidden_layers=4, hidden_size=32,
+                                 num_experts=4, num_experts_per_tok=1, moe_intermediate_size=28, norm_topk_prob=False,
+                                 decoder_sparse_step=2, mlp_only_layers=[], use_sliding_window=False,
+                                 sliding_window=None),
+    "olmoe": llama_like("OlmoeForCausalLM", "olmoe", intermediate_size=20, num_experts=8, num_experts_per_tok=3,
+                        norm_topk_prob=False, clip_qkv=None, attention_bias=False, rms_norm_eps=1e-5,
+                        num_attention_heads=3, num_key_value_heads=3, tie_word_embeddings=False),
+    "granite-moe": llama_like("GraniteMoeForCausalLM", "granitemoe", intermediate_size=24, num_local_experts=6,
+                              num_experts_per_tok=3, **GRANITE),
+    "granite-moe-shared": llama_like("GraniteMoeSharedForCausalLM", "granitemoeshared", intermediate_size=20,
+                                     num_local_experts=5, num_experts_per_tok=2, shared_intermediate_size=36,
+                                     **GRANITE),
+    "gpt-oss": llama_like("GptOssForCausalLM", "gpt_oss", intermediate_size=26, head_dim=20, num_local_experts=5,
+                          num_experts_per_tok=2, attention_bias=True, sliding_window=11, swiglu_limit=7.0,
+                          layer_types=["sliding_attention", "full_attention"], tie_word_embeddings=False,
+                          rope_scaling={"rope_type": "yarn", "factor": 4.0, "beta_fast": 3.0, "beta_slow": 0.5,
+                                        "truncate": False, "original_max_position_embeddings": 32}),
+})
 NORMED_BLOCKS = ("gemma2", "gemma3", "olmo2", "exaone4")
 FINAL_NORMS = ("model.norm", "transformer.ln_f", "gpt_neox.final_layer_norm", "model.decoder.final_layer_norm",
                "transformer.norm_f", "model.final_layernorm", "transformer.norm")
@@ -175,11 +208,16 @@ def std_of(name, shape, model):
     """How large the numbers of a matrix are: so that its outputs are neither lost nor too loud."""
     parts = name.split(".")
     module = parts[-2]
+    oss = model.config.model_type == "gpt_oss"
+    if module in ("gate", "router"):
+        return 1.5 / math.sqrt(shape[-1])
+    if module == "experts":
+        return (0.8 / (6 if oss else 1) if "down" in name else 4 if oss else 1) / math.sqrt(shape[-2 if oss else -1])
     fan_in = shape[0] if module in ("c_attn", "c_proj", "c_fc") and model.config.model_type == "gpt2" else shape[-1]
     if module in ("embed_tokens", "wte", "embed_in", "word_embeddings", "token_embeddings"):
         if model.config.model_type.startswith("gemma"):
             return 0.16
-        if model.config.model_type == "granite":
+        if model.config.model_type.startswith("granite"):
             return 0.02
         return 0.8 if model.config.model_type.startswith(NORMED_BLOCKS) else 0.06
     if module == "project_in":
@@ -211,12 +249,39 @@ def random_weights(model, generator):
             value = value + base - (1 if gemma else 0)
         elif is_norm(name):
             value = 0.2 * value
+        elif name.endswith("_bias") or name.endswith("sinks") or "router.bias" in name:
+            value = value if name.endswith("sinks") else 0.5 * value
         elif name.endswith(".bias"):
             value = 0.3 * value if ("q" in name.split(".")[-2] or "attn" in name.split(".")[-2]) else 0.04 * value
         else:
             value = std_of(name, parameter.shape, model) * value
         tensors[name] = value.to(torch.bfloat16)
     return tensors
+
+
+def published(tensors, config):
+    """Under the names that published files have: transformers keeps experts in one tensor, fused."""
+    out, kind = {}, config.model_type
+    for name, value in tensors.items():
+        if name == "lm_head.weight" and kind == "gpt_neox":
+            name = "embed_out.weight"
+        head, _, tail = name.rpartition(".experts.")
+        if kind.startswith("granitemoe"):
+            name = name.replace("experts.gate_up_proj", "input_linear.weight").replace("router.weight", "router.layer.weight")
+            name = name.replace("experts.down_proj", "output_linear.weight")
+        elif head and kind != "gpt_oss":
+            names = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}[tail]
+            if kind == "mixtral":
+                head = head.replace(".mlp", ".block_sparse_moe")
+                names = {"gate_up_proj": ("w1", "w3"), "down_proj": ("w2",)}[tail]
+            for i, expert in enumerate(value):
+                for part, matrix in zip(names, expert.chunk(len(names))):
+                    out["%s.experts.%d.%s.weight" % (head, i, part)] = matrix.clone()
+            continue
+        elif kind == "mixtral":
+            name = name.replace(".mlp.gate", ".block_sparse_moe.gate")
+        out[name] = value
+    return out
 
 
 def scale_logits(tensors, scale, config):
@@ -241,9 +306,7 @@ def write_weights(folder, generator):
     tensors = random_weights(AutoModelForCausalLM.from_config(config), generator)
     ids = [1] + torch.randint(3, config.vocab_size, (47,), generator=generator).tolist()
     for _ in range(4):
-        published = {("embed_out.weight" if k == "lm_head.weight" and config.model_type == "gpt_neox" else k): v
-                     for k, v in tensors.items()}
-        save(folder, published, 1)
+        save(folder, published(tensors, config), 1)
         std = logits_of(load(folder), ids).std().item()
         if abs(std / TARGET_STD - 1) < 0.03:
             break

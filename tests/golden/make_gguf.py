@@ -36,6 +36,8 @@ EXCEPTIONS = {
     "gemma2-scalar": "GGUF has no key for this scale of attention, and caps are implied in it",
     "gemma3-new": "GGUF has no key for this scale of attention",
     "starcoder2": "llama.cpp's converter leaves out its window",
+    "qwen2-moe-dense": "llama.cpp's router is that of published models, which have experts in every layer",
+    "qwen3-moe-step": "llama.cpp's router is that of published models, which have experts in every layer",
     "phi-qk-norm": "llama.cpp's converter has no names for these norms",
 }
 

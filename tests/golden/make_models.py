@@ -154,10 +154,11 @@ def random_weights(model, generator, storage):
 
 
 def load(folder):
-    """Eager attention; but that of Falcon adds ALiBi twice, once with the mask (transformers 5.23)."""
+    """Eager attention and experts; but that of Falcon adds ALiBi twice, once with the mask (transformers 5.23)."""
     alibi = getattr(AutoConfig.from_pretrained(folder), "alibi", False)
     model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True,
-                                                       attn_implementation="sdpa" if alibi else "eager")
+                                                       attn_implementation="sdpa" if alibi else "eager",
+                                                       experts_implementation="eager")
     assert not info["missing_keys"] and not info["mismatched_keys"], info
     return model.eval()
 

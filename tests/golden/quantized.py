@@ -68,6 +68,37 @@ def multiply_out(model):
     model.lm_head.weight = nn.Parameter(wide[1])
 
 
+class QuantizedExperts(nn.Module):
+    """Experts likewise. A router is no nn.Linear, and stays as it is."""
+
+    def __init__(self, experts, quantizer):
+        super().__init__()
+        up, down = experts.gate_up_proj.data, experts.down_proj.data
+        self.oss = experts if hasattr(experts, "gate_up_proj_bias") else None
+        self.act = getattr(experts, "act_fn", None)
+        n, up_bias, down_bias = len(up), [None] * len(up), [None] * len(up)
+        if self.oss is not None:
+            up, down, up_bias, down_bias = up.mT, down.mT, experts.gate_up_proj_bias, experts.down_proj_bias
+        # in a plain list, so that certain_rows() does not find them: their rows are not the text's
+        self.experts = [(Quantized(up[i], up_bias[i], quantizer), Quantized(down[i], down_bias[i], quantizer))
+                        for i in range(n)]
+        self.doubts = []
+
+    def forward(self, x, chosen, weights):
+        out, doubts = torch.zeros_like(x), []
+        for row in range(len(x)):
+            least = 1.0
+            for e, weight in zip(chosen[row].tolist(), weights[row]):
+                up, down = self.experts[e]
+                h = up(x[row:row + 1])
+                h = self.oss._apply_gate(h) if self.oss is not None else self.act(h.chunk(2, -1)[0]) * h.chunk(2, -1)[1]
+                out[row] += weight * down(h)[0]
+                least = min(least, up.doubts.pop(), down.doubts.pop())
+            doubts.append(least)
+        self.doubts += doubts
+        return out
+
+
 def quantize(model, quantizer):
     """All matrices of a model, in place. The embedding is looked up, not multiplied: what comes out of
     it keeps its digits."""
@@ -77,7 +108,11 @@ def quantize(model, quantizer):
         columns = embedding.weight.shape[1]
         for module in list(model.modules()):
             for name, child in list(module.named_children()):
-                if isinstance(child, nn.Linear):
+                if hasattr(child, "gate_up_proj") and hasattr(child, "down_proj") and isinstance(child.down_proj, nn.Parameter):
+                    setattr(module, name, QuantizedExperts(child, quantizer))
+                elif name == "shared_expert_gate":
+                    continue # like routers
+                elif isinstance(child, nn.Linear):
                     setattr(module, name, Quantized(child.weight.data, child.bias, quantizer))
                 elif isinstance(child, Conv1D): # GPT-2's, a column for each output
                     setattr(module, name, Quantized(child.weight.data.T, child.bias, quantizer))
@@ -87,6 +122,6 @@ def quantize(model, quantizer):
 def certain_rows(model, most, doubt=5e-5):
     """After a text: how many of its first rows, at most `most`, have no activation that a different
     order of summation could round to another integer. (Later rows read the ones before them.)"""
-    layers = [m.doubts for m in model.modules() if isinstance(m, Quantized)]
+    layers = [m.doubts for m in model.modules() if isinstance(m, (Quantized, QuantizedExperts))]
     rows = [min(doubts) for doubts in zip(*layers)]
     return next((i for i, least in enumerate(rows[:most]) if least < doubt), most)

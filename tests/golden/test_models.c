@@ -16,8 +16,8 @@
 #include <dirent.h>
 
 enum {
-    N_MODELS = 58,   /* at least: an empty folder is no success */
-    N_GGUF = 33,     /* of them in GGUF as well: make_gguf.py */
+    N_MODELS = 67,   /* at least: an empty folder is no success */
+    N_GGUF = 40,     /* of them in GGUF as well: make_gguf.py */
     N_QUANTIZED = 6, /* rows of logits.q8.f32 */
 };
 

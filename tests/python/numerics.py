@@ -15,7 +15,7 @@ import ctypes
 import math
 import struct
 
-from slm_reader import INTEGERS, NONE, PARALLEL, UNIT_LENGTH, WIDE_NORMS, File
+from slm_reader import INTEGERS, NONE, PARALLEL, UNIT_LENGTH, UP_PLUS_ONE, WIDE_NORMS, File, up16
 
 _float = ctypes.c_float
 
@@ -191,11 +191,13 @@ class Matrix:
             return file.row(t, r)
         return [INTEGERS[t.type](file.data, at, r % 16) for at in file.tiles(t, r)]
 
-    def times(self, x, factor):
+    def times(self, x, factor, first=0, n=None):
+        """Rows first to first + n."""
         x = pad(x)
         blocks = quantize(x) if self.integer else None
         out = []
-        for r, row in enumerate(self.rows):
+        for r in range(first, first + n if n else len(self.rows)):
+            row = self.rows[r]
             acc = 0.0
             if self.integer:
                 for (q, scale, minimum), (xq, xscale, offset) in zip(row, blocks):
@@ -269,11 +271,13 @@ class Model:
         self.layers = []
         for i, traits in enumerate(file.layers):
             layer = {name: matrix(name, i) for name in
-                     ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down")}
+                     ("attn_q", "attn_k", "attn_v", "attn_out", "ffn_gate", "ffn_up", "ffn_down", "router",
+                      "shared_gate", "experts_gate", "experts_up", "experts_down")}
             layer.update((name, norm(name, i)) for name in
                          ("attn_norm", "attn_post_norm", "attn_q_norm", "attn_k_norm", "ffn_norm",
                           "ffn_post_norm", "attn_sum_norm", "ffn_sum_norm"))
             layer["attn_slopes"] = vector("attn_slopes", i)
+            layer["attn_sinks"] = vector("attn_sinks", i)
             self.layers.append((traits, layer))
 
     def norm(self, x, norm):
@@ -376,7 +380,7 @@ class Model:
             out += acc
         return largest, total, out[:len(dims)]
 
-    def attention(self, traits, slopes, q, keys, values, position, pages):
+    def attention(self, traits, slopes, sinks, q, keys, values, position, pages):
         window, end = traits["window"], position + 1
         first = max(0, position + 1 - window) if window else 0
         if self.file.traits["attention"] == 2:
@@ -385,13 +389,15 @@ class Model:
         for head in range(traits["n_heads"]):
             kv = head // (traits["n_heads"] // traits["n_kv_heads"]) * dim
             M, T, O = -math.inf, 0.0, [0.0] * dim
+            if sinks:
+                M, T = sinks[head], 1.0
             for s in range(first // 256, (end - 1) // 256 + 1):
                 visible = range(max(first, 256 * s), min(end, 256 * s + 256))
                 span = self.span_q8 if pages == "q8" else self.span
                 m, t, o = span(q[head * dim:(head + 1) * dim], keys, values, range(kv, kv + dim),
                                traits, slopes[head] if slopes else 0.0, position, visible)
                 top = max(M, m)
-                before, added = E(M - top), E(f32(m - top))
+                before, added = E(f32(M - top)), E(f32(m - top))
                 O = [fma(b, added, f32(a * before)) for a, b in zip(O, o)]
                 T = f32(f32(T * before) + f32(t * added))
                 M = top
@@ -399,16 +405,49 @@ class Model:
             result += [f32(v * inverse) for v in O]
         return result
 
-    def ffn(self, layer, x):
+    def inner(self, t, gate, up, h, first=0, n=None):
+        """What `down` reads; of an expert, whose rows begin at `first`."""
+        act, limit = ACTIVATIONS[self.file.traits["activation"]], t["gate_limit"]
+        up = up.times(h, 1.0, first, n)
+        if not gate:
+            return [act(u) for u in up]
+        gate = gate.times(h, 1.0, first, n)
+        if limit > 0:
+            gate, up = [min(g, limit) for g in gate], [max(min(u, limit), -limit) for u in up]
+        if t["parts"] & UP_PLUS_ONE:
+            up = [f32(u + 1) for u in up]
+        return [f32(act(g) * u) for g, u in zip(gate, up)]
+
+    def ffn(self, t, layer, x):
         """What the feed-forward block adds to x."""
-        act = ACTIVATIONS[self.file.traits["activation"]]
         h = self.norm(x, layer["ffn_norm"])
-        m = up = layer["ffn_up"].times(h, 1.0)
-        if layer["ffn_gate"]:
-            m = [f32(act(g) * u) for g, u in zip(layer["ffn_gate"].times(h, 1.0), up)]
-        else:
-            m = [act(u) for u in up]
-        return self.added(layer["ffn_down"], m, layer["ffn_post_norm"])
+        m = self.inner(t, layer["ffn_gate"], layer["ffn_up"], h) if t["ffn_dim"] else None
+        if not t["n_experts"]:
+            return self.added(layer["ffn_down"], m, layer["ffn_post_norm"])
+        total = [0.0] * len(x)
+        if m:
+            total = layer["ffn_down"].times(m, 1.0)
+            if layer["shared_gate"]:
+                share = f32(1 / f32(1 + E(0.0 - layer["shared_gate"].times(h, 1.0)[0])))
+                total = [f32(v * share) for v in total]
+        for expert, weight in self.route(t, layer["router"].times(h, 1.0)):
+            m = self.inner(t, layer["experts_gate"], layer["experts_up"], h,
+                           expert * up16(t["expert_dim"]), t["expert_dim"])
+            y = layer["experts_down"].times(m, 1.0, expert * up16(len(x)), len(x))
+            total = [f32(a + f32(weight * b)) for a, b in zip(total, y)]
+        scale = self.file.traits["residual_scale"]
+        total = self.norm(total, layer["ffn_post_norm"])
+        return [f32(v * scale) for v in total]
+
+    @staticmethod
+    def route(t, logits):
+        """[(expert, weight)] in order of weight; sorted() keeps the order of equal ones."""
+        chosen = sorted(range(len(logits)), key=lambda e: -logits[e])[:t["n_chosen"]]
+        powers = [E(f32(v - logits[chosen[0]])) for v in logits]
+        total = 0.0
+        for p in powers if t["router"] == 1 else [powers[e] for e in chosen]:
+            total = f32(total + p)
+        return [(e, f32(powers[e] / total)) for e in chosen]
 
     def added(self, matrix, input_, norm):
         scale = self.file.traits["residual_scale"]
@@ -456,12 +495,12 @@ class Model:
                 keys.append(store(k, t["head_dim"], True))
                 values.append(store(v, t["head_dim"], False))
             for position, x in enumerate(rows):
-                a = self.attention(t, layer["attn_slopes"], queries[position], keys, values,
-                                   position, pages)
-                early = self.ffn(layer, x) if t["parts"] & PARALLEL else None
+                a = self.attention(t, layer["attn_slopes"], layer["attn_sinks"], queries[position], keys,
+                                   values, position, pages)
+                early = self.ffn(t, layer, x) if t["parts"] & PARALLEL else None
                 a = self.added(layer["attn_out"], a, layer["attn_post_norm"])
                 x = self.norm([f32(a + b) for a, b in zip(x, a)], layer["attn_sum_norm"])
-                m = early or self.ffn(layer, x)
+                m = early or self.ffn(t, layer, x)
                 rows[position] = self.norm([f32(a + b) for a, b in zip(x, m)], layer["ffn_sum_norm"])
         return [self.norm(x, self.final_norm) for x in rows]
 

@@ -17,11 +17,12 @@ from slm_reader import (ATTN_NORM, DATA, FFN_NORM, FINAL_NORM, GATE, METADATA, N
 PARTS = ATTN_NORM | FFN_NORM | GATE
 
 
-def traits(rope, dim):
+def traits(rope, dim, experts):
     model = struct.pack("<4IIfIIIIffffI68s", 1, dim, 1, 8, 1, 1e-5, 0, rope, 1, 1, 1, 1, 1, 0,
                         FINAL_NORM, b"")
-    layer = struct.pack("<6IffI60s", 1, 1, 2 if rope else 1, 1, 0, 0 if rope else NONE, 1, 0, PARTS,
-                        b"")
+    layer = struct.pack("<6IffI4If40s", 1, 1, 2 if rope else 1, 0 if experts else 1, 0,
+                        0 if rope else NONE, 1, 0, PARTS, experts, *([1, 1, 2] if experts else [0] * 3),
+                        0, b"")
     ropes = struct.pack("<2I3fI24s", 2, 0, 1, 0, 0, 0, b"") if rope else b""
     return model + layer + ropes
 
@@ -34,14 +35,14 @@ def metadata(pairs):
     return section
 
 
-def make(type_number, rope=False, biases=False, dim=1, sections=()):
+def make(type_number, rope=False, biases=False, dim=1, experts=0, sections=()):
     """The bytes of a model of one layer whose widths are 1 (or dim)."""
-    layer = {"n_heads": 1, "n_kv_heads": 1, "head_dim": 2 if rope else 1, "ffn_dim": 1,
-             "parts": PARTS}
+    layer = {"n_heads": 1, "n_kv_heads": 1, "head_dim": 2 if rope else 1, "ffn_dim": 0 if experts else 1,
+             "n_experts": experts, "expert_dim": 1 if experts else 0, "parts": PARTS}
     shapes = ({"dim": dim, "n_vocab": 1, "n_positions": 0, "n_token_types": 0,
                "n_scores": 0, "parts": FINAL_NORM}, [layer],
               [{"dims": 2, "scaling": 0}] if rope else [])
-    first = [(TRAITS, traits(rope, dim)), *sections]
+    first = [(TRAITS, traits(rope, dim, experts)), *sections]
 
     # Header and directory; then each section at the next multiple of 64.
     directory, body = [], b""
@@ -88,6 +89,7 @@ def seeds():
         if number != 16:
             made[f"{name}.slm"] = make(number)
     made["wide.slm"] = make(16, dim=33)
+    made["experts.slm"] = make(16, biases=True, experts=3)
     return made
 
 

@@ -25,7 +25,7 @@ TYPES = {0: ("f32", 2048), 1: ("f16", 1024), 2: ("bf16", 1024),
 # Bits of parts, of the model and of a layer.
 EMBEDDING_NORM, FINAL_NORM, UNIT_LENGTH, SCORE_DENSE, SCORE_NORM = (1 << i for i in range(5))
 (ATTN_NORM, ATTN_POST_NORM, FFN_NORM, FFN_POST_NORM, HEAD_NORMS, WIDE_NORMS, PARALLEL, GATE,
- SLOPES, ATTN_SUM_NORM, FFN_SUM_NORM) = (1 << i for i in range(11))
+ SLOPES, ATTN_SUM_NORM, FFN_SUM_NORM, SHARED_GATE, SINKS, UP_PLUS_ONE) = (1 << i for i in range(14))
 QK_NORMS = HEAD_NORMS | WIDE_NORMS
 
 # number: (name, belongs to, is a matrix, is needed, rows, cols, parts); see shape_of(). It exists
@@ -61,6 +61,7 @@ ROLES = {
     32: ("attn_slopes", "layer", False, True, 1, "N", SLOPES),
     33: ("attn_sum_norm", "layer", False, True, 1, "D", ATTN_SUM_NORM),
     34: ("attn_sum_norm_bias", "layer", False, False, 1, "D", ATTN_SUM_NORM),
+    35: ("attn_sinks", "layer", False, True, 1, "N", SINKS),
     48: ("ffn_norm", "layer", False, True, 1, "D", FFN_NORM),
     49: ("ffn_gate", "layer", True, True, "F", "D", GATE),
     50: ("ffn_up", "layer", True, True, "F", "D", 0),
@@ -73,6 +74,15 @@ ROLES = {
     57: ("ffn_post_norm_bias", "layer", False, False, 1, "D", FFN_POST_NORM),
     58: ("ffn_sum_norm", "layer", False, True, 1, "D", FFN_SUM_NORM),
     59: ("ffn_sum_norm_bias", "layer", False, False, 1, "D", FFN_SUM_NORM),
+    60: ("router", "layer", True, True, "E", "D", 0),
+    61: ("router_bias", "layer", False, False, 1, "E", 0),
+    62: ("shared_gate", "layer", True, True, 1, "D", SHARED_GATE),
+    64: ("experts_gate", "layer", True, True, "EX", "D", GATE),
+    65: ("experts_gate_bias", "layer", False, False, 1, "EX", GATE),
+    66: ("experts_up", "layer", True, True, "EX", "D", 0),
+    67: ("experts_up_bias", "layer", False, False, 1, "EX", 0),
+    68: ("experts_down", "layer", True, True, "ED", "X", 0),
+    69: ("experts_down_bias", "layer", False, False, 1, "ED", 0),
     80: ("score_dense", "model", True, True, "D", "D", SCORE_DENSE),
     81: ("score_dense_bias", "model", False, False, 1, "D", SCORE_DENSE),
     82: ("score_norm", "model", False, True, 1, "D", SCORE_NORM),
@@ -87,8 +97,9 @@ MODEL_FIELDS = ("<4IIfIIIIffff6I48s", ("n_layers", "dim", "n_vocab", "max_contex
                                       "logit_cap", "parts", "n_token_types", "pooling",
                                       "n_scores", "score_activation", "n_separators",
                                       "reserved"))
-LAYER_FIELDS = ("<6IffI60s", ("n_heads", "n_kv_heads", "head_dim", "ffn_dim", "window", "rope",
-                              "attention_scale", "attention_cap", "parts", "reserved"))
+LAYER_FIELDS = ("<6IffI4If40s", ("n_heads", "n_kv_heads", "head_dim", "ffn_dim", "window", "rope",
+                                 "attention_scale", "attention_cap", "parts", "n_experts", "n_chosen",
+                                 "expert_dim", "router", "gate_limit", "reserved"))
 ROPE_FIELDS = ("<2I3fI24s", ("dims", "scaling", "magnitude", "base", "factor", "original_context",
                              "reserved"))
 
@@ -162,6 +173,10 @@ def up64(n):
     return (n + 63) // 64 * 64
 
 
+def up16(n):
+    return (n + 15) // 16 * 16
+
+
 def shape_of(role, layer, traits, layers, ropes):
     """(rows, cols) that the traits ask for, or None where there is no such tensor."""
     name, owner, _, _, rows, cols, parts = ROLES[role]
@@ -182,7 +197,10 @@ def shape_of(role, layer, traits, layers, ropes):
         l = layers[layer]
         has = l["parts"]
         extents.update(H=l["n_heads"] * l["head_dim"], K=l["n_kv_heads"] * l["head_dim"],
-                       F=l["ffn_dim"], N=l["n_heads"])
+                       F=l["ffn_dim"], N=l["n_heads"], E=l["n_experts"], X=l["expert_dim"],
+                       EX=l["n_experts"] * up16(l["expert_dim"]), ED=l["n_experts"] * up16(traits["dim"]))
+        if name == "ffn_down_bias" and not l["ffn_dim"]:
+            return None
     if parts and not parts & has or not (extents[rows] and extents[cols]):
         return None
     return extents[rows], extents[cols]
