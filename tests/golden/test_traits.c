@@ -179,6 +179,14 @@ static void try_layer(struct trial *t, unsigned i)
     try_f32(t, &l->attention_cap, l->attention_cap > 0 ? l->attention_cap * 1.05f : 2,
             "attention_cap", i);
     try_bits(t, &l->parts, SLM_LAYER_PARTS, "parts", i);
+    if (l->n_experts) {
+        try_u32(t, &l->n_experts, l->n_experts + 1, "n_experts", i);
+        try_u32(t, &l->n_chosen, l->n_chosen + 1, "n_chosen", i);
+        try_u32(t, &l->n_chosen, l->n_chosen - 1, "n_chosen", i);
+        try_u32(t, &l->expert_dim, l->expert_dim + 1, "expert_dim", i);
+        try_u32(t, &l->router, SLM_ROUTER_ALL + SLM_ROUTER_CHOSEN - l->router, "router", i);
+    }
+    try_f32(t, &l->gate_limit, l->gate_limit > 0 ? l->gate_limit * 1.05f : 0.5f, "gate_limit", i);
     const uint32_t norms = SLM_LAYER_HEAD_NORMS | SLM_LAYER_WIDE_NORMS;
     if (l->parts & norms && l->n_heads > 1)
         try_u32(t, &l->parts, l->parts ^ norms, "head or wide norms", i);

@@ -204,10 +204,56 @@ static void refuses_impossible_numbers(void **state)
     refuse_gguf(&g, SLM_EUNSUPPORTED, "value_length is 32");
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_u32(&g, "llama.expert_count", 8);
-    refuse_gguf(&g, SLM_EUNSUPPORTED, "mixtures of experts");
+    refuse_gguf(&g, SLM_EFORMAT, "llama.expert_used_count is missing");
+    tiny_gguf_keys(&TINY_WIDE, &g);
+    gguf_u32(&g, "llama.expert_count", 8);
+    gguf_u32(&g, "llama.expert_used_count", 9);
+    refuse_gguf(&g, SLM_EFORMAT, "expert_used_count is 9, but there are 8 experts");
+    gguf_text(&g, "general.architecture", "gpt2");
+    gguf_u32(&g, "gpt2.expert_count", 8);
+    refuse_gguf(&g, SLM_EUNSUPPORTED, "gpt2.expert_count is 8: models of this architecture with experts");
+    gguf_text(&g, "general.architecture", "olmoe");
+    refuse_gguf(&g, SLM_EUNSUPPORTED, "models of this architecture without experts");
     tiny_gguf_keys(&TINY_WIDE, &g);
     gguf_u32(&g, "split.count", 3);
     refuse_gguf(&g, SLM_EUNSUPPORTED, "one of 3 parts");
+}
+
+#define MIXTRAL "\"architectures\":[\"MixtralForCausalLM\"],"
+#define OF_EIGHT MIXTRAL "\"num_local_experts\":8,\"num_experts_per_tok\":2,"
+
+static void reads_experts(void **state)
+{
+    (void)state;
+    assert_int_equal(from_json(OF_EIGHT), SLM_OK);
+    assert_int_equal(config.layers[0].n_experts, 8);
+    assert_int_equal(config.layers[0].n_chosen, 2);
+    assert_int_equal(config.layers[0].expert_dim, 256);
+    assert_int_equal(config.layers[0].ffn_dim, 0);
+    assert_int_equal(config.layers[0].router, SLM_ROUTER_CHOSEN);
+    assert_true(config.layers[0].parts & SLM_LAYER_GATE);
+    struct gguf_builder g = {0};
+    tiny_gguf_keys(&TINY_WIDE, &g);
+    gguf_u32(&g, "llama.vocab_size", 24);
+    gguf_u32(&g, "llama.expert_count", 8);
+    gguf_u32(&g, "llama.expert_used_count", 2);
+    struct slm_layer_traits expected = config.layers[0];
+    assert_int_equal(from_gguf(&g), SLM_OK);
+    assert_string_equal(config.family->name, "mixtral");
+    assert_memory_equal(&config.layers[0], &expected, sizeof expected);
+
+    refuse_json(MIXTRAL, SLM_EFORMAT, "num_experts (or num_local_experts) is missing");
+    refuse_json(MIXTRAL "\"num_local_experts\":8,", SLM_EFORMAT, "num_experts_per_tok is missing");
+    refuse_json(OF_EIGHT "\"num_experts_per_tok\":9,", SLM_EFORMAT,
+                "num_experts_per_tok is 9, but there are 8 experts");
+    refuse_json(OF_EIGHT "\"num_local_experts\":1025,", SLM_ELIMIT, "num_local_experts is 1025");
+    refuse_json(OF_EIGHT "\"num_local_experts\":-1,", SLM_EFORMAT, "num_local_experts is -1");
+    refuse_json(OF_EIGHT "\"num_local_experts\":2.5,", SLM_EFORMAT, "num_local_experts is 2.5");
+    refuse_json(OF_EIGHT "\"num_local_experts\":\"8\",", SLM_EFORMAT, "is not a number");
+    refuse_json(OF_EIGHT "\"moe_intermediate_size\":1e9,", SLM_ELIMIT, "moe_intermediate_size");
+    refuse_json(OF_EIGHT "\"mlp_only_layers\":[1],", SLM_EFORMAT, "mlp_only_layers names a layer");
+    refuse_json(OF_EIGHT "\"mlp_only_layers\":[0.5],", SLM_EFORMAT, "mlp_only_layers");
+    refuse_json(OF_EIGHT "\"routed_scaling_factor\":2,", SLM_EUNSUPPORTED, "routed_scaling_factor is 2");
 }
 
 static void knows_what_it_does_not_know(void **state)
@@ -433,6 +479,7 @@ int main(void)
         cmocka_unit_test(fills_in_what_is_not_said),
         cmocka_unit_test(names_what_is_missing),
         cmocka_unit_test(refuses_impossible_numbers),
+        cmocka_unit_test(reads_experts),
         cmocka_unit_test(knows_what_it_does_not_know),
         cmocka_unit_test(rope_equals_transformers),
         cmocka_unit_test(dynamic_scaling_keeps_its_numbers),
