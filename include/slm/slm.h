@@ -375,7 +375,10 @@ typedef struct slm_ctx_options {
                              the model's max_context and 4096. Of an encoder: the longest text, and
                              how much is computed together */
     int32_t max_seq_tokens; /* tokens of the longest sequence; 0: max_tokens. More than that helps
-                             where all layers have sliding windows: they store less than they read */
+                             where all layers have sliding windows: they store less than they read.
+                             Of a model with RoPE tables for short and for long texts ("longrope") it
+                             chooses the one for all texts, however short: above the length that the
+                             model was first trained for, the long one; so logits depend on it */
     int32_t max_window_tokens; /* KV positions of layers with a sliding window, all sequences
                              together; 0: max_tokens. Less saves memory: positions that no window
                              reaches are dropped when room is needed. Raised to what one sequence
@@ -617,14 +620,17 @@ typedef struct slm_embed_options {
     size_t size;       /* sizeof(slm_embed_options) */
     int32_t pooling;   /* SLM_POOL_ */
     int32_t normalise; /* 0: as the model was trained; 1: vectors get length 1; -1: they stay */
-    int32_t truncate;  /* 1: of a text that is too long the end is left out, but for its special
-                          tokens (of a pair: the end of the second text); 0: it is SLM_ELIMIT */
+    int32_t truncate;  /* 1: what is too long loses tokens at its end, but not the special ones that
+                          begin and end a text; of a pair, the longer text loses them first, then
+                          both (as "longest_first" of tokenizer libraries). 0: it is SLM_ELIMIT */
+    size_t *n_rows;    /* [n] gets how many vectors of out belong to each input: 1, or with
+                          SLM_POOL_NONE its tokens. NULL: nobody asks */
 } slm_embed_options;
 
 /* The vectors of n inputs, with any model: an encoder sees each text as a whole, a decoder from its
  * beginning. out: float[rows][dim], where rows is n, or with SLM_POOL_NONE the number of all
- * tokens; dim is that of slm_info. `cap` is how many rows it can take; out NULL with cap 0 only
- * counts. inputs: an array whose step is the first one's size; options may be NULL.
+ * tokens, one input after another; dim is that of slm_info. `cap` is how many rows it can take; out
+ * NULL with cap 0 only counts. inputs: an array whose step is the first one's size; options may be NULL.
  * A text's vector has the same bits whatever stands beside it, for any number of threads and on
  * every CPU. Nothing is kept; a decoder's texts need free sequences and pages meanwhile, one
  * sequence at least. Memory for tokens comes from the context's allocator during the call.

@@ -19,74 +19,110 @@ struct batch {
     size_t n_tokens;           /* of all inputs */
 };
 
-/* Append the tokens of a text; *n gets how many. flags: SLM_TEXT_ADD_SPECIAL or 0. */
-static int add_text(struct batch *b, const char *text, size_t length, unsigned flags, size_t *n)
+static void add_tokens(struct batch *b, const void *tokens, size_t n)
+{
+    slm_buf_append(&b->tokens, tokens, n * sizeof(slm_token)); /* its user asks slm_buf_ok() */
+}
+
+/* Append the tokens of a text. flags: SLM_TEXT_ADD_SPECIAL or 0. Returns how many, or an error. */
+static int64_t add_text(struct batch *b, const char *text, size_t length, unsigned flags)
 {
     const struct slm_text *t = &b->model->text;
-    int64_t count = slm_text_encode(t, text, length, flags, NULL, 0, NULL, 0, b->allocator);
-    if (count < 0)
-        return (int)count;
-    *n = (size_t)count;
-    if (*n == 0)
-        return SLM_OK;
-    slm_token *out = slm_buf_grow(&b->tokens, *n * sizeof *out);
-    if (!out)
-        return SLM_ENOMEM;
-    count = slm_text_encode(t, text, length, flags, NULL, 0, out, *n, b->allocator);
-    return count < 0 ? (int)count : SLM_OK;
-}
-
-static slm_token *last_tokens(const struct batch *b, size_t n)
-{
-    return (slm_token *)(void *)(b->tokens.data + b->tokens.length) - n;
-}
-
-/* Of the last n tokens, a text's, keep the first `kept` and the special ones at the end. */
-static size_t cut(struct batch *b, size_t n, size_t kept)
-{
-    size_t n_suffix = b->model->text.n_suffix;
-    slm_token *tokens = last_tokens(b, n);
-    if (kept >= n || kept < n_suffix)
+    int64_t n = slm_text_encode(t, text, length, flags, NULL, 0, NULL, 0, b->allocator);
+    if (n <= 0)
         return n;
-    memmove(tokens + kept - n_suffix, tokens + n - n_suffix, n_suffix * sizeof *tokens);
-    b->tokens.length -= (n - kept) * sizeof *tokens;
-    return kept;
+    slm_token *out = slm_buf_grow(&b->tokens, (size_t)n * sizeof *out);
+    return out ? slm_text_encode(t, text, length, flags, NULL, 0, out, (size_t)n, b->allocator)
+               : SLM_ENOMEM;
 }
 
-/* "[CLS] text [SEP]", or "[CLS] text [SEP] second [SEP]" with as many separators as the model has. */
+/* What ends the first text of a pair: as many separators as the model has. What ends any other. */
+struct ending {
+    slm_token tokens[SLM_TEXT_MAX_AFFIX + SLM_LIMIT_SEPARATORS];
+    size_t n;
+};
+
+static struct ending ending_of(const slm_model *model, bool first_of_pair)
+{
+    struct ending e = {.n = model->has_text ? model->text.n_suffix : 0};
+    if (e.n)
+        memcpy(e.tokens, model->text.suffix, e.n * sizeof *e.tokens);
+    for (uint32_t i = 1; first_of_pair && model->has_text && i < model->traits->n_separators; i++)
+        e.tokens[e.n++] = slm_text_eos(&model->text);
+    return e;
+}
+
+/* "[CLS] text [SEP]", or "[CLS] text [SEP] second [SEP]". */
 static int add_texts(struct batch *b, const slm_input *input, struct slm_passage *p)
 {
-    const struct slm_traits *traits = b->model->traits;
-    const struct slm_text *text = &b->model->text;
-    int rc = add_text(b, input->text, input->n, SLM_TEXT_ADD_SPECIAL, &p->n);
-    if (rc < 0)
-        return rc;
-    if (!input->second) {
-        if (b->truncate && p->n > b->longest)
-            p->n = cut(b, p->n, b->longest);
-        p->n_first = p->n;
+    struct ending first = ending_of(b->model, true), last = ending_of(b->model, false);
+    int64_t n = add_text(b, input->text, input->n, SLM_TEXT_ADD_SPECIAL), more = 0;
+    if (n < 0)
+        return (int)n;
+    p->n = p->n_first = (size_t)n;
+    if (!input->second)
         return SLM_OK;
-    }
-    slm_token eos = slm_text_eos(text);
-    if (traits->n_separators == 0 ||
-        (traits->n_separators > 1 ? eos == SLM_TOKEN_NONE : text->n_suffix == 0))
+    if (last.n == 0 || b->model->traits->n_separators == 0 ||
+        (first.n > last.n && first.tokens[last.n] == SLM_TOKEN_NONE))
         return slm_fail(SLM_EUNSUPPORTED, "the model takes no pairs of texts");
-    for (uint32_t i = 1; i < traits->n_separators; i++, p->n++)
-        slm_buf_append(&b->tokens, &eos, sizeof eos); /* checked below */
-    p->n_first = p->n;
-    size_t n;
-    rc = add_text(b, input->second, input->n_second, 0, &n);
-    if (rc == SLM_OK && text->n_suffix)
-        slm_buf_append(&b->tokens, text->suffix, text->n_suffix * sizeof eos);
-    if (rc == SLM_OK)
-        rc = slm_buf_ok(&b->tokens);
-    if (rc < 0)
-        return rc;
-    n += text->n_suffix;
-    if (b->truncate && p->n < b->longest && p->n + n > b->longest)
-        n = cut(b, n, b->longest - p->n);
-    p->n += n;
-    return SLM_OK;
+    add_tokens(b, first.tokens + last.n, first.n - last.n);
+    p->n_first += first.n - last.n;
+    if ((more = add_text(b, input->second, input->n_second, 0)) < 0)
+        return (int)more;
+    add_tokens(b, last.tokens, last.n);
+    p->n = p->n_first + (size_t)more + last.n;
+    return slm_buf_ok(&b->tokens);
+}
+
+/* Whether tokens[n] begin (or end) with these. */
+static size_t matches(const slm_token *tokens, size_t n, const void *with, size_t n_with, bool end)
+{
+    return n >= n_with && n_with &&
+                   memcmp(tokens + (end ? n - n_with : 0), with, n_with * sizeof *tokens) == 0
+               ? n_with
+               : 0;
+}
+
+/* How much of two lengths stays, of `room` in all: the longer one is cut first, and of a token that
+ * is left the longer one, or the second, gets the benefit. As Hugging Face's tokenizers do. */
+static void cut_longest(size_t *a, size_t *b, size_t room)
+{
+    bool swapped = *a > *b;
+    size_t shorter = swapped ? *b : *a, longer = swapped ? *a : *b;
+    if (shorter + longer <= room)
+        return;
+    longer = shorter > room || room - shorter < shorter ? shorter : room - shorter;
+    if (shorter + longer > room) {
+        shorter = room / 2;
+        longer = room - shorter;
+    }
+    *a = swapped ? longer : shorter;
+    *b = swapped ? shorter : longer;
+}
+
+/* Cut the input at the end of b->tokens, but not its special tokens. Where these alone are too many
+ * it stays as it is, and is refused. */
+static void cut(struct batch *b, struct slm_passage *p)
+{
+    slm_token *tokens = (slm_token *)(void *)(b->tokens.data + b->tokens.length) - p->n;
+    const struct slm_text *text = &b->model->text;
+    bool pair = p->n_first < p->n;
+    struct ending first = ending_of(b->model, pair), last = ending_of(b->model, false);
+    size_t begin = b->model->has_text ? matches(tokens, p->n, text->prefix, text->n_prefix, false) : 0;
+    size_t end1 = matches(tokens, p->n_first, first.tokens, first.n, true);
+    size_t end2 = pair ? matches(tokens, p->n, last.tokens, last.n, true) : 0;
+    size_t special = begin + end1 + end2, from2 = p->n_first, to2 = p->n - end2;
+    if (special > b->longest || p->n_first < begin + end1 || to2 < from2)
+        return;
+    size_t n1 = p->n_first - begin - end1, n2 = to2 - from2, all = p->n;
+    cut_longest(&n1, &n2, b->longest - special);
+    slm_token *to = tokens + begin + n1;
+    memmove(to, tokens + p->n_first - end1, end1 * sizeof *to);
+    memmove(to + end1, tokens + from2, n2 * sizeof *to);
+    memmove(to + end1 + n2, tokens + to2, end2 * sizeof *to);
+    p->n_first = begin + n1 + end1;
+    p->n = p->n_first + n2 + end2;
+    b->tokens.length -= (all - p->n) * sizeof *to;
 }
 
 static int add_input(struct batch *b, const slm_input *input)
@@ -104,17 +140,22 @@ static int add_input(struct batch *b, const slm_input *input)
     if (input->n > SLM_LIMIT_TEXT || input->n_second > SLM_LIMIT_TEXT)
         return slm_fail(SLM_ELIMIT, "the limit of a text is %u bytes", (unsigned)SLM_LIMIT_TEXT);
     int rc = input->tokens ? SLM_OK : add_texts(b, input, &p);
+    if (rc == SLM_OK && b->truncate && p.n > b->longest) {
+        if (p.tokens)
+            add_tokens(b, p.tokens, p.n);
+        p.tokens = NULL;
+        rc = slm_buf_ok(&b->tokens);
+        if (rc == SLM_OK)
+            cut(b, &p);
+    }
     if (rc < 0)
         return rc;
     if (p.n == 0)
         return slm_fail(SLM_EINVAL, "it has no tokens");
-    if (b->truncate && input->tokens && p.n > b->longest)
-        p.n = b->longest;
     if (p.n > b->longest)
         return slm_fail(SLM_ELIMIT, "it has %zu tokens, and the limit of context and model is %zu: set "
                         "slm_embed_options.truncate, or make the context with a larger max_tokens", p.n,
                         b->longest);
-    p.n_first = p.n_first < p.n ? p.n_first : p.n;
     b->n_tokens += p.n; /* each below 2^32 */
     slm_buf_append(&b->passages, &p, sizeof p);
     return slm_buf_ok(&b->passages);
@@ -139,9 +180,7 @@ static int read_inputs(struct batch *b, const slm_ctx *ctx, const slm_input *inp
     b->longest = slm_longest_passage(ctx);
     for (size_t i = 0; i < n; i++) {
         slm_input own;
-        int rc = slm_sized_read(&own, sizeof own, (const char *)inputs + i * inputs->size, "slm_input");
-        if (rc == SLM_OK && own.size != inputs->size)
-            rc = slm_fail(SLM_EINVAL, "its size differs from the first one's");
+        int rc = slm_sized_read_at(&own, sizeof own, inputs, i, "slm_input");
         if (rc == SLM_OK)
             rc = add_input(b, &own);
         if (rc < 0)
@@ -180,13 +219,15 @@ static int64_t embed(slm_ctx *ctx, const struct batch *b, size_t n, const slm_em
         return slm_fail(SLM_EINVAL, "slm_embed: the model does not say how it makes one vector of a text; "
                         "set slm_embed_options.pooling");
     size_t rows = kind ? n : b->n_tokens;
+    const struct slm_passage *passages = (const struct slm_passage *)(const void *)b->passages.data;
+    for (size_t i = 0; i < n && o->n_rows; i++)
+        o->n_rows[i] = kind ? 1 : passages[i].n;
     if (!out && cap == 0)
         return (int64_t)rows;
     if (rows > cap)
         return slm_fail(SLM_ELIMIT, "slm_embed: out has room for %zu vectors, and there are %zu", cap, rows);
     bool unit = o->normalise > 0 || (o->normalise == 0 && t->parts & SLM_MODEL_UNIT_LENGTH);
-    int rc = slm_embed_passages(ctx, (const struct slm_passage *)(const void *)b->passages.data, n, kind,
-                                unit, out);
+    int rc = slm_embed_passages(ctx, passages, n, kind, unit, out);
     return rc < 0 ? rc : (int64_t)rows;
 }
 

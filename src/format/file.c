@@ -323,8 +323,9 @@ bool slm_file_metadata(const struct slm_file *file, uint32_t i, const char **key
 
 /* --------------------------------------------------------------------- tensors --- */
 
-/* Which tensors a file has: one bit a role and layer; 7 KB, so it can live on the stack. It finds
- * duplicates and gaps in one pass over a directory that is in no order that would show them. */
+/* Which tensors a file has: one bit a role and layer. 128 bytes a role, some KB in all, so it can live
+ * on the stack. It finds duplicates and gaps in one pass over a directory that is in no order that
+ * would show them. */
 struct seen {
     uint64_t bits[SLM_N_ROLES][SLM_LIMIT_LAYERS / 64];
 };
