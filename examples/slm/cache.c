@@ -152,7 +152,7 @@ static int convert_into_cache(const char *source, const char *path, bool vocabul
     cli_progress_end(&progress);
     if (code == SLM_EINTR)
         return CLI_INTERRUPTED;
-    return code < 0 ? cli_fail("%s", slm_convert_last_error()) : CLI_OK;
+    return code < 0 ? cli_fail("%s", slm_last_error()) : CLI_OK;
 }
 
 /* Is it a .slm file? An empty or unreadable one is for slm_model_open() to explain. */
@@ -170,7 +170,7 @@ static bool is_slm_file(const char *path)
 /* A file that nothing can read: say so for both readers at once. */
 static int fail_unknown(const char *model)
 {
-    const char *text = slm_convert_last_error();
+    const char *text = slm_last_error();
     return cli_fail("%s is no .slm file and can't be converted: %s", model, text);
 }
 

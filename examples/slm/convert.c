@@ -199,7 +199,7 @@ static int run(const struct cli_settings *s)
                                           "name and can't be standard output");
     int kind = s->vocabulary ? 0 : slm_convert_detect(in);
     if (kind < 0)
-        return cli_fail("%s", slm_convert_last_error());
+        return cli_fail("%s", slm_last_error());
     char *chosen = s->output ? NULL : default_output(in);
     const char *out = s->output ? s->output : chosen;
     if (!out)
@@ -236,9 +236,9 @@ static int run(const struct cli_settings *s)
     if (rc == SLM_EINTR)
         code = CLI_INTERRUPTED;
     else if (rc == SLM_EINVAL) /* a type that does not exist */
-        code = cli_usage_error("convert", "%s", slm_convert_last_error());
+        code = cli_usage_error("convert", "%s", slm_last_error());
     else if (rc < 0 || stat(out, &st) < 0)
-        code = cli_fail("%s", slm_convert_last_error());
+        code = cli_fail("%s", slm_last_error());
     else if (s->json)
         print_json(&report, out, (uint64_t)st.st_size, kind ? slm_convert_kind_name(kind) : "vocabulary");
     else

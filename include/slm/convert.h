@@ -16,8 +16,9 @@
  *
  * The output appears under its name when it is complete, synced and checked, or not at all.
  *
- * The rules of slm.h hold here as well: 0 or a negative slm_error is returned, nothing is printed,
- * no state is global, and any number of threads may convert at once.
+ * The rules of slm.h hold here as well: 0 or a negative slm_error is returned, slm_last_error() tells
+ * more, nothing is printed, no state is global, and any number of threads may convert at once. It
+ * needs libslm, of the same version.
  */
 #ifndef SLM_CONVERT_H
 #define SLM_CONVERT_H
@@ -34,6 +35,9 @@ enum slm_convert_kind {
     SLM_CONVERT_HF = 2,      /* a Hugging Face directory */
     SLM_CONVERT_LLAMA2C = 3  /* a llama2.c checkpoint */
 };
+
+/* What slm_last_error() was called here, when each library kept its own. */
+#define slm_convert_last_error slm_last_error
 
 /* Look at the file or directory: an slm_convert_kind, or SLM_EIO (not there, not readable), or
  * SLM_EUNSUPPORTED (nothing that can be converted; the message says what it seems to be). */
@@ -97,12 +101,8 @@ typedef struct slm_convert_options {
  *   SLM_EINVAL       a type that does not exist, or `out` is something else than a .slm file
  *   SLM_EINTR        progress() asked to stop
  *   SLM_ELIMIT, SLM_ENOMEM
- * slm_convert_last_error() has the sentence. */
+ * slm_last_error() has the sentence. */
 SLM_API int slm_convert(const char *in, const char *out, const slm_convert_options *options);
-
-/* As slm_last_error(), for the functions of this header. (The two libraries may keep their messages
- * apart.) */
-SLM_API const char *slm_convert_last_error(void);
 
 /* The i-th model class ("LlamaForCausalLM") and its family ("llama") that can be converted; false
  * (0) past the last. Both live as long as the library. */

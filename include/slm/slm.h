@@ -123,6 +123,10 @@ SLM_API const char *slm_strerror(int code);
  * next failing call of the same thread. */
 SLM_API const char *slm_last_error(void);
 
+/* For libraries and bindings on top of this one: store a message for slm_last_error(), of which 1023
+ * bytes are kept, and return code. message NULL: "". */
+SLM_API int slm_set_last_error(int code, const char *message);
+
 /* --------------------------------------------------------------------------- 3 hooks --- */
 
 /* Where memory comes from. alloc returns `size` bytes aligned to `align` (a power of two, at

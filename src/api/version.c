@@ -21,6 +21,11 @@ const char *slm_last_error(void)
     return slm_error_message();
 }
 
+int slm_set_last_error(int code, const char *message)
+{
+    return slm_fail(code, "%s", message ? message : "");
+}
+
 unsigned slm_cpu_tiers(void)
 {
     return slm_kern_tiers();

@@ -67,11 +67,9 @@ static int detect_bytes(const char *path, const uint8_t *head, size_t n)
     return slm_fail(SLM_EUNSUPPORTED, "%s: is %s", path, what);
 }
 
-int slm_convert_detect(const char *path)
+static int detect(const char *path)
 {
     struct stat info;
-    if (!path)
-        return slm_fail(SLM_EINVAL, "slm_convert_detect: path is NULL");
     if (stat(path, &info) != 0)
         return slm_fail(SLM_EIO, "%s: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode))
@@ -97,6 +95,18 @@ int slm_convert_detect(const char *path)
     return detect_bytes(path, head, (size_t)n);
 }
 
+/* As a shared library this one has its own copy of slm_fail() and its message: hand that over to
+ * libslm, whose slm_last_error() people ask. */
+static int hand_over(int code)
+{
+    return code < 0 ? slm_set_last_error(code, slm_error_message()) : code;
+}
+
+int slm_convert_detect(const char *path)
+{
+    return hand_over(path ? detect(path) : slm_fail(SLM_EINVAL, "slm_convert_detect: path is NULL"));
+}
+
 const char *slm_convert_kind_name(int kind)
 {
     switch (kind) {
@@ -105,11 +115,6 @@ const char *slm_convert_kind_name(int kind)
     case SLM_CONVERT_LLAMA2C: return "llama2.c";
     }
     return NULL;
-}
-
-const char *slm_convert_last_error(void)
-{
-    return slm_error_message();
 }
 
 int slm_convert_class(size_t i, const char **name, const char **family)
@@ -129,10 +134,10 @@ int slm_convert_family_at(size_t i, slm_convert_family *family)
 {
     const struct slm_family *f = slm_family_at(i);
     if (!family || family->size == 0)
-        return slm_fail(SLM_EINVAL, "slm_convert_family_at: %s",
-                        family ? "family->size is 0; set it to sizeof *family" : "family is NULL");
+        return hand_over(slm_fail(SLM_EINVAL, "slm_convert_family_at: %s",
+                                  family ? "family->size is 0; set it to sizeof *family" : "family is NULL"));
     if (!f)
-        return slm_fail(SLM_EINVAL, "slm_convert_family_at: there is no family %zu", i);
+        return hand_over(slm_fail(SLM_EINVAL, "slm_convert_family_at: there is no family %zu", i));
     slm_convert_family own = {family->size, f->name, f->models, f->classes, f->architectures};
     memcpy(family, &own, family->size < sizeof own ? family->size : sizeof own);
     return SLM_OK;
@@ -340,7 +345,7 @@ static int import(struct job *job, const char *in)
     job->import.folder.allocator = job->tokenizer.allocator = job->options.allocator;
     if (job->options.vocabulary)
         return slm_import_vocabulary(&job->import);
-    int kind = slm_convert_detect(in);
+    int kind = detect(in);
     switch (kind) {
     case SLM_CONVERT_GGUF: return slm_import_gguf(&job->import);
     case SLM_CONVERT_HF: return slm_import_hf(&job->import);
@@ -390,7 +395,7 @@ static int check_target(const char *out)
                     "remove it first", out);
 }
 
-int slm_convert(const char *in, const char *out, const slm_convert_options *options)
+static int convert(const char *in, const char *out, const slm_convert_options *options)
 {
     if (!in || !out)
         return slm_fail(SLM_EINVAL, "slm_convert: %s is NULL", in ? "out" : "in");
@@ -427,4 +432,9 @@ int slm_convert(const char *in, const char *out, const slm_convert_options *opti
     slm_import_free(&job.import);
     slm_fenv_leave(&env);
     return err;
+}
+
+int slm_convert(const char *in, const char *out, const slm_convert_options *options)
+{
+    return hand_over(convert(in, out, options));
 }

@@ -107,7 +107,7 @@ static inline void convert(const char *in, const char *out, const char *type)
 {
     slm_convert_options options = {.size = sizeof options, .type = type};
     if (slm_convert(in, out, &options) != SLM_OK)
-        fail_msg("%s: %s", in, slm_convert_last_error());
+        fail_msg("%s: %s", in, slm_last_error());
 }
 
 /* Our logits of the same rows, computed in pieces of `step` tokens (0: all at once) by one thread.

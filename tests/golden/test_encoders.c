@@ -310,9 +310,9 @@ static void changed_models_differ(void **state)
         lay_out(c->model, c->file, other, strlen(other));
         int rc = slm_convert(changed, model_path, &options);
         double by = rc == SLM_OK ? difference_from(c->model, "vectors.f32") : 0;
-        bool good = c->refused ? rc < 0 && strstr(slm_convert_last_error(), c->refused) : rc == SLM_OK && by > FAR;
+        bool good = c->refused ? rc < 0 && strstr(slm_last_error(), c->refused) : rc == SLM_OK && by > FAR;
         print_message("%s %-20s %s -> %s: %.2g%s\n", good ? "  " : "!!", c->model, c->from, c->to, by,
-                      rc < 0 ? slm_convert_last_error() : "");
+                      rc < 0 ? slm_last_error() : "");
         missed += !good;
         clean_up();
         free(text);

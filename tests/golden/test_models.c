@@ -568,7 +568,7 @@ static bool try_change(const struct change *c)
     good = good && (c->what != SAME || largest < CLOSE) && (c->what != DIFFERS || largest > FAR);
     print_message("%s %-22s %s -> %s: ", good ? "  " : "!!", c->model, c->edits[0], c->edits[1]);
     if (code < 0)
-        print_message("%s\n", slm_convert_last_error());
+        print_message("%s\n", slm_last_error());
     else
         print_message("%.2g\n", largest);
     empty_changed();
@@ -630,7 +630,7 @@ static void check_tensors(const char *name)
                    start + (size_t)slm_json_number(header, slm_json_at(header, offsets, 1), 0));
         double largest;
         if (try_changed(&m, &largest) != SLM_OK)
-            fail_msg("%s: %s", name, slm_convert_last_error());
+            fail_msg("%s: %s", name, slm_last_error());
         empty_changed();
         if (!(largest > FAR))
             print_message("!! %s: %s set to zero changes logits by %.2g\n", name, key, largest);

@@ -1,5 +1,6 @@
 """The README's hello world: compiled exactly as shown, against an installed library that pkg-config finds, as C99 and
-C11, shared and static; it must have at most 40 lines and run. The header must also compile as C++.
+C11, shared and static; it must have at most 40 lines and run. A program that converts is linked in the same ways, and
+finds the message of a failure in slm_last_error(). The headers must also compile as C++.
 
 usage: check_readme.py SOURCE_ROOT BUILD_ROOT MODEL
 """
@@ -19,6 +20,22 @@ def run(*command, **options):
     return result.stdout
 
 
+CONVERTER = r"""
+#include <slm/convert.h>
+#include <stdio.h>
+int main(void)
+{
+    slm_model *model = NULL;
+    slm_model_open(&model, "no model", NULL);
+    int rc = slm_convert("no source", "out.slm", NULL);
+    printf("%d %s\n", rc, slm_last_error());
+    rc = slm_convert_detect(NULL);
+    printf("%d %s\n", rc, slm_last_error());
+    return 0;
+}
+"""
+
+
 def main(root, build, model):
     program = re.search(r"```c\n(.*?)```", (root / "README.md").read_text(), re.S)[1]
     lines = program.count("\n")
@@ -32,16 +49,25 @@ def main(root, build, model):
         (folder / "hello.c").write_text(program)
         cc = os.environ.get("CC", "cc")
         lib = next((folder / "root").rglob("libslm.so")).parent
+        (folder / "converter.c").write_text(CONVERTER)
+
+        def built(name, package, standard, static, *arguments):
+            """What the program prints when it is linked with what pkg-config says."""
+            flags = run("pkg-config", "--cflags", "--libs", *(["--static"] if static else []), package, env=env).split()
+            if static:
+                flags = [str(lib / f"lib{f[2:]}.a") if f.startswith("-lslm") else f for f in flags]
+            output = folder / f"{name}-{standard}-{static}"
+            run(cc, f"-std={standard}", "-Wall", "-Wextra", "-pedantic", "-Werror", folder / f"{name}.c", "-o", output, *flags)
+            return run(output, *arguments, env={**env, "LD_LIBRARY_PATH": str(lib)})
+
         for standard in ("c99", "c11"):
             for static in (False, True):
-                flags = run("pkg-config", "--cflags", "--libs", *(["--static"] if static else []), "slm", env=env).split()
-                if static:
-                    flags = [str(lib / "libslm.a") if f == "-lslm" else f for f in flags]
-                output = folder / f"hello-{standard}-{static}"
-                run(cc, f"-std={standard}", "-Wall", "-Wextra", "-pedantic", "-Werror", folder / "hello.c", "-o", output, *flags)
-                text = run(output, model, "Once upon a time", env={**env, "LD_LIBRARY_PATH": str(lib)})
+                text = built("hello", "slm", standard, static, model, "Once upon a time")
                 if not text.startswith(", there was a little"):
                     sys.exit(f"hello ({standard}) answered {text!r}")
+                text = built("converter", "slm-convert", standard, static)
+                if text != "-3 no source: No such file or directory\n-1 slm_convert_detect: path is NULL\n":
+                    sys.exit(f"converter ({standard}, {'static' if static else 'shared'}) said {text!r}")
         if shutil.which("c++"):
             (folder / "header.cc").write_text("#include <slm/slm.h>\n#include <slm/convert.h>\nint main() { return slm_version_number() == 0; }\n")
             flags = run("pkg-config", "--cflags", "--libs", "slm", env=env).split()

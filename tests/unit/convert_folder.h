@@ -120,7 +120,7 @@ static inline struct result convert(const char *in, const slm_convert_options *o
     const char *out = in_folder("out.slm");
     int err = slm_convert(in, out, options);
     if (err)
-        fail_msg("code %d: %s", err, slm_convert_last_error());
+        fail_msg("code %d: %s", err, slm_last_error());
     return load(out);
 }
 
@@ -136,8 +136,8 @@ static inline void expect(const char *in, const slm_convert_options *options, in
 {
     const char *out = in_folder("never.slm");
     int before = n_files(folder, false), err = slm_convert(in, out, options);
-    if (err != code || !strstr(slm_convert_last_error(), text))
-        fail_msg("code %d, message \"%s\"; wanted %d and \"%s\"", err, slm_convert_last_error(),
+    if (err != code || !strstr(slm_last_error(), text))
+        fail_msg("code %d, message \"%s\"; wanted %d and \"%s\"", err, slm_last_error(),
                  code, text);
     assert_int_equal(n_files(folder, false), before);
 }

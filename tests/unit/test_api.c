@@ -22,6 +22,24 @@ static void fails(int64_t code, int expected, const char *words)
         fail_msg("'%s' does not say '%s'", slm_last_error(), words);
 }
 
+/* What a library on top of this one has to say; cut where a character begins. */
+static void messages_of_others(void **state)
+{
+    (void)state;
+    assert_int_equal(slm_set_last_error(-77, "100 %s"), -77);
+    assert_string_equal(slm_last_error(), "100 %s");
+    assert_int_equal(slm_set_last_error(SLM_EIO, slm_last_error() + 4), SLM_EIO);
+    assert_string_equal(slm_last_error(), "%s");
+    char text[2000];
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = '\0';
+    memcpy(text + 1022, "\xC3\xA9", 2);
+    slm_set_last_error(SLM_EIO, text);
+    assert_int_equal(strlen(slm_last_error()), 1022);
+    slm_set_last_error(SLM_EIO, NULL);
+    assert_string_equal(slm_last_error(), "");
+}
+
 /* A struct of a program that was compiled against a later version. */
 struct newer_options {
     slm_ctx_options known;
@@ -253,6 +271,7 @@ static void vocabulary_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages_of_others),
         cmocka_unit_test(structs_of_other_versions), cmocka_unit_test(model_without_tokenizer),
         cmocka_unit_test(unknown_flags),             cmocka_unit_test(paths_that_are_no_files),
         cmocka_unit_test(traits_are_copied),         cmocka_unit_test(order_of_tensors_is_free),

@@ -68,7 +68,7 @@ static void tensors_must_fit(void **state)
         gguf_tensor(&g, surplus[i], SLM_SOURCE_F32, 0, 40, zeros, 160);
         /* A bias of layer 1 alone: layer 0 has none, so the model has none. */
         expect(put("m.gguf", gguf_finish(&g)), NULL, SLM_EUNSUPPORTED, surplus[i]);
-        assert_non_null(strstr(slm_convert_last_error(), "is not part of a 'llama' model"));
+        assert_non_null(strstr(slm_last_error(), "is not part of a 'llama' model"));
     }
     struct gguf_builder g = {0};
     tiny_gguf_keys(&TINY_ODD, &g);
@@ -119,7 +119,7 @@ static void other_files_stay(void **state)
     char source[512];
     snprintf(source, sizeof source, "%s", put("m.gguf", tiny_gguf(&TINY_ODD)));
     assert_int_equal(slm_convert(source, source, NULL), SLM_EINVAL);
-    assert_non_null(strstr(slm_convert_last_error(), "is no .slm file"));
+    assert_non_null(strstr(slm_last_error(), "is no .slm file"));
     assert_int_equal(slm_convert_detect(source), SLM_CONVERT_GGUF);
     struct result r = convert_to(source, NULL);
     assert_weights(&r, &TINY_ODD, SLM_TYPE_F32);
@@ -323,7 +323,7 @@ static void no_half_file_is_left(void **state)
         int err = slm_convert(in_folder("m.gguf"), in_folder("full.slm"), NULL);
         setrlimit(RLIMIT_FSIZE, &old);
         assert_int_equal(err, SLM_EIO);
-        assert_non_null(strstr(slm_convert_last_error(), "full.slm"));
+        assert_non_null(strstr(slm_last_error(), "full.slm"));
         assert_int_equal(n_files(folder, false), before);
     }
 
@@ -356,7 +356,7 @@ static void mutilated_sources(void **state)
             write_file(in_folder("cut"), b->data, b->length * i / 64);
             int err = slm_convert(in_folder("cut"), in_folder("cut.slm"), NULL);
             assert_true(err == SLM_EFORMAT || err == SLM_EUNSUPPORTED);
-            assert_true(strlen(slm_convert_last_error()) > 10);
+            assert_true(strlen(slm_last_error()) > 10);
         }
         uint64_t seed = 42;
         int refused = 0;

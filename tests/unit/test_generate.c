@@ -468,7 +468,7 @@ static int open_model(void **state)
         return -1;
     close(fd);
     if (slm_convert(source, path, NULL) < 0) {
-        fprintf(stderr, "%s\n", slm_convert_last_error());
+        fprintf(stderr, "%s\n", slm_last_error());
         return -1;
     }
     return slm_model_open(&model, path, NULL);
