@@ -114,6 +114,7 @@ static void json_token(struct cli_json *json, const slm_model *model, slm_token 
     const char *text = slm_token_text(model, token, &n);
     cli_json_int(json, "id", token);
     cli_json_text(json, "text", text ? text : "", n);
+    cli_json_bytes(json, "bytes", text ? text : "", n);
     cli_json_number(json, "logprob", logprob);
 }
 

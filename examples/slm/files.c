@@ -5,6 +5,8 @@
 
 #include "terminal.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +192,27 @@ void cli_json_text(struct cli_json *json, const char *key, const char *text, siz
 {
     begin_value(json, key);
     slm_json_write_string(&json->text, text, n);
+}
+
+static bool is_utf8(const char *text, size_t n)
+{
+    uint32_t c;
+    for (size_t at = 0, length; at < n; at += length)
+        if ((length = slm_utf8_decode(text + at, n - at, &c)) == 0)
+            return false;
+    return true;
+}
+
+void cli_json_bytes(struct cli_json *json, const char *key, const char *text, size_t n)
+{
+    if (is_utf8(text, n)) {
+        cli_json_name(json, key, NULL);
+        return;
+    }
+    cli_json_open(json, key, '[');
+    for (size_t i = 0; i < n; i++)
+        cli_json_int(json, NULL, (unsigned char)text[i]);
+    cli_json_close(json, ']');
 }
 
 void cli_json_name(struct cli_json *json, const char *key, const char *text)

@@ -46,6 +46,9 @@ void cli_json_open(struct cli_json *json, const char *key,
                    char bracket); /* key NULL: in an array */
 void cli_json_close(struct cli_json *json, char bracket);
 void cli_json_text(struct cli_json *json, const char *key, const char *text, size_t n);
+/* The bytes of a text that JSON can't hold because it is no UTF-8 (a token that is part of a
+ * character), as an array of numbers; null where the text itself says all. */
+void cli_json_bytes(struct cli_json *json, const char *key, const char *text, size_t n);
 void cli_json_name(struct cli_json *json, const char *key, const char *text); /* NULL: null */
 void cli_json_number(struct cli_json *json, const char *key, double value);
 void cli_json_int(struct cli_json *json, const char *key, int64_t value);

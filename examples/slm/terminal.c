@@ -3,6 +3,9 @@
  */
 #include "terminal.h"
 
+#include "base/buf.h"
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -71,11 +74,65 @@ void cli_note(const char *format, ...)
     va_end(args);
 }
 
+/* Would a terminal obey it instead of showing it? */
+static bool is_control(uint32_t c)
+{
+    return c < ' ' || (c >= 0x7F && c < 0xA0);
+}
+
+/* The character at text[0..n) as it may be shown, in 4 bytes and a NUL; what it must not is U+FFFD.
+ * Returns how many bytes it took. */
+static size_t harmless(const char *text, size_t n, char shown[5])
+{
+    uint32_t c;
+    size_t length = slm_utf8_decode(text, n, &c);
+    bool good = length > 0 && !is_control(c);
+    snprintf(shown, 5, "%.*s", good ? (int)length : 3, good ? text : SLM_UTF8_REPLACEMENT);
+    return length ? length : 1;
+}
+
+static void write_harmless(const char *text, size_t n)
+{
+    char shown[5];
+    for (size_t at = 0; at < n;) {
+        if (text[at] == '\n' || text[at] == '\t') {
+            putchar(text[at++]);
+            continue;
+        }
+        at += harmless(text + at, n - at, shown);
+        fputs(shown, stdout);
+    }
+}
+
+void cli_print_quoted(const char *text, size_t n)
+{
+    putchar('"');
+    for (size_t at = 0; at < n;) {
+        uint32_t c;
+        size_t length = slm_utf8_decode(text + at, n - at, &c);
+        if (length > 0 && !is_control(c)) {
+            printf("%s%.*s", c == '"' || c == '\\' ? "\\" : "", (int)length, text + at);
+        } else if (text[at] == '\n' || text[at] == '\t') {
+            fputs(text[at] == '\n' ? "\\n" : "\\t", stdout);
+        } else {
+            length = length ? length : 1;
+            for (size_t i = 0; i < length; i++)
+                printf("\\x%02X", (unsigned char)text[at + i]);
+        }
+        at += length ? length : 1;
+    }
+    putchar('"');
+}
+
 static int output_error; /* errno of the first write that failed */
 
 bool cli_print(const char *text, size_t n)
 {
-    if (fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0)
+    if (cli_is_terminal(stdout))
+        write_harmless(text, n);
+    else
+        fwrite(text, 1, n, stdout);
+    if (fflush(stdout) == 0 && !ferror(stdout))
         return true;
     if (output_error == 0)
         output_error = errno;
@@ -148,16 +205,50 @@ void cli_cell(struct cli_table *table, const char *format, ...)
     if (vasprintf(&text, format, args) < 0)
         text = NULL;
     va_end(args);
-    table->cells[table->n_cells++] = text;
+    struct slm_buf clean = {0};
+    size_t n = text ? strlen(text) : 0;
+    char shown[5];
+    for (size_t at = 0; at < n;) {
+        at += harmless(text + at, n - at, shown);
+        slm_buf_text(&clean, shown);
+    }
+    slm_buf_byte(&clean, 0);
+    table->cells[table->n_cells++] = slm_buf_ok(&clean) == 0 ? strdup((const char *)clean.data) : NULL;
+    slm_buf_free(&clean);
+    free(text);
 }
 
-/* Characters, not bytes. */
+/* Columns that a character takes: none where it is set onto the one before, two for those of East
+ * Asia and for pictures. In ranges, as Unicode's EastAsianWidth has them. */
+static int columns_of(uint32_t c)
+{
+    static const struct {
+        uint32_t first, last;
+        int columns;
+    } ranges[] = {
+        {0x0300, 0x036F, 0},   {0x1100, 0x115F, 2},   {0x200B, 0x200F, 0},   {0x20D0, 0x20FF, 0},
+        {0x2E80, 0x303E, 2},   {0x3041, 0xA4CF, 2},   {0xAC00, 0xD7A3, 2},   {0xF900, 0xFAFF, 2},
+        {0xFE00, 0xFE0F, 0},   {0xFE30, 0xFE6F, 2},   {0xFF00, 0xFF60, 2},   {0xFFE0, 0xFFE6, 2},
+        {0x1F300, 0x1F64F, 2}, {0x1F680, 0x1F6FF, 2}, {0x1F900, 0x1F9FF, 2}, {0x20000, 0x3FFFD, 2},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (c >= ranges[i].first && c <= ranges[i].last)
+            return ranges[i].columns;
+    return 1;
+}
+
+/* Columns, not bytes; the text is UTF-8. */
 static int width_of(const char *text)
 {
-    int n = 0;
-    for (; text && *text; text++)
-        n += ((unsigned char)*text & 0xC0) != 0x80;
-    return n;
+    int columns = 0;
+    uint32_t c;
+    for (size_t n = text ? strlen(text) : 0; n > 0;) {
+        size_t length = slm_utf8_decode(text, n, &c);
+        columns += columns_of(c);
+        text += length;
+        n -= length;
+    }
+    return columns;
 }
 
 static void print_csv_cell(const char *text)

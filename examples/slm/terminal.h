@@ -38,6 +38,7 @@ struct cli_table {
     char **cells;      /* [n_cells] */
     size_t n_cells, capacity;
 };
+/* Control characters and what is no UTF-8 become U+FFFD: texts of a file must not steer a terminal. */
 void cli_cell(struct cli_table *table, const char *format, ...) CLI_PRINTF(2, 3);
 /* The first row is the head when `head` is set. Frees the cells. */
 enum cli_table_style { CLI_TABLE_PLAIN, CLI_TABLE_MARKDOWN, CLI_TABLE_CSV };
@@ -68,8 +69,12 @@ void cli_progress_end(struct cli_progress *progress); /* wipes the line */
 double cli_clock(void);
 double cli_uptime(void);
 
-/* Write generated text to stdout at once; false when that does not work. */
+/* Write generated text to stdout at once; false when that does not work. On a terminal control
+ * characters become U+FFFD, but for tabs and newlines. */
 bool cli_print(const char *text, size_t n);
+
+/* Write it between quotes, and what would not be seen as it is with a backslash: \n, \x1B. */
+void cli_print_quoted(const char *text, size_t n);
 
 /* Flush stdout and say so when something could not be written. */
 int cli_finish_output(void);

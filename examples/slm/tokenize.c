@@ -45,34 +45,30 @@ static int print_json(const slm_model *model, const struct cli_tokens *tokens)
     for (size_t i = 0; i < tokens->n; i++)
         cli_json_int(&json, NULL, tokens->ids[i]);
     cli_json_close(&json, ']');
-    cli_json_open(&json, "texts", '[');
-    for (size_t i = 0; i < tokens->n; i++) {
-        size_t n = 0;
-        const char *text = slm_token_text(model, tokens->ids[i], &n);
-        cli_json_text(&json, NULL, text ? text : "", n);
+    for (int bytes = 0; bytes < 2; bytes++) {
+        cli_json_open(&json, bytes ? "bytes" : "texts", '[');
+        for (size_t i = 0; i < tokens->n; i++) {
+            size_t n = 0;
+            const char *text = slm_token_text(model, tokens->ids[i], &n);
+            (bytes ? cli_json_bytes : cli_json_text)(&json, NULL, text ? text : "", n);
+        }
+        cli_json_close(&json, ']');
     }
-    cli_json_close(&json, ']');
     cli_json_close(&json, '}');
     return cli_json_print(&json);
 }
 
-/* One token a line: its id and its text, quoted so that blanks can be seen. */
-static int print_table(const slm_model *model, const struct cli_tokens *tokens)
+/* One token a line: its id and its text, quoted so that blanks can be seen, and what is no UTF-8 as
+ * "\\xE4". */
+static void print_table(const slm_model *model, const struct cli_tokens *tokens)
 {
-    struct slm_buf line = {0};
     for (size_t i = 0; i < tokens->n; i++) {
         size_t n = 0;
         const char *text = slm_token_text(model, tokens->ids[i], &n);
-        line.length = 0;
-        slm_json_write_string(&line, text ? text : "", n);
-        slm_buf_byte(&line, 0);
-        if (slm_buf_ok(&line) < 0)
-            break;
-        printf("%7d  %s\n", (int)tokens->ids[i], (const char *)line.data);
+        printf("%7d  ", (int)tokens->ids[i]);
+        cli_print_quoted(text ? text : "", n);
+        putchar('\n');
     }
-    int code = slm_buf_ok(&line) < 0 ? cli_fail("out of memory") : CLI_OK;
-    slm_buf_free(&line);
-    return code;
 }
 
 static int encode(const struct cli_engine *engine, const struct cli_settings *s,
@@ -91,7 +87,7 @@ static int encode(const struct cli_engine *engine, const struct cli_settings *s,
         else if (s->json)
             code = print_json(engine->model, &tokens);
         else
-            code = print_table(engine->model, &tokens);
+            print_table(engine->model, &tokens);
     }
     cli_tokens_free(&tokens);
     return code;

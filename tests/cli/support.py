@@ -55,6 +55,24 @@ def add_chat_template(source, target, template):
     target.write_bytes(data)
 
 
+def replace_in_section(source, target, old, new):
+    """Write a copy of a .slm file in which bytes of one section are others, and the checksums agree."""
+    data = bytearray(source.read_bytes())
+    n, = struct.unpack_from("<I", data, 12)
+    for entry in range(64, 64 + 32 * n, 32):
+        offset, length = struct.unpack_from("<QQ", data, entry + 8)
+        section = bytes(data[offset:offset + length])
+        if section.count(old) == 1 and len(old) == len(new):
+            section = section.replace(old, new)
+            data[offset:offset + length] = section
+            struct.pack_into("<Q", data, entry + 24, xxh64(section))
+            struct.pack_into("<Q", data, 24, 0)
+            struct.pack_into("<Q", data, 24, xxh64(bytes(data[:64 + 32 * n])))
+            target.write_bytes(data)
+            return
+    raise RuntimeError(f"no section has {old} once")
+
+
 # Every message in a line of its own, then the assistant's name.
 TEMPLATE = ("{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
             "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}")
@@ -96,15 +114,16 @@ class CliTest(unittest.TestCase):
         self.assertEqual(done.code, 0, done.err)
         return done
 
-    def on_terminal(self, *arguments, columns=80, **environment):
-        """Run it with standard error on a terminal of so many columns; returns the exit code and what appeared there."""
+    def on_terminal(self, *arguments, columns=80, output=False, **environment):
+        """Run it with standard error, and if wanted standard output, on a terminal of so many columns; returns the exit
+        code and what appeared there."""
         try:
             master, slave = pty.openpty()
         except OSError as error:  # a container may have none
             self.skipTest(str(error))
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        process = subprocess.Popen([SLM, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=slave, env={**self.environment, **environment}, cwd=self.folder)
+        process = subprocess.Popen([SLM, *map(str, arguments)], stdin=subprocess.DEVNULL,
+                                   stdout=slave if output else subprocess.DEVNULL, stderr=slave, env={**self.environment, **environment}, cwd=self.folder)
         os.close(slave)
         seen = b""
         try:

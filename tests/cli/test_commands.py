@@ -4,10 +4,11 @@ import json
 import math
 import os
 import pathlib
+import re
 import resource
 import subprocess
 
-from support import EXAMPLES, IDS, SLM, STORIES, TEXT, CliTest, main
+from support import EXAMPLES, IDS, SLM, STORIES, TEXT, CliTest, main, replace_in_section
 
 COMMANDS = ["run", "chat", "convert", "info", "verify", "tokenize", "template", "embed", "logits", "perplexity", "bench"]
 PROMPT = "Once upon a time"
@@ -145,6 +146,12 @@ class Run(CliTest):
             self.assertEqual([t["id"] for t in token["top"]], best)
             entropy = -sum(math.exp(x - total) * (x - total) for x in row)
             self.assertAlmostEqual(token["entropy"], entropy, delta=2e-3)
+
+    def test_escape_sequences(self):
+        """A pipe gets what the model wrote; a terminal does not obey it."""
+        run = ["run", self.model, "--raw", "-p", PROMPT, "-n", "2", "--bias", "30=20000"]  # 0x1B + 3
+        self.assertEqual(self.good(*run).raw, b"\x1b\x1b")
+        self.assertEqual(self.on_terminal(*run, output=True), (0, "\ufffd\ufffd\r\n"))
 
     def test_stats(self):
         done = self.good("run", self.model, "--raw", "-p", PROMPT, "-n", "5", "--stats")
@@ -331,6 +338,18 @@ class Tokenize(CliTest):
             ids = self.good("tokenize", self.model, "-f", "in.txt", "--ids").out
             self.assertEqual(self.good("tokenize", self.model, "--decode", stdin=ids).raw, text.encode())
 
+    def test_parts_of_characters(self):
+        """What is no UTF-8 by itself: "bytes" say what "texts" can't."""
+        text = "a\u8a9e\t\x1b\"\\"  # stories260K has no token for the second: it becomes three
+        got = json.loads(self.good("tokenize", self.model, text, "--json").out)
+        whole = b"".join(bytes(b) if b else t.encode() for t, b in zip(got["texts"], got["bytes"]))
+        self.assertEqual(whole.decode().strip(), text)
+        self.assertEqual([b for b in got["bytes"] if b], [[0xE8], [0xAA], [0x9E]])
+        self.assertTrue(all(("\ufffd" in t) == bool(b) for t, b in zip(got["texts"], got["bytes"])))
+        table = self.good("tokenize", self.model, text).out
+        for shown in ('"\\xE8"', '"\\xAA"', '"\\x9E"', '"\\t"', '"\\x1B"', '"\\""', '"\\\\"'):
+            self.assertIn(f"  {shown}\n", table)
+
     def test_decode_forms(self):
         expected = self.good("tokenize", self.model, "--decode", "-p", "403,407").out
         self.assertEqual(self.good("tokenize", self.model, "--decode", "-p", "[403, 407]").out, expected)
@@ -500,6 +519,18 @@ class Info(CliTest):
             self.assertIn(word, done.out)
         self.assertNotIn("\033", done.out)
         self.assertRegex(done.out, r"q8: +\d+ tensors, |f32: +\d+ tensors, ")
+
+    def test_foreign_text(self):
+        """Columns align below wide characters; what a file says can't steer a terminal, nor break JSON."""
+        self.assertEqual(self.good("info", self.model, "--json").out.count("stories260K.bin"), 1)
+        replace_in_section(self.model, self.folder / "wide.slm", b"source\0", "日本\0".encode())
+        lines = self.good("info", "wide.slm").out.splitlines()
+        wide = next(line for line in lines if line.startswith("日本 "))
+        self.assertEqual(wide.index("stories260K.bin") + 2, lines[0].index("llama2.c"))
+        evil = "\x1b[31m\x9b'\"\\\t日x"
+        replace_in_section(self.model, self.folder / "evil.slm", b"stories260K.bin\0", evil.encode() + b"\0")
+        self.assertRegex(self.good("info", "evil.slm").out, re.escape("\ufffd[31m\ufffd'\"\\\ufffd日x") + "\n")
+        self.assertEqual(json.loads(self.good("info", "evil.slm", "--json").out)["metadata"]["source"], evil)
 
     def test_verify(self):
         self.assertIn("good", self.good("verify", self.model).out)
