@@ -131,9 +131,11 @@ SLM_API int slm_set_last_error(int code, const char *message);
 
 /* Where memory comes from. alloc returns `size` bytes aligned to `align` (a power of two, at
  * least 16), or NULL; free gets the same size back. Both are called from the thread that calls the
- * library, never from its workers; a model's are called by every thread that uses the model, so they
- * must be safe for several at once. Copied; `user` must outlive the object it was given to, a
- * context's also the sequences. */
+ * library, never from its workers. That may be any thread: a model's are called by every thread that
+ * uses the model, a context's and a team's free by whoever frees the last of what belongs together
+ * (a context and its sequences; a team and its contexts). So they must be safe for several at once
+ * unless one thread does all of that. Copied; `user` must outlive the object it was given to, a
+ * context's also the sequences, a team's also the contexts. */
 typedef struct slm_allocator {
     void *(*alloc)(void *user, size_t size, size_t align);
     void (*free)(void *user, void *p, size_t size);
@@ -376,8 +378,10 @@ typedef struct slm_ctx_options {
     int32_t n_threads;    /* of a team of its own, as in slm_team_options */
     slm_team *team;       /* NULL: a team of its own. Else n_threads must be 0 */
     int32_t max_tokens;   /* KV positions that are stored, all sequences together; 0: the smaller of
-                             the model's max_context and 4096. Of an encoder: the longest text, and
-                             how much is computed together */
+                             the model's max_context and 4096. They come in pages of 32, and a page
+                             belongs to one sequence and its forks: for n sequences add 31 n to what
+                             they hold. Of an encoder: the longest text, and how much is computed
+                             together */
     int32_t max_seq_tokens; /* tokens of the longest sequence; 0: max_tokens. More than that helps
                              where all layers have sliding windows: they store less than they read.
                              Of a model with RoPE tables for short and for long texts ("longrope") it
@@ -427,8 +431,10 @@ typedef struct slm_stats {
     double prompt_seconds;
     double decode_seconds;
     uint64_t memory;          /* bytes taken from the allocator */
-    int32_t kv_positions;     /* KV capacity, in tokens */
-    int32_t kv_positions_free;
+    int32_t kv_positions;     /* KV capacity in tokens, all sequences together: max_tokens */
+    int32_t kv_positions_free; /* of these, in pages that no sequence has begun: what a sequence can
+                             grow by beyond its last page. A page holds 32, whole or begun; one that
+                             forks share counts once. Encoders keep nothing: all are free */
     int32_t n_threads;
     uint32_t cpu;             /* the SLM_CPU_ bit in use */
 } slm_stats;
