@@ -1,6 +1,6 @@
 """The README's hello world: compiled exactly as shown, against an installed library that pkg-config finds, as C99 and
 C11, shared and static; it must have at most 40 lines and run. A program that converts is linked in the same ways, and
-finds the message of a failure in slm_last_error(). The headers must also compile as C++.
+finds the message of a failure in slm_last_error(); examples/hello.py calls the library through ctypes. The headers must also compile as C++.
 
 usage: check_readme.py SOURCE_ROOT BUILD_ROOT MODEL
 """
@@ -68,6 +68,9 @@ def main(root, build, model):
                 text = built("converter", "slm-convert", standard, static)
                 if text != "-3 no source: No such file or directory\n-1 slm_convert_detect: path is NULL\n":
                     sys.exit(f"converter ({standard}, {'static' if static else 'shared'}) said {text!r}")
+        text = run(sys.executable, "-B", root / "examples/hello.py", model, env={**env, "LD_LIBRARY_PATH": str(lib)})
+        if not text.startswith(", there was a little"):
+            sys.exit(f"hello.py answered {text!r}")
         if shutil.which("c++"):
             (folder / "header.cc").write_text("#include <slm/slm.h>\n#include <slm/convert.h>\nint main() { return slm_version_number() == 0; }\n")
             flags = run("pkg-config", "--cflags", "--libs", "slm", env=env).split()
