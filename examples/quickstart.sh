@@ -55,7 +55,7 @@ quietly() {
 # How far the step that runs is: what was downloaded so far, else the last line of the log.
 how_far() {
     if [ -d "$build/model/download" ]; then
-        echo "$(du -sk "$build/model/download" | cut -f 1) of 98000 kB"
+        echo "$(($(du -sk "$build/model/download" | cut -f 1) / 1000)) MB"
     else
         tail -c 300 "$build/quickstart.log" | tail -n 1 | tr -cd ' -~' | cut -c 1-50
     fi
@@ -76,6 +76,7 @@ step() {
     begun=$(date +%s)
     shift
     say "$what"
+    echo "$what" >>"$build/quickstart.log"
     shows=
     if [ -t 2 ]; then
         show_progress "$what" "$begun" &
