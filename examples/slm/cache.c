@@ -186,6 +186,8 @@ static bool opens(const char *path)
 int cli_cache_resolve(const char *model, bool vocabulary, char **path)
 {
     struct stat st;
+    if (strcmp(model, "-") == 0)
+        return cli_fail("a model can't come from standard input: give the file, which is mapped and not read");
     bool there = stat(model, &st) == 0;
     if (!there || (!S_ISDIR(st.st_mode) && is_slm_file(model))) {
         *path = strdup(model);

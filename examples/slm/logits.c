@@ -136,8 +136,8 @@ static int run(const struct cli_settings *s)
 {
     if (!s->output)
         return cli_usage_error("logits", "where to? give -o OUT.f32");
-    if (!s->ids + !s->file + !s->prompt != 2)
-        return cli_usage_error("logits", "give one of --ids, -f and -p");
+    if (!!s->ids + !!s->file + !!s->prompt + !!s->arguments[1] != 1)
+        return cli_usage_error("logits", "give one of --ids, -f, -p and a text behind the model");
     struct cli_engine engine = {0};
     struct cli_tokens tokens = {0};
     int code = cli_engine_model(&engine, s);
@@ -160,7 +160,7 @@ static int run(const struct cli_settings *s)
 
 const struct cli_command cli_logits = {
     .name = "logits",
-    .usage = "MODEL (--ids 1,2,3 | -f FILE | -p TEXT) [--all] -o OUT.f32",
+    .usage = "MODEL (TEXT | -p TEXT | -f FILE | --ids 1,2,3) [--all] -o OUT.f32",
     .summary = "write the logits of a text",
     .details =
         "Raw little-endian 32-bit floats, one row of n_vocab a position; row i is what the model\n"
@@ -168,7 +168,7 @@ const struct cli_command cli_logits = {
     .examples = "  slm logits model.slm --ids 1,403,407 -o last.f32\n"
                 "  slm logits model.slm -f text.txt --all -o teacher.f32",
     .min_arguments = 1,
-    .max_arguments = 1,
+    .max_arguments = 2,
     .groups = groups,
     .run = run,
 };

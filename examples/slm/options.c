@@ -8,6 +8,7 @@
 #include "terminal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,6 +240,8 @@ int cli_options_parse(const struct cli_command *c, int argc, char **argv,
                                                 : "unexpected argument '%s': slm %s %s", word, c->name, c->usage);
         } else if (!*word) {
             code = cli_usage_error(c->name, "an argument is empty: slm %s %s", c->name, c->usage);
+        } else if (settings->n_arguments == 0 && strlen(word) >= PATH_MAX) {
+            code = cli_fail("'%.40s...' is no file's name: it has %zu bytes", word, strlen(word));
         } else {
             settings->arguments[settings->n_arguments++] = word;
         }

@@ -43,13 +43,14 @@ static void print_version(void)
 
 static int unknown_command(const char *word)
 {
-    const char *names[N_COMMANDS];
+    const char *names[N_COMMANDS + 2] = {"--help", "--version"};
     for (int i = 0; i < N_COMMANDS; i++)
-        names[i] = commands[i]->name;
-    const char *meant = cli_did_you_mean(word, names, N_COMMANDS);
+        names[i + 2] = commands[i]->name;
+    const char *meant = cli_did_you_mean(word, names, N_COMMANDS + 2);
+    const char *what = word[0] == '-' ? "option" : "command";
     if (meant)
-        return cli_usage_error("", "there is no command '%s'; did you mean '%s'?", word, meant);
-    return cli_usage_error("", "there is no command '%s'", word);
+        return cli_usage_error("", "there is no %s '%s'; did you mean '%s'?", what, word, meant);
+    return cli_usage_error("", "there is no %s '%s'", what, word);
 }
 
 static int run_command(const struct cli_command *command, int argc, char **argv)
@@ -87,7 +88,7 @@ int main(int argc, char **argv)
         return CLI_USAGE;
     }
     const char *word = argv[1];
-    if (strcmp(word, "--version") == 0) {
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 || strcmp(word, "version") == 0) {
         print_version();
         return cli_finish_output();
     }

@@ -29,13 +29,50 @@ const char *cli_style(FILE *stream, enum cli_style style)
     return codes[style];
 }
 
+/* ----------------------------------------------------------------------------- foreign --- */
+
+/* Would a terminal obey it instead of showing it? */
+static bool is_control(uint32_t c)
+{
+    return c < ' ' || (c >= 0x7F && c < 0xA0);
+}
+
+/* The character at text[0..n) as it may be shown, in 4 bytes and a NUL; what it must not is U+FFFD.
+ * Returns how many bytes it took. */
+static size_t harmless(const char *text, size_t n, char shown[5])
+{
+    uint32_t c;
+    size_t length = slm_utf8_decode(text, n, &c);
+    bool good = length > 0 && !is_control(c);
+    snprintf(shown, 5, "%.*s", good ? (int)length : 3, good ? text : SLM_UTF8_REPLACEMENT);
+    return length ? length : 1;
+}
+
+static void write_harmless(FILE *stream, const char *text, size_t n)
+{
+    char shown[5];
+    for (size_t at = 0; at < n;) {
+        if (text[at] == '\n' || text[at] == '\t') {
+            fputc(text[at++], stream);
+            continue;
+        }
+        at += harmless(text + at, n - at, shown);
+        fputs(shown, stream);
+    }
+}
+
 /* ---------------------------------------------------------------------------- messages --- */
 
 static void message(enum cli_style style, const char *kind, const char *format, va_list args)
 {
     fflush(stdout); /* so that both come in order on a terminal */
     fprintf(stderr, "%s%s%s", cli_style(stderr, style), kind, cli_style(stderr, CLI_PLAIN));
-    vfprintf(stderr, format, args);
+    char *text = NULL;
+    if (!cli_is_terminal(stderr) || vasprintf(&text, format, args) < 0)
+        vfprintf(stderr, format, args);
+    else
+        write_harmless(stderr, text, strlen(text)); /* it may name a file that somebody else made */
+    free(text);
     fputc('\n', stderr);
 }
 
@@ -74,36 +111,6 @@ void cli_note(const char *format, ...)
     va_end(args);
 }
 
-/* Would a terminal obey it instead of showing it? */
-static bool is_control(uint32_t c)
-{
-    return c < ' ' || (c >= 0x7F && c < 0xA0);
-}
-
-/* The character at text[0..n) as it may be shown, in 4 bytes and a NUL; what it must not is U+FFFD.
- * Returns how many bytes it took. */
-static size_t harmless(const char *text, size_t n, char shown[5])
-{
-    uint32_t c;
-    size_t length = slm_utf8_decode(text, n, &c);
-    bool good = length > 0 && !is_control(c);
-    snprintf(shown, 5, "%.*s", good ? (int)length : 3, good ? text : SLM_UTF8_REPLACEMENT);
-    return length ? length : 1;
-}
-
-static void write_harmless(const char *text, size_t n)
-{
-    char shown[5];
-    for (size_t at = 0; at < n;) {
-        if (text[at] == '\n' || text[at] == '\t') {
-            putchar(text[at++]);
-            continue;
-        }
-        at += harmless(text + at, n - at, shown);
-        fputs(shown, stdout);
-    }
-}
-
 void cli_print_quoted(const char *text, size_t n)
 {
     putchar('"');
@@ -129,7 +136,7 @@ static int output_error; /* errno of the first write that failed */
 bool cli_print(const char *text, size_t n)
 {
     if (cli_is_terminal(stdout))
-        write_harmless(text, n);
+        write_harmless(stdout, text, n);
     else
         fwrite(text, 1, n, stdout);
     if (fflush(stdout) == 0 && !ferror(stdout))

@@ -98,7 +98,7 @@ static int decode(const struct cli_engine *engine, const struct cli_settings *s,
                   const struct slm_buf *text)
 {
     struct cli_tokens tokens = {0};
-    int code = cli_parse_ids(s->prompt ? "tokenize" : NULL, cli_prompt_source(s),
+    int code = cli_parse_ids(s->prompt || s->arguments[1] ? "tokenize" : NULL, cli_prompt_source(s),
                              (const char *)text->data, text->length, &engine->info, &tokens);
     if (code != CLI_OK)
         return code;

@@ -6,7 +6,9 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import subprocess
+import unittest
 
 from support import EXAMPLES, IDS, SLM, STORIES, TEXT, CliTest, main, replace_in_section
 
@@ -40,6 +42,8 @@ class Help(CliTest):
         self.bad(2, "there is no command 'rnu'; did you mean 'run'?", "rnu")
         self.bad(2, "there is no command 'perp'; did you mean 'perplexity'?", "perp")
         self.bad(2, "there is no command 'tokenise'; did you mean 'tokenize'?", "tokenise")
+        self.bad(2, "there is no option '--verison'; did you mean '--version'?", "--verison")
+        self.assertEqual(self.good("version").out, self.good("-V").out)
         done = self.bad(2, "there is no command 'zzzz'", "zzzz")
         self.assertNotIn("did you mean", done.err)
         self.assertIn("slm --help", done.err)
@@ -261,6 +265,7 @@ class Run(CliTest):
         noise.write_bytes(b"certainly no model" * 100)
         self.bad(1, "empty", "info", empty)
         self.bad(1, "No such file", "info", "nowhere.slm")
+        self.bad(1, "a model can't come from standard input", "info", "-")
         self.bad(1, "can't be converted", "info", folder)
         self.bad(1, "noise.slm is no .slm file and can't be converted", "info", noise)
         whole = self.model.read_bytes()
@@ -273,6 +278,73 @@ class Run(CliTest):
             secret.write_bytes(whole)
             secret.chmod(0)
             self.bad(1, "Permission denied", "info", secret)
+
+
+class OddNames(CliTest):
+    """Texts and paths with quotes, control characters and bytes that are no UTF-8."""
+
+    TEXT = b'quote " back \\ control \x01\x7f\xc2\x9b no UTF-8 \xff\xfe\xe4\xbd'
+
+    def setUp(self):
+        self.odd = os.path.join(os.fsencode(self.folder), b'odd "\\\n\t\x1b\xff name')
+        os.makedirs(self.odd, exist_ok=True)
+        for name in (b"stories260K.bin", b"tok512.bin"):
+            shutil.copy(os.path.join(os.fsencode(STORIES), name), self.odd)
+        shutil.copy(self.model, self.odd + b"/stories.slm")
+
+    def start(self, *arguments, **streams):
+        return subprocess.run([SLM, *arguments], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self.environment,
+                              **streams)
+
+    def test_json(self):
+        """It is one JSON value whatever comes in, and exit code 1 when there is no room for it."""
+        model, source, text = self.odd + b"/stories.slm", self.odd + b"/stories260K.bin", self.TEXT
+        for command in (["info", model, "--tensors"], ["info", source], ["verify", model], ["verify", source],
+                        ["convert", source], ["tokenize", model, text], ["bench", model, "-p8", "-n2", "-r1"],
+                        ["run", model, "--raw", text, "--logprobs", "2", "-n5"],
+                        ["run", self.chat_model, text, "--system", text, "-n5"],
+                        ["embed", model, text, "--pooling", "mean"], ["embed", model, text, "-q", text, "--pooling", "last"]):
+            done = self.start(*command, "--json", stdout=subprocess.PIPE)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            json.loads(done.stdout.decode())
+            with open("/dev/full", "wb") as full:
+                done = self.start(*command, "--json", stdout=full)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"standard output can't be written: No space left", done.stderr)
+
+    def test_messages(self):
+        path = os.fsdecode(self.odd + b"/nowhere.slm")
+        self.assertIn(self.odd, self.start("info", path).stderr)
+        seen = self.on_terminal("info", path)[1]
+        self.assertIn('odd "\\\r\n\t\ufffd\ufffd name/nowhere.slm: No such file', seen)
+
+    def test_names(self):
+        self.bad(1, "xxx...' is no file's name: it has 5000 bytes", "info", "x" * 5000)
+        long = "x" * 300
+        for command, words in ((["info", long], "File name too long"), (["convert", self.model, "-o", long], "already"),
+                               (["convert", STORIES / "stories260K.bin", "-o", long + ".slm"], "File name too long"),
+                               (["run", self.model, "-f", long], "File name too long"),
+                               (["logits", self.model, "--ids", "1", "-o", self.folder], "Is a directory"),
+                               (["convert", STORIES / "stories260K.bin", "-o", self.folder], "is a directory; give"),
+                               (["convert", STORIES / "stories260K.bin", "-o", "/dev/full"], "is no regular file"),
+                               (["embed", self.model, "-f", self.folder], "Is a directory"),
+                               (["tokenize", self.model, "-f", self.folder], "Is a directory"),
+                               (["perplexity", self.model, "-f", self.folder], "Is a directory")):
+            self.bad(1, words, *command)
+
+    @unittest.skipIf(os.geteuid() == 0, "root may do all of it")
+    def test_no_permission(self):
+        locked = self.folder / "locked"
+        locked.mkdir()
+        shutil.copy(self.model, locked / "model.slm")
+        (locked / "model.slm").chmod(0)
+        locked.chmod(0o555)
+        try:
+            self.bad(1, "Permission denied", "info", locked / "model.slm")
+            self.bad(1, "Permission denied", "convert", STORIES / "stories260K.bin", "-o", locked / "new.slm")
+            self.bad(1, "Permission denied", "logits", self.model, "--ids", "1", "-o", locked / "out.f32")
+        finally:
+            locked.chmod(0o755)
 
 
 class Cache(CliTest):
@@ -357,6 +429,7 @@ class Tokenize(CliTest):
 
     def test_errors(self):
         self.bad(2, "-p: 'x' at byte 2 is no token id", "tokenize", self.model, "--decode", "-p", "1,x")
+        self.bad(2, "the text: 'x' at byte 2 is no token id", "tokenize", self.model, "--decode", "1,x")
         self.bad(2, "-p: 512 at byte 2 is no token id of this model: they are 0 to 511", "tokenize", self.model,
                  "--decode", "-p", "1,512")
         self.bad(2, "-p: -4 at byte 0 is no token id of this model", "tokenize", self.model, "--decode", "-p-4")
@@ -399,8 +472,8 @@ class Logits(CliTest):
 
     def test_errors(self):
         self.bad(2, "give -o OUT.f32", "logits", self.model, "--ids", "1")
-        self.bad(2, "give one of --ids, -f and -p", "logits", self.model, "-o", "x.f32")
-        self.bad(2, "give one of --ids, -f and -p", "logits", self.model, "--ids", "1", "-p", "x", "-o", "x.f32")
+        self.bad(2, "give one of --ids, -f, -p and a text", "logits", self.model, "-o", "x.f32")
+        self.bad(2, "give one of --ids, -f, -p and a text", "logits", self.model, "--ids", "1", "-p", "x", "-o", "x.f32")
         self.bad(2, "--ids is empty: there are no tokens", "logits", self.model, "--ids", "", "-o", "x.f32")
         self.bad(2, "--ids: 'x' at byte 2", "logits", self.model, "--ids", "1,x", "-o", "x.f32")
         self.bad(2, "--ids: 512 at byte 2 is no token id of this model", "logits", self.model, "--ids", "1,512", "-o",
