@@ -14,7 +14,7 @@
  * A vector (norm weights, biases) is plain f32.
  *
  * One struct slm_block is 32 columns of one row, unpacked; every integer type goes through it, so
- * a new type is four small functions and a row in the table.
+ * a new type is four small functions and a row in the table: docs/add-a-quant.md has the steps.
  */
 #ifndef SLM_QUANT_QUANT_H
 #define SLM_QUANT_QUANT_H
