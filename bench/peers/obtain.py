@@ -47,11 +47,14 @@ class Obtainer:
         self.native_bin = self.avx2_bin = None  # folders of llama.cpp's programs, if given
         self.gguf = self.gemma_gguf = None  # models, if given
         self.pythons = {}  # interpreters with a peer's packages, if given
+        self.failed = {}  # steps that failed: none is tried again for the next comparison
 
     # ------------------------------------------------------------------- small tools ---
 
     def run(self, what, *command, **kwargs):
         """Run a step; what it prints goes into a log."""
+        if command in self.failed:
+            raise Missing(self.failed[command])
         log = self.work / "log.txt"
         with open(log, "a", encoding="utf-8") as file:
             file.write(f"\n$ {' '.join(map(str, command))}\n")
@@ -59,10 +62,12 @@ class Obtainer:
             try:
                 done = subprocess.run(list(map(str, command)), stdout=file,
                                       stderr=subprocess.STDOUT, check=False, **kwargs)
+                failure = f"{what} failed; {log} says why" if done.returncode else None
             except OSError as error:
-                raise Missing(f"{what}: {error}") from None
-        if done.returncode:
-            raise Missing(f"{what} failed; {log} says why")
+                failure = f"{what}: {error}"
+        if failure:
+            self.failed[command] = failure
+            raise Missing(failure)
 
     def network(self, what):
         if self.offline:
