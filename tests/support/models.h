@@ -31,7 +31,7 @@ struct tiny_model {
     uint32_t n_types;                                /* 0: all six */
     bool untied, biases;
     /* Encoders, and whatever has embeddings or scores. attention 0: causal. */
-    uint32_t attention, n_token_types, pooling, n_scores, score_activation;
+    uint32_t attention, n_token_types, pooling, n_scores, score_activation, n_separators;
     bool reversed; /* tensors stand in the file from the last to the first */
     uint64_t seed;
 };

@@ -1,4 +1,5 @@
 /* test_embed_api.c - what slm_embed() and slm_score() refuse, count, cut and leave as it was. */
+#include "convert/tokenizer.h"
 #include "support/evaluate.h"
 
 #include <setjmp.h>
@@ -180,6 +181,52 @@ static void texts(void **state)
     slm_model_unref(model);
 }
 
+/* A BERT vocabulary, which has no EOS: [CLS] is 2, [SEP] is 3. */
+static void write_reranker(const char *path, uint32_t n_separators, bool suffix)
+{
+    static const char words[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\none\ntwo\nthree\n";
+    struct tiny_model tiny = *embedder("bert");
+    struct slm_vocab vocab;
+    struct slm_buf section = {0};
+    tiny.n_separators = n_separators;
+    slm_vocab_init(&vocab, NULL);
+    must(slm_vocab_from_wordlist(&vocab, words, sizeof words - 1, NULL));
+    assert_int_equal(vocab.eos, SLM_TEXT_NO_TOKEN);
+    if (!suffix)
+        vocab.n_suffix = 0;
+    must(slm_vocab_build(&vocab, tiny.n_vocab, &section));
+    must(tiny_model_write(&tiny, path, NULL, section.data, section.length));
+    slm_buf_free(&section);
+    slm_vocab_free(&vocab);
+}
+
+/* One separator is the first text's [SEP]; an EOS is only needed for a second one. */
+static void pairs_without_eos(void **state)
+{
+    static const slm_token tokens[] = {2, 5, 6, 3, 7, 3};
+    const char *path = temporary_path("reranker.slm");
+    (void)state;
+    for (uint32_t n_separators = 0; n_separators <= 2; n_separators++) {
+        for (int suffix = 0; suffix < 2; suffix++) {
+            slm_model *model = NULL;
+            float scores[2 * 3];
+            write_reranker(path, n_separators, suffix);
+            must(slm_model_open(&model, path, NULL));
+            slm_ctx *ctx = context_of(model, 32, 2);
+            slm_input in[2] = {{.size = sizeof *in, .text = "one two", .n = 7, .second = "three", .n_second = 5},
+                               {.size = sizeof *in, .tokens = tokens, .n_tokens = 6, .n_first = 4}};
+            if (n_separators == 1 && suffix) {
+                assert_int_equal(slm_score(ctx, in, 2, NULL, scores, 2), 2);
+                assert_memory_equal(scores, scores + 3, 3 * sizeof *scores);
+            } else {
+                refuses(slm_score(ctx, in, 1, NULL, scores, 2), SLM_EUNSUPPORTED, "no pairs");
+            }
+            slm_ctx_free(ctx);
+            slm_model_unref(model);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +235,7 @@ int main(void)
         cmocka_unit_test(models_without_a_head_or_pooling),
         cmocka_unit_test(leaves_nothing_behind),
         cmocka_unit_test(texts),
+        cmocka_unit_test(pairs_without_eos),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

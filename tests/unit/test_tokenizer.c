@@ -4,10 +4,11 @@
  */
 #include "unit/tokenizer_files.h"
 
+#include "support/guarded.h"
 #include "support/hooks.h"
 #include "support/random.h"
-
-#include <time.h>
+#include "text/scan.h"
+#include "text/unigram.h"
 
 static uint64_t seed;
 
@@ -388,26 +389,6 @@ static void test_far_dependence(void **state)
     tokenizer_free(&t);
 }
 
-/* Twice the text, at most about twice the time. */
-static void test_linear(void **state)
-{
-    struct tokenizer t = tokenizer_json("smollm");
-    double seconds[2];
-    (void)state;
-    for (int k = 0; k < 2; k++) {
-        size_t n = (size_t)1 << (18 + 2 * k);
-        char *text = malloc(n);
-        assert_non_null(text);
-        memset(text, 'a', n);
-        clock_t start = clock();
-        assert_true(slm_text_encode(&t.text, text, n, 0, NULL, 0, NULL, 0, NULL) > 0);
-        seconds[k] = (double)(clock() - start) / CLOCKS_PER_SEC;
-        free(text);
-    }
-    assert_true(seconds[1] < 12 * seconds[0] + 0.05); /* a quadratic one would need 16 times */
-    tokenizer_free(&t);
-}
-
 static void test_limits(void **state)
 {
     struct tokenizer t = tokenizer_json("smollm");
@@ -555,6 +536,54 @@ static void test_absurd_numbers(void **state)
     }
 }
 
+/* What a file's normalizers write need not be UTF-8: the scanner reads nothing behind its end. */
+static void test_cut_character(void **state)
+{
+    static const char *const CUT[] = {"a\xC3",     "a\xE2\x82", "a\xE2", "a\xF0\x9F\x98",
+                                      "a\xF0\x9F", "\xF0",      " \xFF"};
+    static const char *const NAMES[] = {"gpt2", "llama3", "o200k", "falcon", "flags"};
+    (void)state;
+    for (size_t k = 0; k < sizeof NAMES / sizeof NAMES[0]; k++) {
+        struct tokenizer t = tokenizer_json(NAMES[k]);
+        for (size_t i = 0; i < sizeof CUT / sizeof CUT[0]; i++) {
+            size_t n = strlen(CUT[i]), begin, end, at = 0;
+            struct guarded text = guarded_input(n); /* a byte more is a fault */
+            struct slm_scan scan;
+            memcpy(text.data, CUT[i], n);
+            slm_scan_start(&scan, &t.text, text.data, 0, n);
+            while (slm_scan_next(&scan, &begin, &end)) {
+                assert_true(begin >= at && end > begin && end <= n);
+                at = end;
+            }
+            if (t.text.word_scanner >= 0)
+                slm_scan_is_word(&t.text, text.data, n - 1, n);
+            guarded_free(&text);
+        }
+        tokenizer_free(&t);
+    }
+}
+
+/* The work space of Unigram fits the longest token, also when the mapped file is changed while it
+ * is in use. */
+static void test_ring(void **state)
+{
+    struct tokenizer t = tokenizer_json("unigram");
+    struct slm_text_header *header = (struct slm_text_header *)(void *)t.section.data;
+    struct slm_unigram u;
+    struct slm_token_sink sink = {0};
+    const char *text = " about the unbelievable people";
+    (void)state;
+    slm_unigram_init(&u, &t.text, NULL);
+    for (uint32_t longest = 2; longest < 3000; longest *= 3) {
+        header->max_length = longest;
+        u.sum = 0;
+        assert_int_equal(slm_unigram(&u, (const uint8_t *)text, strlen(text), &sink), SLM_OK);
+        assert_true(u.ring.length > (longest + 4) * sizeof(double));
+    }
+    slm_unigram_free(&u);
+    tokenizer_free(&t);
+}
+
 static void test_versions(void **state)
 {
     struct tokenizer t = tokenizer_json("smollm");
@@ -586,10 +615,11 @@ int main(void)
         cmocka_unit_test(test_opaque_exact),   cmocka_unit_test(test_affixes),
         cmocka_unit_test(test_token_text),     cmocka_unit_test(test_stream),
         cmocka_unit_test(test_bad_bytes),      cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_long_pieces),    cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_long_pieces),    cmocka_unit_test(test_cut_character),
         cmocka_unit_test(test_far_dependence), cmocka_unit_test(test_absurd_numbers),
         cmocka_unit_test(test_limits),         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_damaged),        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_ring),
     };
     seed = random_start("test_tokenizer");
     return cmocka_run_group_tests_name("tokenizer", tests, NULL, NULL);
