@@ -235,7 +235,8 @@ typedef struct slm_tensor_info {
     const char *role;  /* "attn_q", "embedding"...; lives as long as the library */
     const char *type;  /* "f32", "q8", "q4a"...; likewise */
     int32_t layer;     /* -1: not of a layer */
-    int32_t rows;      /* outputs; 1 for a vector */
+    int32_t rows;      /* outputs; 1 for a vector. Experts stand one under the other, each filled up
+                          with rows that mean nothing to a multiple of 16 */
     int32_t cols;      /* inputs, or the length of a vector */
     uint64_t offset;   /* in the file, bytes */
     uint64_t length;   /* bytes, padding included */

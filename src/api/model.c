@@ -79,12 +79,23 @@ void slm_model_unref(slm_model *model)
     slm_model_drop(model);
 }
 
+/* Without the rows that fill up experts' panels. */
+static uint64_t tensor_parameters(const struct slm_file *file, const struct slm_tensor_entry *t)
+{
+    const struct slm_layer_traits *layer = t->layer < file->traits->n_layers ? &file->layers[t->layer] : NULL;
+    uint32_t rows = layer ? slm_role_expert_rows(t->role, file->traits, layer) : 0;
+    if (slm_role_of_rope(t->role) || t->role == SLM_ROLE_ATTN_SLOPES)
+        return 0;
+    if (rows == 0)
+        return (uint64_t)t->rows * t->cols;
+    return (uint64_t)layer->n_experts * rows * (t->rows > 1 ? t->cols : 1);
+}
+
 static uint64_t count_parameters(const struct slm_file *file)
 {
     uint64_t n = 0;
     for (uint32_t i = 0; i < file->n_tensors; i++)
-        if (!slm_role_of_rope(file->tensors[i].role) && file->tensors[i].role != SLM_ROLE_ATTN_SLOPES)
-            n += (uint64_t)file->tensors[i].rows * file->tensors[i].cols;
+        n += tensor_parameters(file, &file->tensors[i]);
     return n;
 }
 

@@ -143,6 +143,7 @@ static void attention(struct text *t, const struct slm_file *file)
     put(t, ", scale %g", (double)first->attention_scale);
     if (count(file, has_cap, 0))
         put(t, ", scores capped at %g", (double)first->attention_cap);
+    put_part(t, file, SLM_LAYER_SINKS, "sinks");
 }
 
 static void feed_forward(struct text *t, const struct slm_file *file)
@@ -157,6 +158,32 @@ static void feed_forward(struct text *t, const struct slm_file *file)
     put(t, "%s", names[file->traits->activation]);
     put_part(t, file, SLM_LAYER_GATE, "gated");
     put_part(t, file, SLM_LAYER_PARALLEL, "parallel to attention");
+    if (file->layers->gate_limit > 0)
+        put(t, ", held at %g", (double)file->layers->gate_limit);
+    put_part(t, file, SLM_LAYER_UP_PLUS_ONE, "up + 1");
+}
+
+static bool has_experts(const struct slm_layer_traits *layer, uint32_t unused)
+{
+    (void)unused;
+    return layer->n_experts > 0;
+}
+
+/* Of the first layer that has any. */
+static void experts(struct text *t, const struct slm_file *file)
+{
+    uint32_t n = count(file, has_experts, 0), i = 0;
+    if (n == 0)
+        return;
+    while (!file->layers[i].n_experts)
+        i++;
+    const struct slm_layer_traits *l = &file->layers[i];
+    put(t, "%u, %u chosen, feed-forward %u", l->n_experts, l->n_chosen, l->expert_dim);
+    in_layers(t, file, n);
+    put(t, ", softmax of %s", l->router == SLM_ROUTER_ALL ? "all" : "the chosen");
+    if (l->ffn_dim)
+        put(t, ", beside one of %u for every token%s", l->ffn_dim,
+            l->parts & SLM_LAYER_SHARED_GATE ? ", which has a gate" : "");
 }
 
 static void head(struct text *t, const struct slm_file *file)
@@ -193,7 +220,8 @@ static void biases(struct text *t, const struct slm_file *file)
     } some[] = {
         {SLM_ROLE_ATTN_Q_BIAS, "queries"},      {SLM_ROLE_ATTN_K_BIAS, "keys"},
         {SLM_ROLE_ATTN_V_BIAS, "values"},       {SLM_ROLE_ATTN_OUT_BIAS, "attention's output"},
-        {SLM_ROLE_FFN_UP_BIAS, "feed-forward"}, {SLM_ROLE_ATTN_NORM_BIAS, "norms"}};
+        {SLM_ROLE_FFN_UP_BIAS, "feed-forward"}, {SLM_ROLE_EXPERTS_UP_BIAS, "experts"},
+        {SLM_ROLE_ROUTER_BIAS, "router"},       {SLM_ROLE_ATTN_NORM_BIAS, "norms"}};
     for (size_t i = 0; i < sizeof some / sizeof some[0]; i++)
         if (slm_file_tensor(file, some[i].role, 0)) {
             next(t);
@@ -211,6 +239,7 @@ bool slm_traits_describe(const struct slm_file *file, size_t i, const char **nam
                  {"positions", positions},
                  {"attention", attention},
                  {"feed-forward", feed_forward},
+                 {"experts", experts},
                  {"biases", biases},
                  {"scales", scales},
                  {"head", head}};
