@@ -301,6 +301,44 @@ struct change {
     const char *edits[6]; /* find, replace... */
 };
 
+/* An expert whose tensor goes by another name, and one of another shape: the header of the weights. */
+static void experts_must_be_there(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *edits[2], *message;
+    } cases[] = {
+        {"mixtral", {"layers.1.block_sparse_moe.experts.3.w2", "layers.1.block_sparse_moe.experts.9.w2"},
+         "tensor 'model.layers.1.block_sparse_moe.experts.3.w2.weight' is missing (experts_down, 36 x 28)"},
+        {"qwen3-moe", {"layers.0.mlp.experts.8.up_proj", "layers.0.mlp.experts.9.up_proj"},
+         "tensor 'model.layers.0.mlp.experts.8.up_proj.weight' is missing (experts_up, 17 x 36)"},
+        {"granite-moe", {"\"shape\":[6,36,24]", "\"shape\":[36,6,24]"},
+         "output_linear.weight' is 36 x 6 x 24, but the configuration makes it 6 x 36 x 24"},
+        {"gpt-oss", {"layers.1.self_attn.sinks", "layers.1.self_attn.xinks"},
+         "tensor 'model.layers.1.self_attn.sinks' is missing (attn_sinks, 1 x 2)"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct model m;
+        char path[PATH_SIZE];
+        size_t n, length = strlen(cases[i].edits[0]);
+        double largest;
+        open_model(&m, cases[i].model);
+        link_files(&m, "model.safetensors");
+        data_path(path, m.folder, "model.safetensors");
+        char *file = read_data(path, &n), *at = memmem(file, n, cases[i].edits[0], length);
+        assert_non_null(at);
+        memcpy(at, cases[i].edits[1], length);
+        assert_true(snprintf(path, sizeof path, "%s/model.safetensors", changed) < PATH_SIZE);
+        write_data(path, file, n);
+        assert_int_equal(try_changed(&m, &largest), SLM_EFORMAT);
+        if (!strstr(slm_convert_last_error(), cases[i].message))
+            fail_msg("'%s' lacks '%s'", slm_convert_last_error(), cases[i].message);
+        empty_changed();
+        free(file);
+        close_model(&m);
+    }
+}
+
 static const struct change changes[] = {
     /* Shape. What the tensors contradict is refused; where they fit both ways, numbers tell. */
     {"llama-untied", REFUSED, {"_layers\": 3", "_layers\": 2"}},
@@ -664,11 +702,14 @@ static void every_tensor_matters(void **state)
     check_tensors("phi-qk-norm");
     check_tensors("openelm");
     check_tensors("stablelm-qk-norm");
+    check_tensors("qwen2-moe");
+    check_tensors("gpt-oss");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(experts_must_be_there),
         cmocka_unit_test(logits_equal_pytorch),
         cmocka_unit_test(eight_bit_weights_equal_pytorch),
         cmocka_unit_test(gguf_gives_the_same_model),
