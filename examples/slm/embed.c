@@ -17,24 +17,30 @@ static const struct cli_choice poolings[] = {
     {"mean", SLM_POOL_MEAN},
     {"first", SLM_POOL_FIRST},
     {"last", SLM_POOL_LAST},
+    {"none", SLM_POOL_NONE},
     {NULL, 0},
 };
 
 static const struct cli_option options[] = {
-    {'p', "prompt", CLI_TEXT, FIELD(prompt), "TEXT", "the text; each of its lines is one", 0, 0, NULL},
+    {'p', "prompt", CLI_TEXT, FIELD(prompt), "TEXT", "the text; each of its lines is one", 0, 0,
+     NULL},
     {'f', "file", CLI_TEXT, FIELD(file), "FILE", "read it from a file; - is standard input", 0, 0,
      NULL},
     {'q', "query", CLI_TEXT, FIELD(query), "TEXT",
-     "print how well each line fits this one: what a reranker\nsays, or the cosine of the two vectors",
+     "print how well each line fits this one: what a reranker\nsays, or the cosine of the two "
+     "vectors",
      0, 0, NULL},
     {0, "scores", CLI_FLAG, FIELD(scores), NULL,
      "print what a classifier's score head says of each line", 0, 0, NULL},
-    {0, "ids", CLI_FLAG, FIELD(print_ids), NULL, "lines are token ids, special ones included: 101 7592 102",
-     0, 0, NULL},
-    {0, "pooling", CLI_CHOICE, FIELD(pooling), "mean|first|last",
-     "make one vector of a text so (default: as the model\nwas trained)", 0, 0, poolings},
-    {0, "truncate", CLI_FLAG, FIELD(truncate), NULL, "leave out the end of lines that are too long", 0,
-     0, NULL},
+    {0, "ids", CLI_FLAG, FIELD(print_ids), NULL,
+     "lines are token ids, special ones included: 101 7592 102", 0, 0, NULL},
+    {0, "pooling", CLI_CHOICE, FIELD(pooling), "mean|first|last|none",
+     "make one vector of a text so (default: as the model\nwas trained); none: print one for each "
+     "token",
+     0, 0, poolings},
+    {0, "truncate", CLI_FLAG, FIELD(truncate), NULL,
+     "leave out the end of lines that are too long; of a pair,\nof the longer text first", 0, 0,
+     NULL},
     {0, "json", CLI_FLAG, FIELD(json), NULL, "print one JSON object", 0, 0, NULL},
     {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
 };
@@ -47,7 +53,10 @@ struct job {
     struct cli_engine engine;
     struct slm_buf text;
     size_t at;          /* bytes of it that are done */
-    size_t width;       /* numbers that are printed of a line */
+    size_t width;       /* numbers that are printed of a line, or of each of its tokens */
+    float *out;         /* [capacity][width] */
+    size_t capacity;
+    size_t rows[TOGETHER]; /* vectors of each line */
     float *query;       /* [dim] of -q, where the two vectors are compared */
     struct cli_json json;
 
@@ -116,22 +125,54 @@ static float cosine(const float *a, const float *b, size_t n)
     return aa > 0 && bb > 0 ? (float)(dot / sqrt(aa * bb)) : 0;
 }
 
-static int do_lines(struct job *job, float *out, const slm_embed_options *o)
+/* What the library makes of the lines, or (out NULL) how many rows that is. */
+static int64_t ask(struct job *job, const slm_embed_options *o, float *out, size_t cap)
+{
+    return uses_head(job) ? slm_score(job->engine.ctx, job->inputs, job->n, o, out, cap)
+                          : slm_embed(job->engine.ctx, job->inputs, job->n, o, out, cap);
+}
+
+/* Several vectors of a line are a list of their own, or end with an empty line. */
+static void print_line(struct job *job, const float *rows, size_t n)
 {
     size_t dim = (size_t)job->engine.info.dim;
+    bool tokens = job->s->pooling == SLM_POOL_NONE && !job->query && !uses_head(job);
+    float angle = job->query ? cosine(job->query, rows, dim) : 0;
+    if (tokens && job->s->json)
+        cli_json_open(&job->json, NULL, '[');
+    for (size_t r = 0; r < n; r++)
+        print_row(job, job->query ? &angle : rows + r * job->width, job->query ? 1 : job->width);
+    if (tokens && job->s->json)
+        cli_json_close(&job->json, ']');
+    else if (tokens)
+        putchar('\n');
+}
+
+static int do_lines(struct job *job, slm_embed_options *o)
+{
     for (int code = CLI_OK;;) {
         if ((code = next_lines(job)) != CLI_OK || job->n == 0)
             return code;
-        int64_t rows = uses_head(job) ? slm_score(job->engine.ctx, job->inputs, job->n, o, out, job->n)
-                                      : slm_embed(job->engine.ctx, job->inputs, job->n, o, out, job->n);
+        for (size_t i = 0; i < job->n; i++)
+            job->rows[i] = 1; /* of scores nobody tells */
+        o->n_rows = job->rows;
+        int64_t rows = ask(job, o, NULL, 0);
+        if (rows > (int64_t)job->capacity) {
+            float *more = realloc(job->out, (size_t)rows * job->width * sizeof *more);
+            if (!more)
+                return cli_fail("out of memory");
+            job->out = more;
+            job->capacity = (size_t)rows;
+        }
+        if (rows >= 0)
+            rows = ask(job, o, job->out, job->capacity);
         if (rows == SLM_EINTR)
             return CLI_INTERRUPTED;
         if (rows < 0)
             return cli_fail_library((int)rows);
-        for (size_t i = 0; i < job->n; i++) {
-            float angle = job->query ? cosine(job->query, out + i * dim, dim) : 0;
-            print_row(job, job->query ? &angle : out + i * job->width, job->query ? 1 : job->width);
-        }
+        const float *at = job->out;
+        for (size_t i = 0; i < job->n; at += job->rows[i++] * job->width)
+            print_line(job, at, job->rows[i]);
         for (size_t i = 0; i < job->n; i++)
             cli_tokens_free(&job->ids[i]);
     }
@@ -146,13 +187,12 @@ static int compute(struct job *job)
     slm_embed_options o = {.size = sizeof o, .pooling = s->pooling, .truncate = s->truncate};
     size_t dim = (size_t)info->dim, n_scores = (size_t)info->n_scores;
     job->width = uses_head(job) ? n_scores : dim;
-    float *out = malloc((TOGETHER * job->width + dim) * sizeof *out);
-    if (!out)
-        return cli_fail("out of memory");
     int code = CLI_OK;
     if (s->query && !uses_head(job)) {
         slm_input query = {.size = sizeof query, .text = s->query, .n = strlen(s->query)};
-        job->query = out + TOGETHER * job->width;
+        job->query = malloc(dim * sizeof *job->query);
+        if (!job->query)
+            return cli_fail("out of memory");
         int64_t rc = slm_embed(job->engine.ctx, &query, 1, &o, job->query, 1);
         if (rc < 0)
             code = cli_fail_library((int)rc);
@@ -164,14 +204,15 @@ static int compute(struct job *job)
     }
     cli_catch_interrupt(job->engine.ctx);
     if (code == CLI_OK)
-        code = do_lines(job, out, &o);
+        code = do_lines(job, &o);
     if (s->json && code == CLI_OK) {
         cli_json_close(&job->json, ']');
         cli_json_close(&job->json, '}');
         code = cli_json_print(&job->json);
     }
     slm_buf_free(&job->json.text);
-    free(out);
+    free(job->query);
+    free(job->out);
     return code;
 }
 
@@ -180,6 +221,9 @@ static int run(const struct cli_settings *s)
     if (s->query && s->scores)
         return cli_usage_error("embed", "--scores is for single texts: --query uses the head of a model "
                                         "that has one");
+    if (s->query && s->pooling == SLM_POOL_NONE)
+        return cli_usage_error(
+            "embed", "--query compares one vector of a text, and --pooling none makes many");
     if (s->query && s->print_ids)
         return cli_usage_error("embed", "--query takes text, and --ids token ids");
     struct job *job = calloc(1, sizeof *job);

@@ -257,6 +257,12 @@ static int read_fields(const struct slm_keys *keys, const struct field *fields,
 
 /* --------------------------------------------------------------------------- json --- */
 
+static bool ends_with(const char *name, size_t n, const char *ending)
+{
+    size_t length = strlen(ending);
+    return n >= length && memcmp(name + n - length, ending, length) == 0;
+}
+
 /* Only the first class counts; published files have one. */
 static int json_family(struct slm_config *config, const struct slm_json *json)
 {
@@ -267,10 +273,13 @@ static int json_family(struct slm_config *config, const struct slm_json *json)
         return slm_fail(SLM_EFORMAT, "config.json: architectures is missing: it names the class "
                                      "of the model, such as [\"LlamaForCausalLM\"]");
     config->family = slm_family_of_class(name, n);
-    static const char scored[] = "ForSequenceClassification";
-    if (n >= sizeof scored && strcmp(name + n - (sizeof scored - 1), scored) == 0)
+    if (!config->family)
+        return slm_family_unknown_class(name, n);
+    if (ends_with(name, n, "ForSequenceClassification"))
         config->parts = SLM_PART_SCORE;
-    return config->family ? SLM_OK : slm_family_unknown_class(name, n);
+    config->headless =
+        config->parts || (ends_with(name, n, "Model") && !ends_with(name, n, "LMHeadModel"));
+    return SLM_OK;
 }
 
 /* "hidden_act" goes by several names. */
@@ -306,11 +315,15 @@ static int json_activation(struct slm_config *config, const struct slm_json *jso
 }
 
 /* Things that config.json can ask for and that would change the result if they were ignored. */
-static int json_refuse(const struct slm_json *json)
+static int json_refuse(const struct slm_json *json, bool encoder)
 {
+    struct slm_keys keys = {.json = json, .node = 0};
     slm_json_node quantization = member(json, 0, "quantization_config");
-    if (quantization < 0)
-        return SLM_OK;
+    if (quantization < 0) /* embedding models are made of decoders that see both sides, too */
+        return encoder
+                   ? SLM_OK
+                   : slm_first_of(slm_keys_expect(&keys, "is_causal", NULL, 1),
+                                  slm_keys_expect(&keys, "use_bidirectional_attention", NULL, 0));
     size_t n = 0;
     const char *how = slm_json_string(json, member(json, quantization, "quant_method"), &n);
     return slm_fail(SLM_EUNSUPPORTED,
@@ -329,6 +342,18 @@ static void preset(struct slm_config *config)
     config->norm_eps = -1; /* not said: 0 would be an answer, if a wrong one */
 }
 
+/* How llama.cpp makes a vector of a text; it gives vectors length 1. */
+static int gguf_pooling(struct slm_config *config, const struct slm_keys *keys)
+{
+    double pooling = 0;
+    int found = slm_keys_number(keys, NULL, "pooling_type", &pooling);
+    if (pooling >= SLM_POOLED_MEAN && pooling <= SLM_POOLED_LAST) {
+        config->pooling = (uint32_t)pooling;
+        config->unit_length = true;
+    }
+    return found < 0 ? found : SLM_OK;
+}
+
 static int model_keys(struct slm_config *config, const struct slm_keys *keys)
 {
     int err = read_fields(keys, model_fields, config);
@@ -344,6 +369,8 @@ static int model_keys(struct slm_config *config, const struct slm_keys *keys)
         err = slm_config_windows(config, keys);
     if (!err && config->family->experts)
         err = slm_config_experts(config, keys);
+    if (!err)
+        err = gguf_pooling(config, keys);
     if (!err && config->family->rule)
         err = config->family->rule(config, keys);
     if (!err && config->ffn_dim == 0 && config->family->ffn_factor == 0)
@@ -358,7 +385,7 @@ int slm_config_from_json(struct slm_config *config, const struct slm_json *json)
     if (slm_json_type(json, 0) != JSON_OBJECT)
         return slm_fail(SLM_EFORMAT, "config.json: not an object");
     int err = json_family(config, json);
-    if (err || (err = json_refuse(json)))
+    if (err || (err = json_refuse(json, config->family->encoder)))
         return err;
     preset(config);
     config->neighbours = config->family->hf_neighbours;
@@ -367,6 +394,8 @@ int slm_config_from_json(struct slm_config *config, const struct slm_json *json)
     for (const struct slm_family_switch *s = config->family->switches; s->key; s++)
         if (slm_keys_bool(&keys, s->key, s->missing))
             config->parts |= s->parts;
+    if (config->headless)
+        return SLM_OK;
     slm_json_node tied = member(json, 0, "tie_word_embeddings");
     config->head_not_said = tied < 0;
     if (tied >= 0 && !slm_json_bool(json, tied, false))

@@ -27,6 +27,7 @@ struct slm_config {
     uint32_t parts;     /* enum slm_part: what this model has */
     bool neighbours;    /* rows of q and k come in pairs (2i, 2i + 1) */
     bool head_not_said; /* whether it has a head of its own, its tensors say */
+    bool headless;      /* a decoder's class without a head for text */
 
     uint32_t n_layers, dim, n_vocab, max_context;
     uint32_t n_heads, n_kv_heads, head_dim, ffn_dim; /* where layers differ, the first one's */
@@ -34,6 +35,7 @@ struct slm_config {
     uint32_t embedding_dim; /* of a narrow embedding */
     uint32_t activation;    /* enum slm_activation */
     uint32_t max_text;   /* what texts are cut to; 0: max_context */
+    bool lower_case;     /* texts are, before the tokenizer sees them */
     uint32_t pooling;    /* enum slm_pooled; 0: not said */
     bool unit_length;
     uint32_t scored;     /* enum slm_pooled: what the score head reads */
@@ -92,6 +94,12 @@ bool slm_keys_is(const struct slm_keys *keys, const char *hf, const char *text);
 
 /* SLM_EUNSUPPORTED, "config.json: clip_qkv is 8; ...", when the key is there with another value. */
 int slm_keys_expect(const struct slm_keys *keys, const char *hf, const char *gguf, double value);
+
+/* The first error of two; both are computed. */
+static inline int slm_first_of(int a, int b)
+{
+    return a ? a : b;
+}
 
 /* Zero-initialise the struct, read one of these, complete what only the source knows (parts,
  * n_vocab, rope.divisors), then finish. Errors: SLM_EFORMAT, SLM_EUNSUPPORTED, SLM_ELIMIT. */

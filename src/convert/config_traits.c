@@ -233,7 +233,7 @@ static int check_numbers(const struct slm_config *config)
 static void complete_pooling(struct slm_config *config)
 {
     if (config->parts & SLM_PART_SCORE) {
-        config->pooling = config->scored;
+        config->pooling = config->scored ? config->scored : SLM_POOLED_LAST;
         config->unit_length = false;
     } else if (config->family->encoder && config->pooling == 0) {
         config->pooling = SLM_POOLED_MEAN;

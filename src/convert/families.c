@@ -35,7 +35,9 @@
     {SLM_ROLE_FFN_GATE, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.mlp.gate_proj", NULL},                 \
     {SLM_ROLE_FFN_UP, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.mlp.up_proj", NULL},                     \
     {SLM_ROLE_FFN_DOWN, 0, SLM_PART_FFN_BIAS, 0, "layers.{}.mlp.down_proj", NULL}
-#define HEAD {SLM_ROLE_HEAD, SLM_PART_HEAD, SLM_PART_HEAD_BIAS, 0, "lm_head", NULL}
+#define HEAD                                                                                       \
+    {SLM_ROLE_HEAD, SLM_PART_HEAD, SLM_PART_HEAD_BIAS, 0, "lm_head", NULL},                        \
+    {SLM_ROLE_SCORE, SLM_PART_SCORE, 0, SLM_HOW_OWN_NAME, "score", NULL}
 
 /* One matrix for q, k and v. */
 #define FUSED_QKV(name, how)                                                                       \
@@ -339,17 +341,11 @@ static const struct slm_family_tensor opt_tensors[] = {
 
 /* -------------------------------------------------------------------------- rules --- */
 
-/* The first error of several; each is computed. */
-static int first_of(int a, int b)
-{
-    return a ? a : b;
-}
-
 static int gpt2_rule(struct slm_config *config, const struct slm_keys *keys)
 {
     (void)config;
-    return first_of(slm_keys_expect(keys, "scale_attn_by_inverse_layer_idx", NULL, 0),
-                    slm_keys_expect(keys, "scale_attn_weights", NULL, 1));
+    return slm_first_of(slm_keys_expect(keys, "scale_attn_by_inverse_layer_idx", NULL, 0),
+                        slm_keys_expect(keys, "scale_attn_weights", NULL, 1));
 }
 
 static int gpt_neox_rule(struct slm_config *config, const struct slm_keys *keys)
@@ -407,10 +403,10 @@ static int mpt_rule(struct slm_config *config, const struct slm_keys *keys)
     struct slm_keys attention = *keys;
     if (keys->json)
         attention.node = slm_json_get(keys->json, keys->node, "attn_config");
-    err = first_of(slm_keys_expect(&attention, "clip_qkv", "attention.clamp_kqv", 0),
-                   slm_keys_expect(&attention, "alibi", NULL, 1));
-    err = first_of(err, slm_keys_expect(&attention, "qk_ln", NULL, 0));
-    err = first_of(err, slm_keys_expect(&attention, "prefix_lm", NULL, 0));
+    err = slm_first_of(slm_keys_expect(&attention, "clip_qkv", "attention.clamp_kqv", 0),
+                       slm_keys_expect(&attention, "alibi", NULL, 1));
+    err = slm_first_of(err, slm_keys_expect(&attention, "qk_ln", NULL, 0));
+    err = slm_first_of(err, slm_keys_expect(&attention, "prefix_lm", NULL, 0));
     if (err)
         return err;
     if ((err = slm_keys_number(&attention, "softmax_scale", NULL, &config->attention_scale)) < 0 ||
@@ -437,8 +433,8 @@ static int opt_rule(struct slm_config *config, const struct slm_keys *keys)
     config->embedding_dim = (uint32_t)width;
     config->parts |= width == config->dim ? SLM_PART_AS_WIDE : SLM_PART_NARROW;
     config->parts |= slm_keys_bool(keys, "do_layer_norm_before", true) ? BEFORE : BEHIND;
-    return first_of(slm_keys_expect(keys, "layer_norm_elementwise_affine", NULL, 1),
-                    slm_keys_expect(keys, "_remove_final_layer_norm", NULL, 0));
+    return slm_first_of(slm_keys_expect(keys, "layer_norm_elementwise_affine", NULL, 1),
+                        slm_keys_expect(keys, "_remove_final_layer_norm", NULL, 0));
 }
 
 /* "gelu" in old files of Gemma means the approximation; embeddings grow with the width. */
@@ -675,7 +671,7 @@ const struct slm_family slm_families[] = {
     {
         .name = "gemma3",
         .models = "Gemma 3 (text)",
-        .classes = {"Gemma3ForCausalLM"},
+        .classes = {"Gemma3ForCausalLM", "Gemma3TextModel"},
         .architectures = {"gemma3"},
         .prefix = "model.",
         .parts = SLM_PART_QK_NORM,

@@ -107,13 +107,12 @@ static const struct slm_family_tensor nomic_bert_tensors[] = {
 
 /* -------------------------------------------------------------------------- rules --- */
 
-/* What all have: two kinds of tokens where nobody says otherwise, and GGUF's pooling. */
+/* What all have: two kinds of tokens where nobody says otherwise; llama.cpp's vectors have
+ * length 1. */
 static int encoder_rule(struct slm_config *config, const struct slm_keys *keys)
 {
-    double types = 2, pooling = 0;
+    double types = 2;
     int err = slm_keys_number(keys, "type_vocab_size", NULL, &types);
-    if (err >= 0)
-        err = slm_keys_number(keys, NULL, "pooling_type", &pooling);
     if (err < 0)
         return err;
     if (!(types >= 0 && types <= SLM_LIMIT_TOKEN_TYPES))
@@ -121,9 +120,14 @@ static int encoder_rule(struct slm_config *config, const struct slm_keys *keys)
     if (types == 0)
         config->parts &= ~(uint32_t)SLM_PART_TOKEN_TYPES;
     config->n_token_types = (uint32_t)types;
-    if (pooling >= SLM_POOLED_MEAN && pooling <= SLM_POOLED_LAST)
-        config->pooling = (uint32_t)pooling;
-    config->unit_length = keys->gguf; /* as llama.cpp does */
+    config->unit_length = keys->gguf;
+    if (keys->json &&
+        slm_json_type(keys->json, slm_json_get(keys->json, 0, "position_embedding_type")) ==
+            JSON_STRING &&
+        !slm_keys_is(keys, "position_embedding_type", "absolute"))
+        return slm_fail(SLM_EUNSUPPORTED,
+                        "config.json: position_embedding_type is not \"absolute\"; only "
+                        "that is supported");
     config->scored = SLM_POOLED_FIRST;
     config->score_activation = SLM_ACT_TANH;
     config->n_separators = 1;

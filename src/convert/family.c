@@ -24,11 +24,39 @@ const struct slm_family *slm_family_at(size_t i)
     return NULL;
 }
 
+/* How long a class's name is without one of these endings. */
+static size_t stem(const char *name, size_t n, const char *const endings[2])
+{
+    for (int i = 0; i < 2; i++) {
+        size_t length = strlen(endings[i]);
+        if (n > length && memcmp(name + n - length, endings[i], length) == 0)
+            return n - length;
+    }
+    return n;
+}
+
+/* Whether one of these classes has a head for text, and is called the same but for that. */
+static bool is_kin(const char *const *classes, const char *name, size_t n)
+{
+    static const char *const heads[2] = {"ForCausalLM", "LMHeadModel"};
+    for (int i = 0; i < 4 && classes[i]; i++) {
+        size_t length = strlen(classes[i]), own = stem(classes[i], length, heads);
+        if (own < length && own == n && memcmp(classes[i], name, n) == 0)
+            return true;
+    }
+    return false;
+}
+
 const struct slm_family *slm_family_of_class(const char *name, size_t n)
 {
+    static const char *const others[2] = {"ForSequenceClassification", "Model"};
     const struct slm_family *f;
     for (size_t i = 0; (f = slm_family_at(i)); i++)
         if (is_one_of(f->classes, name, n))
+            return f;
+    size_t length = stem(name, n, others);
+    for (size_t i = 0; length < n && (f = slm_family_at(i)); i++)
+        if (is_kin(f->classes, name, length))
             return f;
     return NULL;
 }

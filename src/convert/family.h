@@ -129,7 +129,8 @@ struct slm_family {
 /* The tables (families.c, families_experts.c and families_encoders.c); each ends with name NULL. */
 extern const struct slm_family slm_families[], slm_mixtures[], slm_encoders[];
 
-/* The family with that class or architecture (n bytes), or NULL. */
+/* The family with that class or architecture (n bytes), or NULL. Of a decoder the class without a
+ * head is known too, and that with a score head: "Qwen3Model", "Qwen3ForSequenceClassification". */
 const struct slm_family *slm_family_of_class(const char *name, size_t n);
 const struct slm_family *slm_family_of_gguf(const char *name, size_t n, bool experts);
 

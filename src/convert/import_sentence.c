@@ -1,7 +1,7 @@
 /*
- * import_sentence.c - what sentence-transformers writes beside a model: modules.json lists what a text
- * goes through, 1_Pooling/config.json says how a vector is made, sentence_bert_config.json how long a
- * text may be.
+ * import_sentence.c - what sentence-transformers writes beside a model: modules.json lists what a
+ * text goes through, 1_Pooling/config.json says how a vector is made, sentence_bert_config.json how
+ * long a text may be, and whether it is put into lower case first.
  */
 #include "convert/import.h"
 #include "convert/quote.h"
@@ -104,6 +104,7 @@ int slm_import_sentence(struct slm_import *import)
     double most = slm_json_number(json, slm_json_get(json, 0, "max_seq_length"), 0);
     if (most >= 1 && most <= SLM_LIMIT_CONTEXT)
         import->config.max_text = (uint32_t)most;
+    import->config.lower_case = slm_json_bool(json, slm_json_get(json, 0, "do_lower_case"), false);
     slm_json_free(json);
     return SLM_OK;
 }

@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "convert/import.h"
 #include "convert/tokenizer.h"
+#include "convert/unicode.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -213,6 +214,22 @@ static int read_vocab(struct slm_import *import, struct slm_vocab *vocab, struct
     return err ? slm_fail_in(err, "%s", import->path) : 1;
 }
 
+/* Lower case before all other steps. */
+static int lower_first(struct slm_vocab *v)
+{
+    struct slm_buf rows = {.allocator = v->allocator};
+    if (v->n_normal == SLM_TEXT_MAX_STEPS)
+        return slm_fail(SLM_ELIMIT, "tokenizer: more than %d normalizers", SLM_TEXT_MAX_STEPS);
+    slm_unicode_mapping(&rows, SLM_MAP_LOWER);
+    int rc = slm_vocab_add_map(v, 0, &rows);
+    if (rc < 0)
+        return rc;
+    struct slm_vocab_normal lower = v->normal[v->n_normal - 1];
+    memmove(v->normal + 1, v->normal, (v->n_normal - 1) * sizeof lower);
+    v->normal[0] = lower;
+    return SLM_OK;
+}
+
 int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section)
 {
     struct slm_vocab vocab;
@@ -224,6 +241,8 @@ int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section)
         err = slm_fail(SLM_EUNSUPPORTED, "%s: there is no tokenizer", import->path);
     else if (err == 0)
         slm_import_warn(import, "no tokenizer: the model will only take token ids");
+    int lowered = err > 0 && import->config.lower_case ? lower_first(&vocab) : SLM_OK;
+    err = lowered < 0 ? lowered : err;
     if (err > 0) {
         if (import->vocabulary)
             import->config.n_vocab = import->config.traits.n_vocab = vocab.n_tokens;
