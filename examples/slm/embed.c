@@ -168,6 +168,8 @@ static int do_lines(struct job *job, slm_embed_options *o)
             rows = ask(job, o, job->out, job->capacity);
         if (rows == SLM_EINTR)
             return CLI_INTERRUPTED;
+        if (rows == SLM_ELIMIT && !o->truncate)
+            return cli_fail("%s (slm embed --truncate)", slm_last_error());
         if (rows < 0)
             return cli_fail_library((int)rows);
         const float *at = job->out;
