@@ -36,6 +36,29 @@ int main(void)
 """
 
 
+APP = """project('app', 'c')
+executable('hello', 'hello.c', dependencies: dependency('slm', fallback: ['libslm', 'slm_dep']))
+executable('converter', 'converter.c', dependencies: dependency('slm-convert', fallback: ['libslm', 'slm_convert_dep']))
+"""
+
+
+def check_subproject(root, app):
+    """A project that has libslm in subprojects: what its programs are linked with (nothing is compiled)."""
+    (app / "subprojects").mkdir(parents=True)
+    (app / "subprojects" / "libslm").symlink_to(root)
+    (app / "meson.build").write_text(APP)
+    for name in ("hello.c", "converter.c"):
+        (app / name).write_text((app.parent / name).read_text())
+    for kind, ending in (("static", ".a"), ("shared", ".so")):
+        run("meson", "setup", app / kind, app, f"-Ddefault_library={kind}", "--force-fallback-for=slm,slm-convert")
+        for program, libraries in (("hello", ["libslm"]), ("converter", ["libslm", "libslm-convert"])):
+            link = run("ninja", "-C", app / kind, "-t", "commands", program).splitlines()[-1].split()
+            names = [pathlib.Path(word).name for word in link if not word.startswith("-")]
+            linked = {re.sub(r"(\.\d+)+$", "", name) for name in names if name.partition(".")[0] in ("libslm", "libslm-convert")}
+            if linked != {name + ending for name in libraries}:
+                sys.exit(f"{program} of a {kind} project is linked with {linked}")
+
+
 def main(root, build, model):
     program = re.search(r"```c\n(.*?)```", (root / "README.md").read_text(), re.S)[1]
     lines = program.count("\n")
@@ -71,6 +94,7 @@ def main(root, build, model):
         text = run(sys.executable, "-B", root / "examples/hello.py", model, env={**env, "LD_LIBRARY_PATH": str(lib)})
         if not text.startswith(", there was a little"):
             sys.exit(f"hello.py answered {text!r}")
+        check_subproject(root, folder / "app")
         if shutil.which("c++"):
             (folder / "header.cc").write_text("#include <slm/slm.h>\n#include <slm/convert.h>\nint main() { return slm_version_number() == 0; }\n")
             flags = run("pkg-config", "--cflags", "--libs", "slm", env=env).split()
