@@ -78,20 +78,20 @@ class Tools:
 
     def __init__(self, args, get):
         self.slm, self.kernels, self.ik_bin = args.slm, args.kernels, args.ik_bin
-        self.threads, self.get, self.under = args.threads, get, args.under
+        self.threads, self.runs, self.get, self.under = args.threads, args.runs, get, args.under
 
     def measure(self, *command):
         """What a measured command prints."""
         return output_of(*self.under, *command)
 
     def slm_bench(self, model, prompt, generate, *more):
-        rows = json.loads(self.measure(self.slm, "bench", model, "-t", self.threads, "-r", 1,
+        rows = json.loads(self.measure(self.slm, "bench", model, "-t", self.threads, "-r", self.runs,
                                        "-p", prompt, "-n", generate, *more, "--json"))
-        return {"prefill" if r["n_prompt"] else "decode": r["tokens_per_second"] for r in rows}
+        return {"prefill" if r["n_prompt"] else "decode": r["mean"] for r in rows}
 
     def llama_bench(self, program, model, prompt, generate, *more):
-        rows = json.loads(self.measure(program, "-m", model, "-t", self.threads, "-r", 1, "-o",
-                                       "json", "-p", prompt, "-n", generate, *more))
+        rows = json.loads(self.measure(program, "-m", model, "-t", self.threads, "-r", self.runs,
+                                       "-o", "json", "-p", prompt, "-n", generate, *more))
         return {"prefill" if r["n_prompt"] else "decode": r["avg_ts"] for r in rows}
 
     def llama_batched(self, model, batch, prompt, generate):
@@ -368,6 +368,8 @@ def arguments():
     parser.add_argument("--only", metavar="NAME,...", help="these comparisons (default: all below)")
     parser.add_argument("--repeat", type=int, default=5, metavar="N",
                         help="runs of each side (default: 5)")
+    parser.add_argument("--runs", type=int, default=1, metavar="N",
+                        help="runs within a process, whose mean is one sample (default: 1)")
     parser.add_argument("-t", "--threads", type=int, default=2, metavar="N",
                         help="threads of each side (default: 2)")
     parser.add_argument("--json", metavar="FILE", help="write all samples, too")
@@ -410,8 +412,8 @@ def main():
     unknown = [n for n in names if n not in COMPARISONS]
     if unknown:
         sys.exit(f"peers: there is no comparison {', '.join(unknown)}; --help lists them")
-    if args.repeat < 1:
-        sys.exit("peers: --repeat must be at least 1")
+    if args.repeat < 1 or args.runs < 1:
+        sys.exit("peers: --repeat and --runs must be at least 1")
     get = obtain.Obtainer(args.work, args.slm, args.jobs, args.offline)
     get.native_bin, get.avx2_bin = args.llama_bin, args.llama_avx2_bin
     get.gguf, get.gemma_gguf = args.gguf, args.gemma_gguf

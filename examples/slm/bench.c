@@ -43,7 +43,7 @@ struct bench {
 
 struct result {
     int32_t n_prompt, n_generate;
-    double median, least, most; /* tokens a second, all sequences together */
+    double median, mean, least, most; /* tokens a second, all sequences together */
 };
 
 /* Evaluate tokens from..to of every sequence, `step` at a time. */
@@ -79,7 +79,7 @@ static int measure(struct bench *b, const struct cli_settings *s, bool prompt,
     double *speeds = calloc(runs, sizeof *speeds);
     if (!speeds)
         return cli_fail("out of memory");
-    *result = (struct result){prompt ? s->n_prompt : 0, prompt ? 0 : s->n_generate, 0, 0, 0};
+    *result = (struct result){prompt ? s->n_prompt : 0, prompt ? 0 : s->n_generate, 0, 0, 0, 0};
     int code = CLI_OK;
     struct cli_progress progress = {.label = prompt ? "prompt" : "answer"};
     for (size_t run = 0; run <= runs && code == CLI_OK; run++) { /* the first warms up */
@@ -91,8 +91,10 @@ static int measure(struct bench *b, const struct cli_settings *s, bool prompt,
             slm_seq_truncate(b->seqs[i], (int32_t)b->depth);
         double start = cli_clock();
         code = evaluate(b, b->depth, b->depth + n, prompt ? n : 1, 1);
-        if (run > 0)
+        if (run > 0) {
             speeds[run - 1] = (double)(n * b->batch) / (cli_clock() - start);
+            result->mean += speeds[run - 1] / (double)runs;
+        }
     }
     cli_progress_end(&progress);
     qsort(speeds, runs, sizeof *speeds, compare_numbers);
@@ -131,6 +133,7 @@ static void print_json(const struct bench *b, const struct cli_settings *s,
         cli_json_int(&json, "batch", s->batch);
         cli_json_int(&json, "threads", stats.n_threads);
         cli_json_number(&json, "tokens_per_second", r->median);
+        cli_json_number(&json, "mean", r->mean);
         cli_json_number(&json, "min", r->least);
         cli_json_number(&json, "max", r->most);
         cli_json_int(&json, "repetitions", s->repetitions);

@@ -536,6 +536,7 @@ class Bench(CliTest):
         for r, (p, n) in zip(got, ((32, 0), (0, 8))):
             self.assertEqual((r["n_prompt"], r["n_gen"], r["depth"], r["batch"], r["threads"]), (p, n, 16, 2, 1))
             self.assertTrue(0 < r["min"] <= r["tokens_per_second"] <= r["max"])
+            self.assertTrue(r["min"] <= r["mean"] * 1.000001 and r["mean"] <= r["max"] * 1.000001)
 
     def test_left_out(self):
         got = json.loads(self.good("bench", self.q8, "-p", "0", "-n", "4", "-r", "1", "--json").out)
