@@ -1,18 +1,20 @@
 /*
  * tokenizer.c - how fast text becomes token ids, and ids become text.
  *
- *     bench_tokenizer MODEL TEXT_FILE
+ *     bench_tokenizer MODEL TEXT_FILE [long]
  *
- * The whole file in one call, then again a line a call, as a program does that reads messages; then
- * the ids back into text. One thread, medians of several rounds.
+ * Opening the model, which may be a vocabulary without weights; then the whole file in one call,
+ * and again a line a call, as a program does that reads messages; then the ids back into text. One
+ * thread, medians of several rounds. With "long", 16 MiB each of texts that make tokenizers slow.
  */
 #include "measure.h"
 
 #include <slm/slm.h>
 
+#include <stdbool.h>
 #include <string.h>
 
-enum { ROUNDS = 11 };
+enum { ROUNDS = 11, LONG = 16 << 20 };
 
 struct bench {
     slm_model *model;
@@ -67,6 +69,56 @@ static int measure(struct bench *b, const char *what, int64_t (*work)(struct ben
     return 0;
 }
 
+static int measure_opening(const char *path)
+{
+    double ms[ROUNDS];
+    for (int round = -1; round < ROUNDS; round++) {
+        slm_model *model;
+        double start = slm_clock();
+        int rc = slm_model_open(&model, path, NULL);
+        if (rc < 0) {
+            fprintf(stderr, "%s: %s\n", slm_strerror(rc), slm_last_error());
+            return 1;
+        }
+        if (round >= 0)
+            ms[round] = 1e3 * (slm_clock() - start);
+        slm_model_unref(model);
+    }
+    printf("opening: %.3f ms\n", median(ms, ROUNDS));
+    return 0;
+}
+
+/* One letter, spaces, letters without a space, emoji. */
+static int measure_long(slm_model *model)
+{
+    static const char *const NAMES[] = {"one letter", "spaces", "letters, one word", "emoji"};
+    char *text = malloc(LONG);
+    slm_token *tokens = malloc(LONG * sizeof *tokens); /* touched before: pages cost time, too */
+    int failed = !text || !tokens;
+    uint32_t state = 1;
+    if (!failed) {
+        memset(tokens, 0, LONG * sizeof *tokens);
+        printf("\n| 16 MiB of | seconds | million tokens |\n|---|---|---|\n");
+    }
+    for (int kind = 0; kind < 4 && !failed; kind++) {
+        for (size_t i = 0; i < LONG; i++) {
+            state = state * 1664525 + 1013904223;
+            text[i] = kind == 0   ? 'a'
+                      : kind == 1 ? ' '
+                      : kind == 2 ? (char)('a' + (state >> 24) % 26)
+                                  : "\xF0\x9F\x98\x80"[i & 3];
+        }
+        double start = slm_clock();
+        int64_t n = slm_tokenize(model, text, LONG, 0, tokens, LONG);
+        double seconds = slm_clock() - start;
+        failed = n < 0;
+        printf("| %s | %.2f | %.2f |\n", NAMES[kind], seconds, (double)n * 1e-6);
+    }
+    free(text);
+    free(tokens);
+    return failed;
+}
+
 /* The file's bytes, or NULL after saying why not. */
 static char *read_text(const char *path, size_t *n)
 {
@@ -90,8 +142,9 @@ static char *read_text(const char *path, size_t *n)
 
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: bench_tokenizer MODEL TEXT_FILE\n");
+    bool with_long = argc == 4 && strcmp(argv[3], "long") == 0;
+    if (argc != 3 && !with_long) {
+        fprintf(stderr, "usage: bench_tokenizer MODEL TEXT_FILE [long]\n");
         return 2;
     }
     struct bench b = {0};
@@ -102,10 +155,12 @@ int main(int argc, char **argv)
     b.back = malloc(b.n + 1);
     b.tokens = malloc((b.n + 16) * sizeof *b.tokens);
     int failed = !b.model || !b.back || !b.tokens;
+    failed = failed || measure_opening(argv[1]);
     if (!failed) {
         printf("| %zu bytes | MB/s | million tokens/s |\n|---|---|---|\n", b.n);
         failed = measure(&b, "tokenize, whole", whole) || measure(&b, "tokenize, by line", by_line);
         failed = failed || whole(&b) < 0 || measure(&b, "detokenize", back);
+        failed = failed || (with_long && measure_long(b.model));
     }
     slm_model_unref(b.model);
     free(b.text);
