@@ -236,15 +236,28 @@ static void split_spans(const struct tiling *g, uint32_t round, int part, int n_
     }
 }
 
-/* Many rows: whole tiles, dealt in turn: neighbours cost about the same, later positions more. */
+/* Positions that the tiles of n rows from `row` on see. */
+static size_t positions_seen(const struct tiling *g, size_t row, size_t n)
+{
+    const struct slm_row *rows = g->f->rows + row;
+    return end_seen(g->traits, &rows[n - 1]) - first_seen(g->traits, rows[0].position);
+}
+
+/* Many rows: whole tiles, a piece of the rows to each part, with about the same number of positions:
+ * most of what a thread reads is then what it has stored, or goes on with, itself. */
 static void deal_tiles(const struct tiling *g, int part, int n_parts)
 {
     const struct slm_fwd *f = g->f;
-    size_t unit = 0;
-    for (size_t row = 0, n; row < f->n_rows; row += n) {
+    size_t tiles = g->traits->n_kv_heads * g->tiles, all = 0, at = 0, begin, end, n;
+    for (size_t row = 0; row < f->n_rows; row += n) {
         n = same_sequence(f, row, g->tokens);
-        for (size_t i = 0; i < g->traits->n_kv_heads * g->tiles; i++)
-            if (unit++ % (size_t)n_parts == (size_t)part) {
+        all += tiles * positions_seen(g, row, n);
+    }
+    slm_share(all, part, n_parts, &begin, &end);
+    for (size_t row = 0; row < f->n_rows && at < end; row += n) {
+        n = same_sequence(f, row, g->tokens);
+        for (size_t i = 0; i < tiles; i++, at += positions_seen(g, row, n))
+            if (at >= begin && at < end) {
                 struct tile tile = tile_of(g, row, n, i);
                 whole_tile(g, &tile);
             }

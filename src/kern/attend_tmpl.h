@@ -48,7 +48,9 @@ INLINED void score_floats(const struct slm_attend *a, size_t position, float *sc
     UNROLLED
     for (int i = 0; i < rows * vectors; i++)
         acc[i] = vf_set(0);
+    const uint8_t *values = values_of(a, position); /* are wanted next, and as long as keys */
     for (size_t d = 0; d < a->head_dim; d++, query += SLM_TILE_ROWS) {
+        __builtin_prefetch(values + d * column);
         UNROLLED
         for (int v = 0; v < vectors; v++) {
             vf k = kv_load(keys + d * column + (size_t)v * 16 * element_bytes(kv), kv);
