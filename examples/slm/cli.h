@@ -32,7 +32,7 @@ struct cli_settings {
     int n_arguments;
 
     /* text that goes in */
-    const char *prompt, *file, *system, *ids;
+    const char *prompt, *second, *file, *system, *ids;
     /* text that comes out */
     const char *output;
     int json, markdown, csv, stats;

@@ -15,6 +15,8 @@ static const struct cli_option options[] = {
      NULL},
     {'f', "file", CLI_TEXT, FIELD(file), "FILE", "read it from a file; - is standard input", 1, 0,
      NULL},
+    {0, "second", CLI_TEXT, FIELD(second), "TEXT",
+     "the other text of a pair, with the special tokens that the\nmodel puts around both", 0, 0, NULL},
     {0, "ids", CLI_FLAG, FIELD(print_ids), NULL, "print the ids alone: 1,2,3", 0, 0, NULL},
     {0, "count", CLI_FLAG, FIELD(count), NULL, "print only how many there are", 0, 0, NULL},
     {0, "json", CLI_FLAG, FIELD(json), NULL, "print a JSON object with ids and their texts", 0, 0,
@@ -36,7 +38,8 @@ static void print_ids(const struct cli_tokens *tokens)
     putchar('\n');
 }
 
-static int print_json(const slm_model *model, const struct cli_tokens *tokens)
+/* n_first: tokens of type 0; of a pair the others are of type 1. */
+static int print_json(const slm_model *model, const struct cli_tokens *tokens, bool pair, size_t n_first)
 {
     struct cli_json json = {0};
     cli_json_open(&json, NULL, '{');
@@ -54,6 +57,12 @@ static int print_json(const slm_model *model, const struct cli_tokens *tokens)
         }
         cli_json_close(&json, ']');
     }
+    if (pair)
+        cli_json_open(&json, "types", '[');
+    for (size_t i = 0; pair && i < tokens->n; i++)
+        cli_json_int(&json, NULL, i >= n_first);
+    if (pair)
+        cli_json_close(&json, ']');
     cli_json_close(&json, '}');
     return cli_json_print(&json);
 }
@@ -71,21 +80,39 @@ static void print_table(const slm_model *model, const struct cli_tokens *tokens)
     }
 }
 
+static int tokenize_pair(const slm_model *model, const struct slm_buf *text, const char *second,
+                         unsigned flags, struct cli_tokens *out, size_t *n_first)
+{
+    const char *first = (const char *)text->data;
+    size_t length = strlen(second);
+    int64_t n = slm_tokenize_pair(model, first, text->length, second, length, flags, NULL, 0, n_first);
+    if (n < 0)
+        return cli_fail_library((int)n);
+    out->n = (size_t)n;
+    out->ids = malloc((out->n + 1) * sizeof *out->ids);
+    if (!out->ids)
+        return cli_fail("out of memory");
+    n = slm_tokenize_pair(model, first, text->length, second, length, flags, out->ids, out->n, n_first);
+    return n < 0 ? cli_fail_library((int)n) : CLI_OK;
+}
+
 static int encode(const struct cli_engine *engine, const struct cli_settings *s,
                   const struct slm_buf *text)
 {
     struct cli_tokens tokens = {0};
     unsigned flags = (s->add_special ? SLM_TEXT_ADD_SPECIAL : 0) |
                      (s->parse_special ? SLM_TEXT_PARSE_SPECIAL : 0);
-    int code =
-        cli_tokenize_text(engine->model, (const char *)text->data, text->length, flags, &tokens);
+    size_t n_first = 0;
+    int code = s->second ? tokenize_pair(engine->model, text, s->second, flags, &tokens, &n_first)
+                         : cli_tokenize_text(engine->model, (const char *)text->data, text->length,
+                                             flags, &tokens);
     if (code == CLI_OK) {
         if (s->count)
             printf("%zu\n", tokens.n);
         else if (s->print_ids)
             print_ids(&tokens);
         else if (s->json)
-            code = print_json(engine->model, &tokens);
+            code = print_json(engine->model, &tokens, s->second, n_first);
         else
             print_table(engine->model, &tokens);
     }
@@ -127,9 +154,9 @@ static int run(const struct cli_settings *s)
 {
     if (s->print_ids + s->count + s->json + s->decode > 1)
         return cli_usage_error("tokenize", "give only one of --ids, --count, --json and --decode");
-    if (s->decode && (s->add_special || s->parse_special))
+    if (s->decode && (s->add_special || s->parse_special || s->second))
         return cli_usage_error("tokenize",
-                               "--add-special and --parse-special are for text, not for "
+                               "--add-special, --parse-special and --second are for text, not for "
                                "--decode");
     struct cli_engine engine = {0};
     struct slm_buf text = {0};

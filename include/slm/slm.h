@@ -166,7 +166,8 @@ typedef struct slm_model_options {
      *    takes milliseconds. The file must then stay as it is: if somebody truncates it while it
      *    is mapped, the operating system raises SIGBUS in the thread that touches a lost page,
      *    and no library can turn that into an error code; if somebody writes into it, weights
-     *    change under way. To replace a model file, write a new one and rename it over the old.
+     *    change under way, and what the tokenizer then does is undefined: its tables were checked
+     *    when the file was opened. To replace a model file, write a new one and rename it over the old.
      * 1: read the file into memory first. Slower to open, twice the memory where several
      *    processes share a model, immune to changes of the file. */
     int copy;
@@ -277,13 +278,22 @@ enum slm_text_flags {
 SLM_API int64_t slm_tokenize(const slm_model *model, const char *text, size_t n, unsigned flags,
                              slm_token *out, size_t cap);
 
+/* Two texts to the ids of a pair, as classifiers of pairs and rerankers take them: with the special
+ * tokens that the model puts around and between them. *n_first_tokens (may be NULL) gets how many ids
+ * are of token type 0, those of type 1 follow: slm_input.n_first. Otherwise as slm_tokenize();
+ * SLM_TEXT_ADD_SPECIAL changes nothing. SLM_EUNSUPPORTED: the model takes no pairs. */
+SLM_API int64_t slm_tokenize_pair(const slm_model *model, const char *first, size_t n_first,
+                                  const char *second, size_t n_second, unsigned flags,
+                                  slm_token *out, size_t cap, size_t *n_first_tokens);
+
 /* Token ids to text. Writes at most cap bytes (no NUL is added) and returns how many there are.
  * Bytes that are not UTF-8 become U+FFFD. Errors: SLM_EINVAL (an id out of range)... */
 SLM_API int64_t slm_detokenize(const slm_model *model, const slm_token *tokens, size_t n,
                                unsigned flags, char *out, size_t cap);
 
-/* The vocabulary's own text of one token ("Ġthe" is " the" here); *n gets its length in bytes.
- * NULL when the id is out of range. Lives as long as the model. */
+/* The vocabulary's own text of one token ("Ġthe" is " the" here); *n gets its length in bytes. It is
+ * not UTF-8 where a token is part of a character, and does not end with NUL: without n it is of no
+ * use. NULL when the id is out of range. Lives as long as the model. */
 SLM_API const char *slm_token_text(const slm_model *model, slm_token token, size_t *n);
 
 /* Detokenizing piece by piece: what comes out is always whole UTF-8, and all pieces together

@@ -36,42 +36,72 @@ static int64_t add_text(struct batch *b, const char *text, size_t length, unsign
                : SLM_ENOMEM;
 }
 
-/* What ends the first text of a pair: as many separators as the model has. What ends any other. */
-struct ending {
-    slm_token tokens[SLM_TEXT_MAX_AFFIX + SLM_LIMIT_SEPARATORS];
-    size_t n;
+/* Special tokens that stand together. */
+struct specials {
+    slm_token tokens[SLM_TEXT_MAX_AFFIX];
+    size_t n, n_type_1;
 };
 
-static struct ending ending_of(const slm_model *model, bool first_of_pair)
+/* Those before text number `place` of a pair (0, 1), back to the one before it; 2: at the end. */
+static struct specials around(const struct slm_text *t, uint32_t place)
 {
-    struct ending e = {.n = model->has_text ? model->text.n_suffix : 0};
-    if (e.n)
-        memcpy(e.tokens, model->text.suffix, e.n * sizeof *e.tokens);
-    for (uint32_t i = 1; first_of_pair && model->has_text && i < model->traits->n_separators; i++)
-        e.tokens[e.n++] = slm_text_eos(&model->text);
-    return e;
+    struct specials s = {.n = 0};
+    uint32_t texts = 0;
+    for (uint32_t i = 0; i < t->n_pair; i++) {
+        uint32_t item = t->pair[i] & ~SLM_PAIR_TYPE_1;
+        if (item >= SLM_PAIR_FIRST) {
+            texts++;
+        } else if (texts == place) {
+            s.tokens[s.n++] = (slm_token)item;
+            s.n_type_1 += t->pair[i] != item;
+        }
+    }
+    return s;
 }
 
-/* "[CLS] text [SEP]", or "[CLS] text [SEP] second [SEP]". */
+/* Those at the end of a text that stands alone. */
+static struct specials suffix_of(const struct slm_text *t)
+{
+    struct specials s = {.n = t->n_suffix};
+    if (s.n)
+        memcpy(s.tokens, t->suffix, s.n * sizeof *s.tokens);
+    return s;
+}
+
+/* "[CLS] text [SEP]", or "[CLS] text [SEP] second [SEP]", of which n_first is where the second one
+ * begins. */
 static int add_texts(struct batch *b, const slm_input *input, struct slm_passage *p)
 {
-    struct ending first = ending_of(b->model, true), last = ending_of(b->model, false);
-    int64_t n = add_text(b, input->text, input->n, SLM_TEXT_ADD_SPECIAL), more = 0;
-    if (n < 0)
+    const struct slm_text *t = &b->model->text;
+    int64_t n, more;
+    if (!input->second) {
+        n = add_text(b, input->text, input->n, SLM_TEXT_ADD_SPECIAL);
+        p->n = p->n_first = n < 0 ? 0 : (size_t)n;
+        return n < 0 ? (int)n : SLM_OK;
+    }
+    if (t->n_pair == 0)
+        return slm_fail(SLM_EUNSUPPORTED, "the model takes no pairs of texts: its tokenizer does not say how "
+                        "two become one");
+    struct specials before = around(t, 0), between = around(t, 1), after = around(t, 2);
+    add_tokens(b, before.tokens, before.n);
+    if ((n = add_text(b, input->text, input->n, 0)) < 0)
         return (int)n;
-    p->n = p->n_first = (size_t)n;
-    if (!input->second)
-        return SLM_OK;
-    if (last.n == 0 || b->model->traits->n_separators == 0 ||
-        (first.n > last.n && first.tokens[last.n] == SLM_TOKEN_NONE))
-        return slm_fail(SLM_EUNSUPPORTED, "the model takes no pairs of texts");
-    add_tokens(b, first.tokens + last.n, first.n - last.n);
-    p->n_first += first.n - last.n;
+    add_tokens(b, between.tokens, between.n);
     if ((more = add_text(b, input->second, input->n_second, 0)) < 0)
         return (int)more;
-    add_tokens(b, last.tokens, last.n);
-    p->n = p->n_first + (size_t)more + last.n;
+    add_tokens(b, after.tokens, after.n);
+    p->n_first = before.n + (size_t)n + between.n;
+    p->n = p->n_first + (size_t)more + after.n;
     return slm_buf_ok(&b->tokens);
+}
+
+/* Where type 1 begins in a pair of texts whose second begins at `second`. */
+static size_t first_of_type_1(const struct slm_text *t, size_t second, size_t n)
+{
+    for (uint32_t i = 0; i < t->n_pair; i++)
+        if (t->pair[i] == (SLM_PAIR_SECOND | SLM_PAIR_TYPE_1))
+            return second - around(t, 1).n_type_1;
+    return n - around(t, 2).n_type_1;
 }
 
 /* Whether tokens[n] begin (or end) with these. */
@@ -107,8 +137,15 @@ static void cut(struct batch *b, struct slm_passage *p)
     slm_token *tokens = (slm_token *)(void *)(b->tokens.data + b->tokens.length) - p->n;
     const struct slm_text *text = &b->model->text;
     bool pair = p->n_first < p->n;
-    struct ending first = ending_of(b->model, pair), last = ending_of(b->model, false);
-    size_t begin = b->model->has_text ? matches(tokens, p->n, text->prefix, text->n_prefix, false) : 0;
+    struct specials none = {.n = 0}, first = none, last = none, start = none;
+    if (b->model->has_text) {
+        start = around(text, 0);
+        first = pair ? around(text, 1) : suffix_of(text);
+        last = around(text, 2);
+    }
+    size_t begin = pair ? matches(tokens, p->n, start.tokens, start.n, false)
+                   : b->model->has_text ? matches(tokens, p->n, text->prefix, text->n_prefix, false)
+                                        : 0;
     size_t end1 = matches(tokens, p->n_first, first.tokens, first.n, true);
     size_t end2 = pair ? matches(tokens, p->n, last.tokens, last.n, true) : 0;
     size_t special = begin + end1 + end2, from2 = p->n_first, to2 = p->n - end2;
@@ -152,6 +189,8 @@ static int add_input(struct batch *b, const slm_input *input)
         return rc;
     if (p.n == 0)
         return slm_fail(SLM_EINVAL, "it has no tokens");
+    if (input->second)
+        p.n_first = first_of_type_1(&b->model->text, p.n_first, p.n);
     if (p.n > b->longest)
         return slm_fail(SLM_ELIMIT, "it has %zu tokens, and the limit of context and model is %zu: set "
                         "slm_embed_options.truncate, or make the context with a larger max_tokens", p.n,

@@ -44,6 +44,31 @@ int64_t slm_tokenize(const slm_model *model, const char *text, size_t n, unsigne
     return count;
 }
 
+int64_t slm_tokenize_pair(const slm_model *model, const char *first, size_t n_first, const char *second,
+                          size_t n_second, unsigned flags, slm_token *out, size_t cap,
+                          size_t *n_first_tokens)
+{
+    const char *const texts[2] = {first, second};
+    const size_t n[2] = {n_first, n_second};
+    size_t n_of_first;
+    int rc = need_text(model, "slm_tokenize_pair");
+    if (rc == SLM_OK)
+        rc = check_flags(flags, "slm_tokenize_pair");
+    if (rc < 0)
+        return rc;
+    if ((!first && n_first) || (!second && n_second) || (!out && cap))
+        return slm_fail(SLM_EINVAL, "slm_tokenize_pair: a text or out is NULL");
+    if (n_first > SLM_LIMIT_TEXT || n_second > SLM_LIMIT_TEXT)
+        return slm_fail(SLM_ELIMIT, "slm_tokenize_pair: the limit of a text is %u bytes",
+                        (unsigned)SLM_LIMIT_TEXT);
+    struct slm_fenv env;
+    slm_fenv_enter(&env);
+    int64_t count = slm_text_encode_pair(&model->text, texts, n, flags, out, cap,
+                                         n_first_tokens ? n_first_tokens : &n_of_first, model->allocator);
+    slm_fenv_leave(&env);
+    return count;
+}
+
 /* What a caller with `cap` bytes gets of a text that was built whole. */
 static int64_t hand_out(const struct slm_buf *text, char *out, size_t cap)
 {

@@ -246,6 +246,10 @@ int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section)
     if (err > 0) {
         if (import->vocabulary)
             import->config.n_vocab = import->config.traits.n_vocab = vocab.n_tokens;
+        /* Encoders whose tokenizer says nothing of pairs: type 1 begins with the second text. */
+        uint32_t n = import->config.n_separators;
+        if (vocab.n_pair == 0 && n > 0 && vocab.n_suffix > 0)
+            slm_vocab_set_pair(&vocab, vocab.eos, n > 1 ? n - 1 : 0, n == 1);
         err = slm_vocab_build(&vocab, import->config.n_vocab, section);
         if (!err) /* what was built must be what the runtime takes */
             err = slm_text_open(&text, section->data, section->length, import->config.n_vocab);

@@ -193,6 +193,30 @@ void slm_vocab_add_stop(struct slm_vocab *v, uint32_t id)
     v->n_stop++;
 }
 
+bool slm_vocab_add_pair(struct slm_vocab *v, const uint32_t *items, size_t n, uint32_t type)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (v->n_pair == SLM_TEXT_MAX_AFFIX)
+            return false;
+        v->pair[v->n_pair++] = items[i] | (type ? SLM_PAIR_TYPE_1 : 0);
+    }
+    return true;
+}
+
+void slm_vocab_set_pair(struct slm_vocab *v, uint32_t between, uint32_t n, uint32_t type)
+{
+    static const uint32_t FIRST = SLM_PAIR_FIRST, SECOND = SLM_PAIR_SECOND;
+    v->n_pair = 0;
+    bool fits = (n == 0 || between < SLM_PAIR_FIRST) &&
+                slm_vocab_add_pair(v, v->prefix, v->n_prefix, 0) && slm_vocab_add_pair(v, &FIRST, 1, 0) &&
+                slm_vocab_add_pair(v, v->suffix, v->n_suffix, 0);
+    while (n-- > 0 && fits)
+        fits = slm_vocab_add_pair(v, &between, 1, type);
+    if (!fits || !slm_vocab_add_pair(v, &SECOND, 1, type) ||
+        !slm_vocab_add_pair(v, v->suffix, v->n_suffix, type))
+        v->n_pair = 0;
+}
+
 /* The other way round of slm_printable(). */
 static int byte_of_printable(uint32_t c)
 {

@@ -65,6 +65,7 @@ struct slm_vocab {
     uint32_t named[SLM_NAMED_COUNT];     /* the same; BOS and EOS here are those above */
     uint32_t prefix[SLM_TEXT_MAX_AFFIX], suffix[SLM_TEXT_MAX_AFFIX], stop[SLM_TEXT_MAX_STOP];
     uint32_t n_prefix, n_suffix, n_stop;
+    uint32_t pair[SLM_TEXT_MAX_AFFIX], n_pair; /* SLM_PAIR_: what two texts become */
     const slm_allocator *allocator;
 };
 
@@ -137,6 +138,11 @@ int slm_vocab_keep_symbols(struct slm_vocab *v);
 int slm_vocab_add_step(struct slm_vocab *v, const char *pattern, size_t n, uint32_t behaviour,
                        uint32_t flags);
 void slm_vocab_add_stop(struct slm_vocab *v, uint32_t id); /* ids out of range are ignored */
+
+/* Append to v->pair. false: it is full. */
+bool slm_vocab_add_pair(struct slm_vocab *v, const uint32_t *items, size_t n, uint32_t type);
+/* The usual way: prefix A suffix, `between` n times, B suffix; what follows has the type. */
+void slm_vocab_set_pair(struct slm_vocab *v, uint32_t between, uint32_t n, uint32_t type);
 
 /* From the text of a token in GPT-2's printable alphabet to its bytes, in out[n]; 0: some
  * character is not of that alphabet. */

@@ -66,6 +66,7 @@ int slm_vocab_finish_bert(struct slm_vocab *v, bool strip_accents, bool lower)
         v->prefix[v->n_prefix++] = first;
     if (last < v->n_tokens)
         v->suffix[v->n_suffix++] = last;
+    slm_vocab_set_pair(v, 0, 0, 1);
     int rc = slm_vocab_bert_normal(v, true, true, strip_accents, lower);
     if (rc == SLM_OK)
         rc = slm_vocab_add_step(v, slm_bert_pattern, strlen(slm_bert_pattern), SLM_SCAN_REMOVED,

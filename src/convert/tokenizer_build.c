@@ -282,6 +282,18 @@ static void write_ids(struct slm_buf *out, const uint32_t *ids, uint32_t count, 
             slm_buf_u32(out, ids[i]);
 }
 
+/* All of it or nothing: a part would be another model's. */
+static void write_pair(struct builder *b)
+{
+    const struct slm_vocab *v = b->v;
+    for (uint32_t i = 0; i < v->n_pair; i++) {
+        uint32_t item = v->pair[i] & ~SLM_PAIR_TYPE_1;
+        if (item < SLM_PAIR_FIRST && item >= b->n)
+            return;
+    }
+    slm_buf_append(&b->tables[SLM_TEXT_PAIR], v->pair, v->n_pair * sizeof v->pair[0]);
+}
+
 /* BOS and EOS are what the importers decided on; the others have a name and nothing else. */
 static void write_named(struct builder *b)
 {
@@ -581,6 +593,7 @@ static int build(struct builder *b, uint32_t n_vocab, struct slm_buf *out)
     write_ids(&b->tables[SLM_TEXT_SUFFIX], b->v->suffix, b->v->n_suffix, b->n);
     write_ids(&b->tables[SLM_TEXT_STOP], b->v->stop, b->v->n_stop, b->n);
     write_named(b);
+    write_pair(b);
     slm_buf_append(&b->tables[SLM_TEXT_CONTINUE], pool_at(b, b->v->continuation),
                    b->v->continuation.length);
     write_scores(b);

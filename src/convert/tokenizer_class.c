@@ -95,19 +95,19 @@ static int choose_class(struct maker *m)
         size_t length;
         const char *found = text_of(docs[i], KEYS[i], &length);
         m->class = found ? find_class(found, length) : NULL;
-        name = found ? found : name;
-        n = found ? length : n;
+        n = name ? n : length;
+        name = name ? name : found;
     }
     if (!name && slm_json_get(m->vocabulary, 0, "<|endoftext|>") >= 0)
         m->class = &CLASSES[0];
     if (m->class)
         return SLM_OK;
     return slm_fail(SLM_EUNSUPPORTED,
-                    "vocab.json: %s says %s how it is used (tokenizer_class in tokenizer_config.json or "
+                    "vocab.json: how it is used is not known%s%s (tokenizer_class in tokenizer_config.json or "
                     "config.json, or model_type); known are GPT2Tokenizer, GPTNeoXTokenizer, "
                     "RobertaTokenizer, Qwen2Tokenizer and Qwen3_5Tokenizer: with transformers save it as "
                     "tokenizer.json",
-                    name ? slm_quote(name, n).text : "nothing", name ? "not" : "");
+                    name ? " of " : "", name ? slm_quote(name, n).text : "");
 }
 
 /* ------------------------------------------------------------------------- added tokens --- */

@@ -82,6 +82,7 @@ static void read_tokenizer(struct configs *c, bool has_template)
         v->prefix[v->n_prefix++] = v->bos;
     if (slm_json_bool(c->tokenizer, eos, false) && v->eos != SLM_TEXT_NO_TOKEN)
         v->suffix[v->n_suffix++] = v->eos;
+    slm_vocab_set_pair(v, v->bos, v->n_prefix, 1);
 }
 
 /* Ids that the tokenizer does not have are ignored: configurations are often copied from elsewhere.

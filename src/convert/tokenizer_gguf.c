@@ -201,6 +201,7 @@ static int read_special(struct importer *im, bool add_bos)
         v->prefix[v->n_prefix++] = v->bos;
     if (add_eos && v->eos < v->n_tokens)
         v->suffix[v->n_suffix++] = v->eos;
+    slm_vocab_set_pair(v, v->bos, v->n_prefix, 1);
     return SLM_OK;
 }
 
@@ -293,6 +294,7 @@ static int read_unigram(struct importer *im)
         (rc = slm_gguf_bool(im->gguf, KEY("add_eos_token"), &add_eos)) >= 0 && add_eos &&
         v->eos < v->n_tokens)
         v->suffix[v->n_suffix++] = v->eos;
+    v->n_pair = 0; /* a matter of the model */
     return rc < 0 ? rc : SLM_OK;
 }
 

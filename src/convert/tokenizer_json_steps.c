@@ -344,19 +344,62 @@ static int read_template(struct importer *im, slm_json_node node)
     return SLM_OK;
 }
 
-/* What stands before and after a single text. Pairs of texts are not our business. */
+/* "pair": the same with two places, and token types. Types that descend again are of models that are
+ * not ours; then there is no pair. */
+static int read_pair(struct importer *im, slm_json_node node)
+{
+    slm_json_node names = member(im, node, "special_tokens"), list = member(im, node, "pair");
+    struct slm_vocab *v = im->v;
+    bool fits = true;
+    double before = 0;
+    v->n_pair = 0;
+    for (slm_json_node i = slm_json_first(im->doc, list); i >= 0 && fits; i = slm_json_next(im->doc, i)) {
+        slm_json_node special = member(im, i, "SpecialToken"), text = member(im, i, "Sequence");
+        slm_json_node item = special >= 0 ? special : text;
+        double type = slm_json_number(im->doc, member(im, item, "type_id"), 0);
+        fits = type == before || (type == 1 && before == 0);
+        before = type;
+        if (special < 0) {
+            uint32_t place = is_text(im->doc, member(im, text, "id"), "B") ? SLM_PAIR_SECOND : SLM_PAIR_FIRST;
+            fits = fits && slm_vocab_add_pair(v, &place, 1, type == 1);
+            continue;
+        }
+        const char *name = slm_json_string(im->doc, member(im, special, "id"), NULL);
+        slm_json_node ids = member(im, member(im, names, name ? name : ""), "ids");
+        for (slm_json_node k = slm_json_first(im->doc, ids); k >= 0 && fits;
+             k = slm_json_next(im->doc, k)) {
+            uint32_t id = id_at(im->doc, k);
+            fits = id < v->n_tokens && slm_vocab_add_pair(v, &id, 1, type == 1);
+        }
+    }
+    uint32_t texts = 0, wanted = SLM_PAIR_FIRST;
+    for (uint32_t i = 0; i < v->n_pair; i++)
+        if ((v->pair[i] & ~SLM_PAIR_TYPE_1) >= SLM_PAIR_FIRST)
+            texts += (v->pair[i] & ~SLM_PAIR_TYPE_1) == wanted++;
+    if (!fits || texts != 2 || wanted != SLM_PAIR_SECOND + 1)
+        v->n_pair = 0;
+    return SLM_OK;
+}
+
+/* What stands before and after a text, and around two. */
 static int read_post_processor(struct importer *im, slm_json_node node)
 {
     if (is_type(im, node, "ByteLevel"))
         return SLM_OK; /* offsets only */
-    if (is_type(im, node, "TemplateProcessing"))
-        return read_template(im, node);
+    if (is_type(im, node, "TemplateProcessing")) {
+        int rc = read_template(im, node);
+        return rc < 0 ? rc : read_pair(im, node);
+    }
     if (is_type(im, node, "BertProcessing") || is_type(im, node, "RobertaProcessing")) {
         uint32_t first = id_at(im->doc, slm_json_at(im->doc, member(im, node, "cls"), 1));
         uint32_t last = id_at(im->doc, slm_json_at(im->doc, member(im, node, "sep"), 1));
         im->has_template = true;
         int rc = add_affix(im, first, true);
-        return rc < 0 ? rc : add_affix(im, last, false);
+        if (rc < 0 || (rc = add_affix(im, last, false)) < 0)
+            return rc;
+        bool bert = is_type(im, node, "BertProcessing");
+        slm_vocab_set_pair(im->v, last, bert ? 0 : 1, bert);
+        return SLM_OK;
     }
     return unsupported(
         "post_processor", type_of(im, node),
@@ -421,5 +464,7 @@ int slm_tokenizer_json_steps(struct importer *im)
         (rc = each(im, member(im, 0, "pre_tokenizer"), "pretokenizers", read_pre_tokenizer)) < 0 ||
         (rc = each(im, member(im, 0, "post_processor"), "processors", read_post_processor)) < 0)
         return rc;
+    if (!im->has_template) /* one behind the other */
+        slm_vocab_set_pair(im->v, 0, 0, 1);
     return each(im, member(im, 0, "decoder"), "decoders", read_decoder);
 }

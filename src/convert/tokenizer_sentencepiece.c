@@ -277,5 +277,7 @@ int slm_vocab_from_sentencepiece(struct slm_vocab *v, const void *data, size_t l
     if (v->bos < v->n_tokens)
         v->prefix[v->n_prefix++] = v->bos;
     slm_vocab_add_stop(v, v->eos);
+    if (!unigram) /* of encoders it is a matter of the model */
+        slm_vocab_set_pair(v, v->bos, v->n_prefix, 1);
     return finish(&model, files);
 }

@@ -270,3 +270,31 @@ int64_t slm_text_encode(const struct slm_text *text, const char *input, size_t n
     slm_free(a, e.marks, e.n_opaque * 4 * sizeof(uint32_t));
     return rc < 0 ? rc : (int64_t)e.sink.n;
 }
+
+int64_t slm_text_encode_pair(const struct slm_text *text, const char *const input[2], const size_t n[2],
+                             unsigned flags, slm_token *out, size_t cap, size_t *n_first,
+                             const slm_allocator *a)
+{
+    struct slm_token_sink sink = {.out = out, .capacity = cap};
+    if (text->n_pair == 0)
+        return slm_fail(SLM_EUNSUPPORTED, "the model takes no pairs of texts: its tokenizer does not say how "
+                        "two become one");
+    flags &= ~(unsigned)SLM_TEXT_ADD_SPECIAL;
+    *n_first = 0;
+    for (uint32_t i = 0; i < text->n_pair; i++) {
+        uint32_t item = text->pair[i] & ~SLM_PAIR_TYPE_1;
+        if (item < SLM_PAIR_FIRST) {
+            slm_sink_put(&sink, item);
+        } else {
+            size_t k = item - SLM_PAIR_FIRST, room = sink.n < cap ? cap - sink.n : 0;
+            int64_t count = slm_text_encode(text, input[k], n[k], flags, NULL, 0,
+                                            room ? out + sink.n : NULL, room, a);
+            if (count < 0)
+                return count;
+            sink.n += (size_t)count;
+        }
+        if (!(text->pair[i] & SLM_PAIR_TYPE_1))
+            *n_first = sink.n;
+    }
+    return (int64_t)sink.n;
+}

@@ -24,6 +24,13 @@ int64_t slm_text_encode(const struct slm_text *text, const char *input, size_t n
                         const struct slm_range *opaque, size_t n_opaque, slm_token *out, size_t cap,
                         const slm_allocator *a);
 
+/* The same of two texts, which become what the model makes of a pair: SLM_TEXT_ADD_SPECIAL is meant
+ * in any case, and nothing is opaque. *n_first gets how many of the tokens are of type 0; those of
+ * type 1 follow. SLM_EUNSUPPORTED: the section does not say how. */
+int64_t slm_text_encode_pair(const struct slm_text *text, const char *const input[2], const size_t n[2],
+                             unsigned flags, slm_token *out, size_t cap, size_t *n_first,
+                             const slm_allocator *a);
+
 /* Bytes of one token as they appear in a text (special tokens: their own text). Points into the
  * section. NULL when out of range. */
 const char *slm_text_token(const struct slm_text *text, slm_token token, size_t *n);

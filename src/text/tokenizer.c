@@ -139,6 +139,23 @@ static int open_normal(struct slm_text *t, uint32_t pool_length)
     return SLM_OK;
 }
 
+/* Each text once and in order, tokens that exist, types that ascend. */
+static int open_pair(const struct slm_text *t)
+{
+    uint32_t next = SLM_PAIR_FIRST, type = 0;
+    for (uint32_t i = 0; i < t->n_pair; i++) {
+        uint32_t item = t->pair[i] & ~SLM_PAIR_TYPE_1;
+        if (item >= SLM_PAIR_FIRST ? item != next++ : item >= t->n_tokens)
+            return wrong("what two texts become is damaged");
+        if ((t->pair[i] & SLM_PAIR_TYPE_1) < type)
+            return wrong("the token types of two texts do not ascend");
+        type = t->pair[i] & SLM_PAIR_TYPE_1;
+    }
+    if (t->n_pair > SLM_TEXT_MAX_AFFIX || (t->n_pair && next != SLM_PAIR_SECOND + 1))
+        return wrong("what two texts become is damaged");
+    return SLM_OK;
+}
+
 /* Ids that stand in the section by themselves must exist. The caller may then use them as rows of
  * the embedding without a second look. */
 static int open_ids(const struct slm_text *t)
@@ -196,6 +213,12 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
                         "tokenizer section: its %u tokens do not fit the model's "
                         "vocabulary of %u, or its header is damaged",
                         h->n_tokens, n_vocab);
+    if (h->model >= SLM_TEXT_WORDPIECE &&
+        (h->max_length > SLM_TEXT_MAX_STEP_WORK || h->max_word > SLM_TEXT_MAX_STEP_WORK))
+        return slm_fail(SLM_ELIMIT,
+                        "tokenizer section: tokens of %u bytes and words of %u characters; the limit of "
+                        "both is %d in WordPiece and Unigram",
+                        h->max_length, h->max_word, SLM_TEXT_MAX_STEP_WORK);
     return SLM_OK;
 }
 
@@ -237,6 +260,7 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
     t.continuation = table(h, SLM_TEXT_CONTINUE, 1, &t.n_continuation, &rc);
     t.scores = table(h, SLM_TEXT_SCORES, wide ? 8 : 4, &n_scores, &rc);
     t.beginnings = table(h, SLM_TEXT_BEGINNINGS, 1, &n_beginnings, &rc);
+    t.pair = table(h, SLM_TEXT_PAIR, 4, &t.n_pair, &rc);
     if (rc < 0)
         return rc;
     if (n_bases < (h->n_tokens >> h->block_shift) + 1 || n_offsets < h->n_tokens + 1 ||
@@ -265,7 +289,8 @@ int slm_text_open(struct slm_text *text, const void *section, size_t length, uin
     }
     if ((rc = open_added(&t, 0, added_data[0], added[0])) < 0 ||
         (rc = open_added(&t, 1, added_data[1], added[1])) < 0 ||
-        (rc = open_normal(&t, normal_pool)) < 0 || (rc = open_ids(&t)) < 0)
+        (rc = open_normal(&t, normal_pool)) < 0 || (rc = open_ids(&t)) < 0 ||
+        (rc = open_pair(&t)) < 0)
         return rc;
     *text = t;
     return SLM_OK;

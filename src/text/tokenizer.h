@@ -67,6 +67,7 @@ enum slm_text_table_kind {
     SLM_TEXT_BEGINNINGS,  /* u8[power of two]: a bit for each beginning of a token, by its hash; see
                              slm_text_goes_on(); empty: not known */
     SLM_TEXT_SCORES,      /* f32[n_tokens], or f64: Unigram */
+    SLM_TEXT_PAIR,        /* u32[]: what two texts become: see SLM_PAIR_; empty: there is no way */
     SLM_TEXT_N_TABLES
 };
 
@@ -87,9 +88,17 @@ enum slm_text_named {
 };
 
 #define SLM_TEXT_NO_TOKEN 0xFFFFFFFFu
+
+/* SLM_TEXT_PAIR: tokens in order, and the places of the two texts; what has the flag is of token type
+ * 1, and nothing behind it is of type 0. */
+#define SLM_PAIR_FIRST 0x7FFFFFFEu
+#define SLM_PAIR_SECOND 0x7FFFFFFFu
+#define SLM_PAIR_TYPE_1 0x80000000u
 #define SLM_TEXT_MAX_TABLES 64 /* a newer minor version may have more than we know */
 #define SLM_TEXT_MAX_AFFIX 64  /* tokens in PREFIX or SUFFIX; published models have 1 or 2 */
 #define SLM_TEXT_MAX_STOP 256  /* tokens in STOP */
+#define SLM_TEXT_MAX_STEP_WORK 1024 /* WordPiece, Unigram: bytes of a token and characters of a word,
+                                       since that many are tried at each place; published: 100 */
 #define SLM_TEXT_MAX_STEPS 16  /* normalizers, and pre-tokenizers; published ones have up to 6 */
 
 struct slm_text_table {
@@ -279,9 +288,9 @@ struct slm_text {
     const uint8_t *continuation; /* [n_continuation] */
     const uint8_t *beginnings;   /* bits; NULL: not known */
     const void *scores;          /* float[n_tokens], or double */
-    const uint32_t *prefix, *suffix, *stop;
+    const uint32_t *prefix, *suffix, *stop, *pair;
     const uint32_t *named; /* [SLM_NAMED_COUNT]; NULL: nothing is known */
-    uint32_t pool_length, n_merges, n_normal, n_scanners, n_prefix, n_suffix, n_stop;
+    uint32_t pool_length, n_merges, n_normal, n_scanners, n_prefix, n_suffix, n_stop, n_pair;
     uint32_t added_pool_length, n_continuation;
     uint32_t beginnings_shift; /* of a mixed hash: what is left is the number of its bit */
     int32_t word_scanner;      /* the SLM_SCAN_WORD one, or -1 */
