@@ -250,6 +250,8 @@ int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section)
         uint32_t n = import->config.n_separators;
         if (vocab.n_pair == 0 && n > 0 && vocab.n_suffix > 0)
             slm_vocab_set_pair(&vocab, vocab.eos, n > 1 ? n - 1 : 0, n == 1);
+        vocab.chat_template = (const char *)import->chat_template.data;
+        vocab.n_template = import->chat_template.length;
         err = slm_vocab_build(&vocab, import->config.n_vocab, section);
         if (!err) /* what was built must be what the runtime takes */
             err = slm_text_open(&text, section->data, section->length, import->config.n_vocab);

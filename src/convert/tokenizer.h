@@ -66,6 +66,8 @@ struct slm_vocab {
     uint32_t prefix[SLM_TEXT_MAX_AFFIX], suffix[SLM_TEXT_MAX_AFFIX], stop[SLM_TEXT_MAX_STOP];
     uint32_t n_prefix, n_suffix, n_stop;
     uint32_t pair[SLM_TEXT_MAX_AFFIX], n_pair; /* SLM_PAIR_: what two texts become */
+    const char *chat_template; /* [n_template]: what it writes becomes SLM_ADDED_MARKUP; or NULL */
+    size_t n_template;
     const slm_allocator *allocator;
 };
 

@@ -42,20 +42,21 @@ static uint32_t lower_bound(const struct slm_added_search *s, uint32_t low, uint
     return low;
 }
 
-/* Special tokens count only under PARSE_SPECIAL and where they touch no opaque byte. */
+/* Special tokens count only under PARSE_SPECIAL, and neither they nor other markup where they touch an
+ * opaque byte. */
 static bool allowed(struct slm_added_search *s, const struct slm_text_added *row, size_t begin)
 {
     size_t end = begin + row->length;
     if ((row->flags & SLM_ADDED_KEPT) && !s->kept)
         return false;
-    if (!(row->flags & SLM_ADDED_SPECIAL))
+    if (!(row->flags & (SLM_ADDED_SPECIAL | SLM_ADDED_MARKUP)))
         return true;
     while (s->at_opaque < s->n_opaque && s->opaque[2 * s->at_opaque + 1] <= begin)
         s->at_opaque++;
     for (size_t i = s->at_opaque; i < s->n_opaque && s->opaque[2 * i] < end; i++)
         if (s->opaque[2 * i + 1] > begin && s->opaque[2 * i] < s->opaque[2 * i + 1])
             return false;
-    return s->special;
+    return s->special || !(row->flags & SLM_ADDED_SPECIAL);
 }
 
 /* The longest row that data[at..n) begins with; NULL when there is none. */

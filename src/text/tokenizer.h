@@ -165,7 +165,9 @@ enum slm_added_flags {
     SLM_ADDED_STRIP_RIGHT = 1 << 2,
     SLM_ADDED_NORMALIZED = 1 << 3, /* it is in ADDED_LATE */
     SLM_ADDED_SPECIAL = 1 << 4,    /* only under SLM_TEXT_PARSE_SPECIAL, never in opaque text */
-    SLM_ADDED_KEPT = 1 << 5        /* no match: only kept from SentencePiece's table of characters */
+    SLM_ADDED_KEPT = 1 << 5,       /* no match: only kept from SentencePiece's table of characters */
+    SLM_ADDED_MARKUP = 1 << 6      /* ordinary, but the chat template writes it ("</think>",
+                                      "<tool_call>"): never in opaque text */
 };
 
 struct slm_text_added {
