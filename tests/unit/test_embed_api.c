@@ -1,6 +1,7 @@
 /* test_embed_api.c - what slm_embed() and slm_score() refuse, count, cut and leave as it was. */
 #include "convert/tokenizer.h"
 #include "support/evaluate.h"
+#include "unit/tokenizer_files.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -182,49 +183,103 @@ static void texts(void **state)
 }
 
 /* A BERT vocabulary, which has no EOS: [CLS] is 2, [SEP] is 3. */
-static void write_reranker(const char *path, uint32_t n_separators, bool suffix)
+static void write_reranker(const char *path, bool takes_pairs)
 {
     static const char words[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\none\ntwo\nthree\n";
     struct tiny_model tiny = *embedder("bert");
     struct slm_vocab vocab;
     struct slm_buf section = {0};
-    tiny.n_separators = n_separators;
     slm_vocab_init(&vocab, NULL);
     must(slm_vocab_from_wordlist(&vocab, words, sizeof words - 1, NULL));
     assert_int_equal(vocab.eos, SLM_TEXT_NO_TOKEN);
-    if (!suffix)
-        vocab.n_suffix = 0;
+    if (!takes_pairs)
+        vocab.n_pair = 0;
     must(slm_vocab_build(&vocab, tiny.n_vocab, &section));
     must(tiny_model_write(&tiny, path, NULL, section.data, section.length));
     slm_buf_free(&section);
     slm_vocab_free(&vocab);
 }
 
-/* One separator is the first text's [SEP]; an EOS is only needed for a second one. */
+/* What two texts become is the tokenizer's to say; no EOS is needed for it. */
 static void pairs_without_eos(void **state)
 {
     static const slm_token tokens[] = {2, 5, 6, 3, 7, 3};
     const char *path = temporary_path("reranker.slm");
     (void)state;
-    for (uint32_t n_separators = 0; n_separators <= 2; n_separators++) {
-        for (int suffix = 0; suffix < 2; suffix++) {
-            slm_model *model = NULL;
-            float scores[2 * 3];
-            write_reranker(path, n_separators, suffix);
-            must(slm_model_open(&model, path, NULL));
-            slm_ctx *ctx = context_of(model, 32, 2);
-            slm_input in[2] = {{.size = sizeof *in, .text = "one two", .n = 7, .second = "three", .n_second = 5},
-                               {.size = sizeof *in, .tokens = tokens, .n_tokens = 6, .n_first = 4}};
-            if (n_separators == 1 && suffix) {
-                assert_int_equal(slm_score(ctx, in, 2, NULL, scores, 2), 2);
-                assert_memory_equal(scores, scores + 3, 3 * sizeof *scores);
-            } else {
-                refuses(slm_score(ctx, in, 1, NULL, scores, 2), SLM_EUNSUPPORTED, "no pairs");
-            }
-            slm_ctx_free(ctx);
-            slm_model_unref(model);
+    for (int takes_pairs = 0; takes_pairs < 2; takes_pairs++) {
+        slm_model *model = NULL;
+        float scores[2 * 3];
+        write_reranker(path, takes_pairs);
+        must(slm_model_open(&model, path, NULL));
+        slm_ctx *ctx = context_of(model, 32, 2);
+        slm_input in[2] = {{.size = sizeof *in, .text = "one two", .n = 7, .second = "three", .n_second = 5},
+                           {.size = sizeof *in, .tokens = tokens, .n_tokens = 6, .n_first = 4}};
+        if (takes_pairs) {
+            assert_int_equal(slm_score(ctx, in, 2, NULL, scores, 2), 2);
+            assert_memory_equal(scores, scores + 3, 3 * sizeof *scores);
+        } else {
+            refuses(slm_score(ctx, in, 1, NULL, scores, 2), SLM_EUNSUPPORTED, "no pairs");
         }
+        slm_ctx_free(ctx);
+        slm_model_unref(model);
     }
+}
+
+/* A pair of texts is what slm_tokenize_pair() makes of it; truncated, the second text loses its end. */
+static void pairs(void **state)
+{
+    (void)state;
+    struct tokenizer t = tokenizer_json("bert");
+    struct tiny_model tiny = *embedder("bert");
+    tiny.n_vocab = t.text.n_tokens;
+    char path[512];
+    snprintf(path, sizeof path, "%s", temporary_path("pairs.slm"));
+    must(tiny_model_write(&tiny, path, NULL, t.section.data, t.section.length));
+    tokenizer_free(&t);
+    slm_model *model;
+    must(slm_model_open(&model, path, NULL));
+    slm_ctx *ctx = context_of(model, 32, 2);
+    static const char a[] = "the first of them", b[] = "and all the others that could be there with them now";
+    slm_token ids[64], single[64];
+    size_t n_first = 0;
+    int64_t n = slm_tokenize_pair(model, a, sizeof a - 1, b, sizeof b - 1, 0, ids, 64, &n_first);
+    assert_in_range(n, 10, 32);
+    int64_t first = slm_tokenize(model, a, sizeof a - 1, SLM_TEXT_ADD_SPECIAL, single, 64);
+    assert_int_equal(n_first, first); /* [CLS] a [SEP], then b [SEP] */
+    assert_memory_equal(ids, single, n_first * sizeof *ids);
+    assert_int_equal(ids[n - 1], ids[n_first - 1]);
+    assert_int_equal(slm_tokenize_pair(model, a, sizeof a - 1, b, sizeof b - 1, 0, NULL, 0, NULL), n);
+
+    slm_input in[2] = {{.size = sizeof *in, .text = a, .n = sizeof a - 1, .second = b, .n_second = sizeof b - 1},
+                       {.size = sizeof *in, .tokens = ids, .n_tokens = (size_t)n, .n_first = n_first}};
+    float scores[2 * 3], other[3];
+    assert_int_equal(slm_score(ctx, in, 2, NULL, scores, 2), 2);
+    assert_memory_equal(scores, scores + 3, 3 * sizeof *scores);
+    in[1].n_first = 0; /* all of type 0 */
+    assert_int_equal(slm_score(ctx, in + 1, 1, NULL, other, 1), 1);
+    assert_memory_not_equal(scores, other, sizeof other);
+
+    size_t kept = (size_t)n - 1; /* of the second text, which is the longer one, and [SEP] stays */
+    slm_ctx *small = context_of(model, (int32_t)kept, 2);
+    slm_embed_options options = {.size = sizeof options};
+    refuses(slm_score(small, in, 1, &options, scores, 1), SLM_ELIMIT, "truncate");
+    options.truncate = 1;
+    assert_int_equal(slm_score(small, in, 1, &options, scores, 1), 1);
+    ids[kept - 1] = ids[n - 1];
+    in[1].n_tokens = kept;
+    in[1].n_first = n_first;
+    assert_int_equal(slm_score(small, in + 1, 1, NULL, other, 1), 1);
+    assert_memory_equal(scores, other, sizeof other);
+    slm_ctx_free(small);
+    small = context_of(model, 2, 2); /* no room for what stands around the texts */
+    refuses(slm_score(small, in, 1, &options, scores, 1), SLM_ELIMIT, "it has");
+    slm_ctx_free(small);
+
+    refuses(slm_tokenize_pair(NULL, a, 1, b, 1, 0, NULL, 0, NULL), SLM_EINVAL, "model is NULL");
+    refuses(slm_tokenize_pair(model, NULL, 1, b, 1, 0, NULL, 0, NULL), SLM_EINVAL, "NULL");
+    refuses(slm_tokenize_pair(model, a, 1, b, 1, 64, NULL, 0, NULL), SLM_EINVAL, "0x40");
+    slm_ctx_free(ctx);
+    slm_model_unref(model);
 }
 
 int main(void)
@@ -236,6 +291,7 @@ int main(void)
         cmocka_unit_test(leaves_nothing_behind),
         cmocka_unit_test(texts),
         cmocka_unit_test(pairs_without_eos),
+        cmocka_unit_test(pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -608,6 +608,66 @@ static void test_versions(void **state)
     tokenizer_free(&t);
 }
 
+/* What two texts become is checked as a whole when the section is opened. */
+static void test_pair_table(void **state)
+{
+    enum { A = SLM_PAIR_FIRST, B = SLM_PAIR_SECOND };
+    static const uint32_t ONE = SLM_PAIR_TYPE_1, GOOD[5] = {2, A, 3, B | SLM_PAIR_TYPE_1, 3 | SLM_PAIR_TYPE_1};
+    static const uint32_t BAD[][5] = {
+        {2, A, 3, 3, 3},       /* no second text */
+        {2, 3, 3, B, 3},       /* no first one */
+        {2, B, 3, A, 3},       /* the wrong order */
+        {2, A, A, B, 3},       /* twice */
+        {2, A, B, B, 3},
+        {2, A, 3, B, 0xFFFFF}, /* no such token */
+        {2, A, 0x7FFFFFFD, B, 3},
+        {2, A | SLM_PAIR_TYPE_1, 3, B | SLM_PAIR_TYPE_1, 3}, /* types descend */
+    };
+    struct tokenizer t = tokenizer_json("bert");
+    struct slm_text text;
+    uint32_t *pair = (void *)(t.section.data + slm_text_tables(t.text.header)[SLM_TEXT_PAIR].offset);
+    (void)state;
+    assert_int_equal(t.text.n_pair, 5);
+    assert_memory_equal(pair, GOOD, sizeof GOOD);
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        memcpy(pair, BAD[i], sizeof BAD[i]);
+        if (slm_text_open(&text, t.section.data, t.section.length, t.text.n_vocab) != SLM_EFORMAT)
+            fail_msg("pair %zu was taken", i);
+    }
+    memcpy(pair, GOOD, sizeof GOOD);
+    const char *const texts[2] = {"the", "of the"};
+    const size_t n[2] = {3, 6};
+    slm_token ids[8];
+    size_t n_first;
+    /* Too little room: the rest is counted. */
+    assert_int_equal(slm_text_encode_pair(&t.text, texts, n, 0, ids, 2, &n_first, NULL), 6);
+    assert_int_equal(n_first, 3);
+    assert_int_equal(slm_text_encode_pair(&t.text, texts, n, 0, ids, 8, &n_first, NULL), 6);
+    assert_int_equal(ids[5], 3);
+    t.text.n_pair = 0;
+    assert_int_equal(slm_text_encode_pair(&t.text, texts, n, 0, ids, 8, &n_first, NULL), SLM_EUNSUPPORTED);
+    assert_true(ONE == 1u << 31);
+    tokenizer_free(&t);
+}
+
+/* At each place of a text WordPiece and Unigram try every length that a token may have. */
+static void test_work_at_a_place(void **state)
+{
+    static const char *const NAMES[] = {"bert", "unigram"};
+    struct slm_text text;
+    (void)state;
+    for (int k = 0; k < 4; k++) {
+        struct tokenizer t = tokenizer_json(NAMES[k % 2]);
+        struct slm_text_header *h = (void *)t.section.data;
+        *(k < 2 ? &h->max_length : &h->max_word) = 1024;
+        assert_int_equal(slm_text_open(&text, h, t.section.length, t.text.n_vocab), SLM_OK);
+        *(k < 2 ? &h->max_length : &h->max_word) = 1025;
+        assert_int_equal(slm_text_open(&text, h, t.section.length, t.text.n_vocab), SLM_ELIMIT);
+        assert_non_null(strstr(slm_error_message(), "the limit of both is 1024"));
+        tokenizer_free(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -620,6 +680,7 @@ int main(void)
         cmocka_unit_test(test_limits),         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_damaged),        cmocka_unit_test(test_versions),
         cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_pair_table),     cmocka_unit_test(test_work_at_a_place),
     };
     seed = random_start("test_tokenizer");
     return cmocka_run_group_tests_name("tokenizer", tests, NULL, NULL);
