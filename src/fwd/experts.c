@@ -1,8 +1,8 @@
 /*
  * experts.c - feed-forward blocks of which each row goes through a few.
  *
- * slm_route() chooses them for each row. slm_experts_gather() puts the rows into slots, those of one
- * expert side by side; each expert then computes its slots as if they were a batch, and
+ * slm_route() chooses them for each row. slm_experts_gather() puts the rows into slots, those of
+ * one expert side by side; each expert then computes its slots as if they were a batch, and
  * slm_experts_add() brings the results back to the rows. A row's results are added in the order of
  * their weights, so neither the rows beside it nor the threads change a bit. Of the experts that
  * nobody has chosen nothing is read.
@@ -14,8 +14,8 @@
 
 /* ----------------------------------------------------------------------- choosing --- */
 
-/* The largest of logits[n], in order, their logits for weights. Of equal ones the first comes first,
- * and what is no number comes last. */
+/* The largest of logits[n], in order, their logits for weights. Of equal ones the first comes
+ * first, and what is no number comes last. */
 static void choose(const float *logits, size_t n, struct slm_chosen *choices, size_t n_chosen)
 {
     size_t found = 0;
@@ -68,7 +68,8 @@ void slm_route(struct slm_fwd *f, const struct slm_step *step, int part, int n_p
 void slm_experts_gather(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
     const struct slm_layer_traits *t = f->model->layers[step->layer].traits;
-    size_t first, last, n_chosen = f->n_rows * t->n_chosen, dim = f->dim_stride;
+    size_t first, last, n_chosen = f->n_rows * t->n_chosen;
+    size_t dim = slm_round_up(f->model->traits->dim, SLM_TILE_COLS);
     uint32_t next[SLM_LIMIT_EXPERTS + 1] = {0}; /* slot of an expert */
     for (size_t i = 0; i < n_chosen; i++)
         next[f->chosen[i].expert + 1]++;
@@ -82,8 +83,8 @@ void slm_experts_gather(struct slm_fwd *f, const struct slm_step *step, int part
         if (row < first || row >= last)
             continue;
         f->chosen[i].slot = (uint32_t)slot;
-        const struct slm_operand from = slm_operand_from(&f->h, row, dim);
-        const struct slm_operand to = slm_operand_from(&f->slots, slot, dim);
+        const struct slm_operand from = slm_operand_from(&f->h, row);
+        const struct slm_operand to = slm_operand_from(&f->slots, slot);
         memcpy(to.rows, from.rows, dim * sizeof *to.rows);
         if (!step->quantize)
             continue;
@@ -127,9 +128,8 @@ void slm_experts_in(struct slm_fwd *f, const struct slm_step *step, int part, in
         struct slm_matrix up = matrix_of(&layer->experts_up, e, t->expert_dim);
         struct slm_matrix gate = matrix_of(&layer->experts_gate, e, t->expert_dim);
         const struct slm_ffn ffn = {t, &up, &gate, &layer->experts_down, slm_scratch(f, part)};
-        struct slm_operand in = slm_operand_from(&f->slots, slot, f->dim_stride);
-        struct slm_operand out = slm_operand_from(&f->slots_inner, slot,
-                                                  slm_round_up(t->expert_dim, SLM_TILE_COLS));
+        struct slm_operand in = slm_operand_from(&f->slots, slot);
+        struct slm_operand out = slm_operand_from(&f->slots_inner, slot);
         slm_ffn_rows(f, &ffn, &in, &out, n, turn(e, part, n_parts), n_parts);
     }
 }
@@ -144,8 +144,7 @@ void slm_experts_out(struct slm_fwd *f, const struct slm_step *step, int part, i
         if (n == 0)
             continue;
         struct slm_matrix down = matrix_of(&layer->experts_down, e, f->model->traits->dim);
-        struct slm_operand in = slm_operand_from(&f->slots_inner, slot,
-                                                 slm_round_up(t->expert_dim, SLM_TILE_COLS));
+        struct slm_operand in = slm_operand_from(&f->slots_inner, slot);
         const struct slm_product p = {&down, f->slots.rows + slot * f->slots.stride,
                                       f->slots.stride, 1, false};
         slm_share(down.n_panels, turn(e, part, n_parts), n_parts, &first, &last);

@@ -53,11 +53,11 @@ static void hold(const struct slm_layer_traits *t, float *gate, float *up, size_
 static void activate(struct slm_fwd *f, const struct slm_ffn *ffn, const struct piece *piece,
                      float *gate, float *up, const struct slm_operand *out)
 {
-    size_t width = ffn->up->rows, cols = slm_round_up(width, SLM_TILE_COLS);
+    size_t width = ffn->up->rows;
     size_t col = piece->first * SLM_TILE_COLS, n = piece->stride;
     size_t used = n < width - col ? n : width - col;
     for (size_t row = 0; row < piece->n; row++, gate += n, up = up ? up + n : NULL) {
-        struct slm_operand to = slm_operand_from(out, row, cols);
+        struct slm_operand to = slm_operand_from(out, row);
         if (up)
             hold(ffn->traits, gate, up, n);
         f->kern->activate[f->model->traits->activation](gate, up,
@@ -80,8 +80,8 @@ void slm_ffn_rows(struct slm_fwd *f, const struct slm_ffn *ffn, const struct slm
     struct piece piece;
     for (size_t row = 0; row < n_rows; row += piece.n) {
         piece.n = n_rows - row < rows ? n_rows - row : rows;
-        struct slm_operand from = slm_operand_from(in, row, ffn->up->n_tiles * SLM_TILE_COLS);
-        struct slm_operand to = slm_operand_from(out, row, blocks * SLM_TILE_COLS);
+        struct slm_operand from = slm_operand_from(in, row);
+        struct slm_operand to = slm_operand_from(out, row);
         size_t step = SLM_FFN_PIECE / SLM_TILE_COLS / piece.n;
         for (piece.first = first; piece.first < last; piece.first = piece.last) {
             piece.last = last - piece.first < step ? last : piece.first + step;

@@ -1,13 +1,14 @@
 /*
- * forward.c - one pass of the transformer over the rows of a batch, or of the score head over texts.
+ * forward.c - one pass of the transformer over the rows of a batch, or of the score head over
+ * texts.
  *
  * The steps are the model (plan.c). Those with much to do are shared by the team: all parts of one
  * are done before the next begins. Calling the others for the rest would take longer than doing it:
  * between two shared steps, who ends the one does what is little before the next. When one token
  * is decoded that is half of the steps.
  *
- * Once the interrupt is seen, what is left does nothing, so the rest of the plan takes microseconds;
- * long parts look for it on their way.
+ * Once the interrupt is seen, what is left does nothing, so the rest of the plan takes
+ * microseconds; long parts look for it on their way.
  */
 #include "fwd/fwd.h"
 
@@ -58,7 +59,8 @@ static int run(struct slm_fwd *f, const struct slm_step *steps, size_t n)
     do_little(f, steps);
     slm_team_run(f->team, &job);
     if (atomic_load(&f->interrupted))
-        return slm_fail(SLM_EINTR, "evaluation was interrupted; no sequence has what it was computing");
+        return slm_fail(SLM_EINTR,
+                        "evaluation was interrupted; no sequence has what it was computing");
     return SLM_OK;
 }
 

@@ -24,9 +24,9 @@ typedef void slm_step_fn(struct slm_fwd *f, const struct slm_step *step, int par
 /* Rows that matrices read: float matrices the floats, integer matrices the same quantized. Who leaves
  * them writes what is read. */
 struct slm_operand {
-    float *rows;           /* [rows][stride] */
+    float *rows;           /* [rows][stride], or NULL where nobody reads floats */
     size_t stride;
-    struct slm_acts acts;  /* [rows][width padded to 32]; acts.cols is the readers' business */
+    struct slm_acts acts;  /* [rows][acts.cols] */
 };
 
 /* y (+)= (w * input + bias) * scale */
@@ -136,7 +136,7 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
  * SLM_EINTR when *interrupt became true. */
 int slm_forward(struct slm_fwd *f);
 
-/* The score head: rows [0, n_rows) of x are pooled texts; up gets their scores. */
+/* The score head: rows [0, n_rows) of x are pooled texts; `scores` gets what it says. */
 int slm_forward_scores(struct slm_fwd *f);
 
 /* Rows times width of a step that one thread does alone: 1 to 2 microseconds, as long as it takes to
@@ -144,13 +144,13 @@ int slm_forward_scores(struct slm_fwd *f);
 enum { SLM_LITTLE_WORK = 4096 };
 
 /* An interrupt must not wait for a large matrix or a long text: every thread looks for it at least
- * once in so many multiply-adds of products and of attention, a few milliseconds even without
- * vectors. (A kernel call does no less than one row of one panel, or one span of a tile.) */
+ * once in so many multiply-adds of products and of attention, or what takes as long: 3 milliseconds
+ * without vectors. (A kernel call does no less than one row of one panel, or one span of a tile.) */
 enum { SLM_INTERRUPT_WORK = 1 << 23 };
 
-/* Bytes of rows that a product takes through all its panels: half of a level 2 cache of 1 MB, so that
- * the weights come from further away, and each row only once. */
-enum { SLM_CACHED_ROWS = 1 << 19 };
+/* Bytes of rows that a product takes through all its panels together: with the weights of a panel
+ * they stay in a level 2 cache of half a megabyte. */
+enum { SLM_CACHED_ROWS = 3 << 17 };
 
 /* Floats of ffn.c's scratch for each of its two matrices. */
 enum { SLM_FFN_PIECE = 1 << 14 };
@@ -177,6 +177,16 @@ slm_step_fn slm_embed_rows, slm_norm, slm_products, slm_rotate_store, slm_attent
 /* Panels [first, last) of a product with rows [0, rows) of `in`. */
 void slm_product_rows(struct slm_fwd *f, const struct slm_product *p, const struct slm_operand *in,
                       size_t rows, size_t first, size_t last);
+
+/* Rows from `row` on. */
+static inline struct slm_operand slm_operand_from(const struct slm_operand *in, size_t row)
+{
+    struct slm_operand from = *in;
+    from.rows += in->rows ? row * in->stride : 0;
+    from.acts.q += row * in->acts.cols;
+    from.acts.blocks += row * (in->acts.cols / SLM_TILE_COLS);
+    return from;
+}
 
 /* Of `rows` rows, how many are taken through panels of w together. */
 size_t slm_rows_at_once(const struct slm_matrix *w, size_t rows);
@@ -209,16 +219,7 @@ void slm_norm_values(const struct slm_fwd *f, const struct slm_norm_weights *nor
 /* cos and sin of the angles of rows [0, n_rows), for every rope; called by slm_embed_rows. */
 void slm_rope_angles(struct slm_fwd *f, int part, int n_parts);
 
-/* Rows from `row` on of an input whose padded width is cols. */
-static inline struct slm_operand slm_operand_from(const struct slm_operand *in, size_t row, size_t cols)
-{
-    return (struct slm_operand){
-        .rows = in->rows ? in->rows + row * in->stride : NULL,
-        .stride = in->stride,
-        .acts = {in->acts.q + row * cols, in->acts.blocks + row * (cols / SLM_TILE_COLS), cols},
-    };
-}
-
+/* This part's own, for as long as its step. */
 static inline float *slm_scratch(const struct slm_fwd *f, int part)
 {
     return f->scratch + (size_t)part * (f->scratch_bytes / sizeof(float));

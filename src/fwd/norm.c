@@ -18,7 +18,7 @@ void slm_complete_row(const struct slm_fwd *f, const struct slm_operand *in, siz
                       bool quantize)
 {
     size_t cols = slm_round_up(width, SLM_TILE_COLS);
-    struct slm_operand to = slm_operand_from(in, row, cols);
+    struct slm_operand to = slm_operand_from(in, row);
     memset(to.rows + width, 0, (cols - width) * sizeof *to.rows);
     if (quantize)
         f->kern->quantize(to.rows, cols, to.acts.q, to.acts.blocks);
@@ -66,7 +66,7 @@ void slm_sum_norm(struct slm_fwd *f, const struct slm_step *step, int part, int 
 {
     size_t first, last;
     slm_share(f->n_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last; i++) {
+    for (size_t i = first; i < last && !slm_interrupted(f); i++) {
         float *x = f->x + i * f->dim_stride;
         slm_norm_values(f, step->norm, x, x, f->model->traits->dim);
     }

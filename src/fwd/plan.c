@@ -234,14 +234,27 @@ static float *take_rows(struct slm_arena *arena, size_t rows, size_t stride)
     return slm_arena_take_rows(arena, rows, stride, sizeof(float));
 }
 
-static void take_operand(struct slm_arena *arena, struct slm_operand *in, size_t rows,
-                         size_t stride, bool floats)
+/* From row to row: an odd number of cache lines, or the same columns of all rows would fall into
+ * the same few places of the cache. */
+static size_t odd_lines(size_t bytes)
 {
-    in->stride = stride;
-    in->rows = floats ? take_rows(arena, rows, stride) : NULL;
-    in->acts.q = slm_arena_take(arena, rows, stride);
+    return (slm_round_up(bytes, 64) / 64 | 1) * 64;
+}
+
+static size_t row_stride(size_t width)
+{
+    return odd_lines(padded(width) * sizeof(float)) / sizeof(float);
+}
+
+static void take_operand(struct slm_arena *arena, struct slm_operand *in, size_t rows, size_t width,
+                         bool floats)
+{
+    in->stride = row_stride(width);
+    in->rows = floats ? take_rows(arena, rows, in->stride) : NULL;
+    in->acts.cols = odd_lines(padded(width));
+    in->acts.q = slm_arena_take(arena, rows, in->acts.cols);
     in->acts.blocks =
-        slm_arena_take_rows(arena, rows, stride / SLM_TILE_COLS, sizeof *in->acts.blocks);
+        slm_arena_take_rows(arena, rows, in->acts.cols / SLM_TILE_COLS, sizeof *in->acts.blocks);
 }
 
 /* Nothing where no layer has any. */
@@ -255,8 +268,8 @@ static void take_experts(struct slm_fwd *f, size_t expert_dim, bool float_down,
     f->share = take_rows(arena, rows, SLM_PANEL_ROWS);
     f->chosen = slm_arena_take(arena, slots, sizeof *f->chosen);
     f->expert_slots = slm_arena_take(arena, rows ? f->most_experts + 1 : 0, sizeof *f->expert_slots);
-    take_operand(arena, &f->slots, slots, f->dim_stride, true);
-    take_operand(arena, &f->slots_inner, slots, padded(expert_dim), float_down);
+    take_operand(arena, &f->slots, slots, f->model->traits->dim, true);
+    take_operand(arena, &f->slots_inner, slots, expert_dim, float_down);
 }
 
 int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct slm_kern *kern,
@@ -287,15 +300,15 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
         expert = most(expert, t->expert_dim);
         kv_heads = t->n_kv_heads < kv_heads ? t->n_kv_heads : kv_heads;
     }
-    f->dim_stride = padded(model->traits->dim);
-    f->query_stride = padded(query);
-    f->kv_stride = padded(key);
+    f->dim_stride = row_stride(model->traits->dim);
+    f->query_stride = row_stride(query);
+    f->kv_stride = row_stride(key);
     f->rows = slm_arena_take(arena, max_rows, sizeof *f->rows);
     f->out_rows = slm_arena_take(arena, max_rows, sizeof *f->out_rows);
     f->x = take_rows(arena, max_rows, f->dim_stride);
     f->block = take_rows(arena, blocks ? max_rows : 0, f->dim_stride);
-    take_operand(arena, &f->h, max_rows, most(f->dim_stride, f->query_stride), true);
-    take_operand(arena, &f->inner, max_rows, padded(ffn), float_down);
+    take_operand(arena, &f->h, max_rows, most(model->traits->dim, query), true);
+    take_operand(arena, &f->inner, max_rows, ffn, float_down);
     take_experts(f, expert, float_experts, arena);
     f->q = take_rows(arena, max_rows, f->query_stride);
     f->k = take_rows(arena, max_rows, f->kv_stride);

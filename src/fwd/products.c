@@ -33,44 +33,58 @@ static size_t row_work(const struct slm_matrix *w)
     return w->n_tiles * SLM_PANEL_ROWS * SLM_TILE_COLS;
 }
 
-/* As many as stay in the cache meanwhile, and no more than may lie between two looks at the
- * interrupt for a single panel. */
+/* `most` rows, or so many fewer that kernels like to take them together. */
+static size_t whole(size_t most)
+{
+    enum { WHOLE = 12 }; /* what they take at once divides it */
+    return most >= WHOLE ? most - most % WHOLE : most > 0 ? most : 1;
+}
+
 size_t slm_rows_at_once(const struct slm_matrix *w, size_t rows)
 {
-    enum { WHOLE = 12 }; /* what kernels like to take together divides it */
-    size_t cached = SLM_CACHED_ROWS / row_bytes(w), work = SLM_INTERRUPT_WORK / row_work(w);
-    size_t most = cached < work ? cached : work;
-    most = most >= WHOLE ? most - most % WHOLE : most > 0 ? most : 1;
+    size_t most = whole(SLM_CACHED_ROWS / row_bytes(w));
     return rows < most ? rows : most;
+}
+
+/* Panels [first, last) for n rows, with looks at the interrupt: some panels for all rows, or where
+ * one panel of a wide matrix is too much for that, some rows at a time. */
+static void panels_of(struct slm_fwd *f, const struct slm_product *p, const struct slm_operand *in,
+                      float *y, size_t n, size_t first, size_t last)
+{
+    const struct slm_matrix *w = p->w;
+    size_t rows = SLM_INTERRUPT_WORK / row_work(w), panels = rows / n;
+    rows = whole(rows);
+    panels = panels > 0 ? panels : 1;
+    for (size_t panel = first; panel < last; panel += panels)
+        for (size_t row = 0; row < n && !slm_interrupted(f); row += rows) {
+            struct slm_operand from = slm_operand_from(in, row);
+            const struct slm_gemm gemm = {
+                .panels = w->panels,
+                .n_tiles = w->n_tiles,
+                .rows = w->rows,
+                .bias = w->bias,
+                .x = from.rows,
+                .x_stride = from.stride,
+                .acts = from.acts,
+                .n = n - row < rows ? n - row : rows,
+                .y = y + row * p->y_stride,
+                .y_stride = p->y_stride,
+                .scale = p->scale,
+                .add = p->add,
+            };
+            f->kern->gemm[w->quant->type](&gemm, panel,
+                                          last - panel < panels ? last : panel + panels);
+        }
 }
 
 void slm_product_rows(struct slm_fwd *f, const struct slm_product *p, const struct slm_operand *in,
                       size_t rows, size_t first, size_t last)
 {
-    const struct slm_matrix *w = p->w;
-    struct slm_gemm gemm = {
-        .panels = w->panels,
-        .n_tiles = w->n_tiles,
-        .rows = w->rows,
-        .bias = w->bias,
-        .x_stride = in->stride,
-        .y_stride = p->y_stride,
-        .scale = p->scale,
-        .add = p->add,
-    };
-    size_t rows_at_once = slm_rows_at_once(w, rows), panels_at_once;
-    for (size_t row = 0; row < rows; row += gemm.n) {
-        struct slm_operand from = slm_operand_from(in, row, w->n_tiles * SLM_TILE_COLS);
-        gemm.n = rows - row < rows_at_once ? rows - row : rows_at_once;
-        gemm.x = from.rows;
-        gemm.acts = from.acts;
-        gemm.y = p->y + row * p->y_stride;
-        panels_at_once = SLM_INTERRUPT_WORK / row_work(w) / gemm.n;
-        panels_at_once = panels_at_once > 0 ? panels_at_once : 1;
-        for (size_t panel = first, end; panel < last && !slm_interrupted(f); panel = end) {
-            end = last - panel < panels_at_once ? last : panel + panels_at_once;
-            f->kern->gemm[w->quant->type](&gemm, panel, end);
-        }
+    size_t step = slm_rows_at_once(p->w, rows);
+    for (size_t row = 0; row < rows; row += step) {
+        struct slm_operand from = slm_operand_from(in, row);
+        panels_of(f, p, &from, p->y + row * p->y_stride, rows - row < step ? rows - row : step,
+                  first, last);
     }
 }
 
@@ -101,7 +115,7 @@ void slm_head(struct slm_fwd *f, const struct slm_step *step, int part, int n_pa
                             .scale = f->model->traits->logit_scale};
     slm_product_rows(f, &p, step->input, f->n_out_rows, first, last);
     if (f->model->traits->logit_cap > 0)
-        for (size_t i = 0; i < f->n_out_rows; i++)
+        for (size_t i = 0; i < f->n_out_rows && !slm_interrupted(f); i++)
             f->kern->soft_cap(p.y + i * p.y_stride + first * SLM_PANEL_ROWS,
                               (last - first) * SLM_PANEL_ROWS, f->model->traits->logit_cap);
 }

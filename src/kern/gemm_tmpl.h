@@ -20,8 +20,8 @@ INLINED const int8_t *act_bytes(const struct slm_gemm *g, size_t t, size_t index
 /* Scales and sums of this block of columns, for tokens t, t + 1... */
 INLINED struct vm_rows act_blocks(const struct slm_gemm *g, size_t t, size_t index, const int tokens)
 {
-    return vm_rows(g->acts.blocks + t * g->n_tiles + index,
-                   g->n_tiles * sizeof(struct slm_act_block), tokens);
+    size_t stride = g->acts.cols / SLM_TILE_COLS;
+    return vm_rows(g->acts.blocks + t * stride + index, stride * sizeof(struct slm_act_block), tokens);
 }
 
 INLINED const struct slm_act_block *act_block(const struct vm_rows *blocks, int i)

@@ -27,9 +27,9 @@ struct slm_act_block {
     int32_t minus128; /* -128 * sum of q: likewise for signed bytes that a machine has shifted */
 };
 struct slm_acts {
-    int8_t *q;                    /* [rows][cols]    cols padded to 32 */
+    int8_t *q;                    /* [rows][cols] */
     struct slm_act_block *blocks; /* [rows][cols/32] */
-    size_t cols;                  /* padded */
+    size_t cols;                  /* from row to row: a multiple of 32, at least the width */
 };
 
 /* y[t][r] = sum over c of w[r][c] * x[t][c] (+ bias[r]) (+ what was in y[t][r]) */

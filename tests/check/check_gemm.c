@@ -115,11 +115,16 @@ static void fill_panels(struct random *r, struct problem *p, enum fill fill)
     guarded_seal(&p->panels);
 }
 
+/* What lies between a row's padded end and the next row must not matter: 99 and NaN. */
 static void fill_acts(struct random *r, struct problem *p, enum fill fill)
 {
-    int8_t *q = p->q.data;
     struct slm_act_block *blocks = p->blocks.data;
-    for (size_t t = 0; t < p->tokens; t++)
+    for (size_t i = 0; i < p->blocks.size / sizeof *blocks; i++)
+        blocks[i] = (struct slm_act_block){NAN, NAN, 99, 99};
+    memset(p->q.data, 99, p->q.size);
+    for (size_t t = 0; t < p->tokens; t++) {
+        int8_t *q = (int8_t *)p->q.data + t * p->gemm.acts.cols;
+        blocks = (struct slm_act_block *)p->blocks.data + t * (p->gemm.acts.cols / SLM_TILE_COLS);
         for (size_t i = 0; i < p->padded_cols; i += SLM_TILE_COLS, blocks++) {
             int sum = 0;
             for (size_t c = i; c < i + SLM_TILE_COLS; c++, q++) {
@@ -135,6 +140,7 @@ static void fill_acts(struct random *r, struct problem *p, enum fill fill)
                                            : 1000.0f;
             *blocks = (struct slm_act_block){scale, scale * (float)sum, -8 * sum, -128 * sum};
         }
+    }
     guarded_seal(&p->q);
     guarded_seal(&p->blocks);
 }
@@ -176,13 +182,14 @@ static struct problem make_problem(struct random *r, uint32_t type, size_t rows,
     };
     fill_panels(r, &p, fill);
 
-    size_t n_blocks = tokens * p.gemm.n_tiles;
+    size_t stride = p.padded_cols + SLM_TILE_COLS * random_between(r, 0, 2);
+    size_t act_bytes = (tokens - 1) * stride + p.padded_cols;
     p.x = guarded_input(((tokens - 1) * p.gemm.x_stride + p.padded_cols) * sizeof(float));
-    p.q = guarded_input(tokens * p.padded_cols);
-    p.blocks = guarded_input(n_blocks * sizeof(struct slm_act_block));
+    p.q = guarded_input(act_bytes);
+    p.blocks = guarded_input(act_bytes / SLM_TILE_COLS * sizeof(struct slm_act_block));
     if (p.quant->integer) {
+        p.gemm.acts = (struct slm_acts){p.q.data, p.blocks.data, stride};
         fill_acts(r, &p, fill);
-        p.gemm.acts = (struct slm_acts){p.q.data, p.blocks.data, p.padded_cols};
     } else {
         fill_x(r, &p, fill);
         p.gemm.x = p.x.data;
@@ -234,8 +241,9 @@ static float activation(const struct problem *p, size_t t, size_t col)
 {
     if (!p->quant->integer)
         return p->gemm.x[t * p->gemm.x_stride + col];
-    return p->gemm.acts.blocks[t * p->gemm.n_tiles + col / 32].scale *
-           (float)p->gemm.acts.q[t * p->padded_cols + col];
+    const struct slm_acts *acts = &p->gemm.acts;
+    return acts->blocks[t * (acts->cols / 32) + col / 32].scale *
+           (float)acts->q[t * acts->cols + col];
 }
 
 /* |weight| of a row, or what a kernel adds up in its place: scale * q and a minimum may cancel in a
