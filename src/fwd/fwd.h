@@ -146,7 +146,7 @@ enum { SLM_LITTLE_WORK = 4096 };
 /* An interrupt must not wait for a large matrix or a long text: every thread looks for it at least
  * once in so many multiply-adds of products and of attention, or what takes as long: 3 milliseconds
  * without vectors. (A kernel call does no less than one row of one panel, or one span of a tile.) */
-enum { SLM_INTERRUPT_WORK = 1 << 23 };
+enum { SLM_INTERRUPT_WORK = 1 << 21 };
 
 /* Bytes of rows that a product takes through all its panels together: with the weights of a panel
  * they stay in a level 2 cache of half a megabyte. */

@@ -32,7 +32,7 @@ void slm_rope_angles(struct slm_fwd *f, int part, int n_parts)
         const float *frequencies = f->long_text && f->model->rope_long_frequencies[r]
                                        ? f->model->rope_long_frequencies[r]
                                        : f->model->rope_frequencies[r];
-        for (size_t row = first; row < last; row++) {
+        for (size_t row = first; row < last && !slm_interrupted(f); row++) {
             uint32_t position = f->rows[row].position;
             bool dynamic = rope->scaling == SLM_ROPE_DYNAMIC && position >= rope->original_context;
             float *cosine = f->cosine + (r * f->max_rows + row) * f->angle_stride;
