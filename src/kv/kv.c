@@ -33,6 +33,14 @@ static uint32_t pages_of_group(uint32_t window, const struct slm_kv_sizes *sizes
     return shared + sizes->max_seqs - 1;
 }
 
+static bool same_shapes(const struct slm_layer_traits *layers, uint32_t n_layers)
+{
+    for (uint32_t i = 1; i < n_layers; i++)
+        if (layers[i].n_kv_heads != layers[0].n_kv_heads || layers[i].head_dim != layers[0].head_dim)
+            return false;
+    return true;
+}
+
 int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32_t n_layers,
                 uint32_t type, const struct slm_kv_sizes *sizes, struct slm_arena *arena)
 {
@@ -41,16 +49,16 @@ int slm_kv_init(struct slm_kv *kv, const struct slm_layer_traits *layers, uint32
     kv->n_layers = n_layers;
     kv->max_pages = pages_for(sizes->max_seq_tokens);
     kv->max_batch = sizes->max_batch;
-    kv->passing = sizes->passing;
+    kv->layers_share_pages = sizes->layers_share_pages && same_shapes(layers, n_layers);
     kv->layers = slm_arena_take(arena, n_layers, sizeof *kv->layers);
 
     size_t begin = arena->used, end = begin;
     for (uint32_t i = 0; i < n_layers; i++) {
         const struct slm_layer_traits *traits = &layers[i];
         struct slm_kv_layer layer = {0};
-        uint32_t window = sizes->passing ? 0 : traits->window;
+        uint32_t window = sizes->layers_share_pages ? 0 : traits->window;
         int rc = find_group(kv, window, &layer.group);
-        if (sizes->passing)
+        if (kv->layers_share_pages)
             arena->used = begin;
         if (rc < 0)
             return rc;
@@ -123,7 +131,7 @@ void slm_kv_clear(const struct slm_kv *kv, uint32_t group, uint32_t page)
         const struct slm_kv_layer *layer = &kv->layers[i];
         size_t keys = layer->shape.key_bytes, values = layer->shape.value_bytes;
         for (uint32_t head = 0; head < layer->n_heads; head++)
-            if (layer->group == group && !(kv->passing && i > 0)) {
+            if (layer->group == group && !(kv->layers_share_pages && i > 0)) {
                 memset(layer->keys + head * layer->key_plane + page * keys, 0, keys);
                 memset(layer->values + head * layer->value_plane + page * values, 0, values);
             }
@@ -167,15 +175,44 @@ void slm_kv_shrink(struct slm_kv *kv, uint32_t index, struct slm_kv_table *table
     }
 }
 
+/* Pages [*first, *end) of a table lie wholly in positions [from, to). */
+static void pages_within(const struct slm_kv_table *table, uint32_t from, uint32_t to, uint32_t *first,
+                         uint32_t *end)
+{
+    *first = pages_for(from);
+    *end = to / SLM_PAGE < table->n_pages ? to / SLM_PAGE : table->n_pages;
+}
+
 void slm_kv_forget(struct slm_kv *kv, uint32_t index, struct slm_kv_table *table, uint32_t from,
                    uint32_t to)
 {
-    uint32_t end = to / SLM_PAGE < table->n_pages ? to / SLM_PAGE : table->n_pages;
-    for (uint32_t i = pages_for(from); i < end; i++)
+    uint32_t first, end;
+    pages_within(table, from, to, &first, &end);
+    for (uint32_t i = first; i < end; i++)
         if (table->pages[i] != SLM_NO_PAGE) {
             drop(&kv->groups[index], table->pages[i]);
             table->pages[i] = SLM_NO_PAGE;
         }
+}
+
+uint32_t slm_kv_disown(struct slm_kv *kv, uint32_t index, const struct slm_kv_table *table,
+                       uint32_t from, uint32_t to)
+{
+    uint32_t first, end, n = 0;
+    pages_within(table, from, to, &first, &end);
+    for (uint32_t i = first; i < end; i++)
+        n += table->pages[i] != SLM_NO_PAGE && --kv->groups[index].counts[table->pages[i]] == 0;
+    return n;
+}
+
+void slm_kv_own(struct slm_kv *kv, uint32_t index, const struct slm_kv_table *table, uint32_t from,
+                uint32_t to)
+{
+    uint32_t first, end;
+    pages_within(table, from, to, &first, &end);
+    for (uint32_t i = first; i < end; i++)
+        if (table->pages[i] != SLM_NO_PAGE)
+            kv->groups[index].counts[table->pages[i]]++;
 }
 
 uint32_t slm_kv_first_seen(const struct slm_kv *kv, uint32_t group, uint32_t position)

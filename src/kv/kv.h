@@ -40,7 +40,7 @@ struct slm_kv_layer {
 struct slm_kv {
     uint32_t type;        /* SLM_KV_ */
     uint32_t n_layers, n_groups;
-    bool passing;         /* as in slm_kv_sizes */
+    bool layers_share_pages; /* all layers have the same room: slm_kv_sizes */
     uint32_t max_pages;   /* of one sequence in one group: the length of tables */
     uint32_t max_batch;
     struct slm_kv_layer *layers; /* [n_layers] */
@@ -59,8 +59,10 @@ struct slm_kv_sizes {
     uint32_t max_seq_tokens;    /* the longest sequence */
     uint32_t max_seqs;
     uint32_t max_batch;         /* positions that are written before any are given back */
-    bool passing;               /* nobody reads a layer's keys and values once the next layer has
-                                   begun: all layers have the same room, and one group */
+    bool layers_share_pages;    /* nobody reads a layer's keys and values once the next layer has
+                                   begun: one group, and where all layers have the same shape one
+                                   room (else the pages that the first has cleared would not be the
+                                   next one's) */
 };
 
 /* Lay out the pages in the arena (which may only be measuring).
@@ -96,6 +98,13 @@ void slm_kv_shrink(struct slm_kv *kv, uint32_t group, struct slm_kv_table *table
  * holes: nobody may look there again. */
 void slm_kv_forget(struct slm_kv *kv, uint32_t group, struct slm_kv_table *table, uint32_t from,
                    uint32_t to);
+
+/* Count one owner less, or one more, of each page that slm_kv_forget() would give back now, without
+ * giving it: how many of them have none then. Who takes owners away must put them back. */
+uint32_t slm_kv_disown(struct slm_kv *kv, uint32_t group, const struct slm_kv_table *table,
+                       uint32_t from, uint32_t to);
+void slm_kv_own(struct slm_kv *kv, uint32_t group, const struct slm_kv_table *table, uint32_t from,
+                uint32_t to);
 
 /* The first position that a token at `position` sees. */
 uint32_t slm_kv_first_seen(const struct slm_kv *kv, uint32_t group, uint32_t position);

@@ -117,7 +117,7 @@ static int lay_out(struct slm_ctx *ctx, const struct slm_model *model, const str
         .max_seq_tokens = (uint32_t)s->max_seq_tokens,
         .max_seqs = (uint32_t)s->max_seqs,
         .max_batch = (uint32_t)s->max_batch,
-        .passing = model->traits->attention == SLM_ATTENTION_BOTH,
+        .layers_share_pages = model->traits->attention == SLM_ATTENTION_BOTH,
     };
     int rc = slm_kv_init(&ctx->kv, model->file.layers, model->traits->n_layers, s->kv_type, &kv, arena);
     if (rc < 0)

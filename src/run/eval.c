@@ -91,20 +91,42 @@ static size_t pages_needed(const struct slm_ctx *ctx, const slm_span *spans, siz
     return n;
 }
 
-/* Every sequence gives back the pages that the group's window has left behind. They are kept until
- * somebody needs them, because a sequence can be truncated as far as they reach. */
+/* The end of what the group's window has left behind of a sequence. Its pages are kept until somebody
+ * needs them, because a sequence can be truncated as far as they reach. */
+static uint32_t seen_from(const struct slm_ctx *ctx, const struct slm_seq *seq, uint32_t g)
+{
+    return slm_kv_first_seen(&ctx->kv, g, (uint32_t)seq->length);
+}
+
+/* Every sequence gives back what the group's window has left behind. */
 static void forget_unseen(struct slm_ctx *ctx, uint32_t g)
 {
-    for (size_t i = 0; i < ctx->max_seqs; i++) {
-        struct slm_seq *seq = &ctx->seqs[i];
-        slm_kv_forget(&ctx->kv, g, &seq->tables[g], 0,
-                      slm_kv_first_seen(&ctx->kv, g, (uint32_t)seq->length));
-    }
+    for (size_t i = 0; i < ctx->max_seqs; i++)
+        slm_kv_forget(&ctx->kv, g, &ctx->seqs[i].tables[g], 0, seen_from(ctx, &ctx->seqs[i], g));
+}
+
+/* What a call would need of a group, and what it would find, if that were given back. */
+struct demand {
+    size_t all, at_once, n_free; /* pages; all: when none are given back during the call */
+};
+
+static struct demand demand_after_forgetting(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans,
+                                             uint32_t g)
+{
+    struct demand demand = {.n_free = ctx->kv.groups[g].n_free};
+    for (size_t i = 0; i < ctx->max_seqs; i++)
+        demand.n_free +=
+            slm_kv_disown(&ctx->kv, g, &ctx->seqs[i].tables[g], 0, seen_from(ctx, &ctx->seqs[i], g));
+    demand.all = pages_needed(ctx, spans, n_spans, g, slm_kv_missing);
+    demand.at_once = pages_needed(ctx, spans, n_spans, g, slm_kv_missing_at_once);
+    for (size_t i = 0; i < ctx->max_seqs; i++)
+        slm_kv_own(&ctx->kv, g, &ctx->seqs[i].tables[g], 0, seen_from(ctx, &ctx->seqs[i], g));
+    return demand;
 }
 
 /* No room in group g: would there be, if this sequence were alone? */
 static int no_room(const struct slm_ctx *ctx, const slm_span *spans, size_t n_spans, uint32_t g,
-                   size_t missing)
+                   const struct demand *demand)
 {
     const struct slm_kv_group *group = &ctx->kv.groups[g];
     for (size_t i = 0; i < n_spans; i++) {
@@ -116,39 +138,41 @@ static int no_room(const struct slm_ctx *ctx, const slm_span *spans, size_t n_sp
     }
     return slm_fail(SLM_ENOSPACE, "the call needs room for %zu tokens more (in pages of %d) and there "
                     "is room for %zu: other sequences hold the rest; truncate or free one, or make the "
-                    "context with a larger %s", missing * SLM_PAGE, SLM_PAGE,
-                    (size_t)group->n_free * SLM_PAGE, group->window ? "max_window_tokens" : "max_tokens");
+                    "context with a larger %s", demand->at_once * SLM_PAGE, SLM_PAGE,
+                    demand->n_free * SLM_PAGE, group->window ? "max_window_tokens" : "max_tokens");
 }
 
-/* Is there room in a group? Where a window lets a long span do with fewer pages, the group (a bit of
+/* Is there room in a group? Perhaps once what windows have left behind is given back (a bit of
+ * *forgetting). Where a window lets a long span do with fewer pages, the group (a bit of
  * ctx->recycling) takes and gives back from batch to batch. */
-static int find_room(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans, uint32_t g)
+static int find_room(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans, uint32_t g,
+                     uint32_t *forgetting)
 {
-    const struct slm_kv_group *group = &ctx->kv.groups[g];
-    size_t missing = pages_needed(ctx, spans, n_spans, g, slm_kv_missing);
-    if (missing > group->n_free && group->window)
-        forget_unseen(ctx, g);
-    if (missing <= group->n_free)
+    if (pages_needed(ctx, spans, n_spans, g, slm_kv_missing) <= ctx->kv.groups[g].n_free)
         return SLM_OK;
-    missing = pages_needed(ctx, spans, n_spans, g, slm_kv_missing_at_once);
-    if (missing > group->n_free)
-        return no_room(ctx, spans, n_spans, g, missing);
-    ctx->recycling |= 1u << g;
+    struct demand demand = demand_after_forgetting(ctx, spans, n_spans, g);
+    if (demand.at_once > demand.n_free)
+        return no_room(ctx, spans, n_spans, g, &demand);
+    *forgetting |= 1u << g;
+    if (demand.all > demand.n_free)
+        ctx->recycling |= 1u << g;
     return SLM_OK;
 }
 
-/* All pages are taken before anything is computed. Groups with windows come last: they forget
- * nothing for a call that fails anyway. */
+/* All pages are taken before anything is computed, and nothing is given back before there is room in
+ * all groups. */
 static int reserve(struct slm_ctx *ctx, const slm_span *spans, size_t n_spans)
 {
+    uint32_t forgetting = 0;
     ctx->recycling = 0;
-    for (int windows = 0; windows < 2; windows++)
-        for (uint32_t g = 0; g < ctx->kv.n_groups; g++) {
-            bool windowed = ctx->kv.groups[g].window > 0;
-            int rc = windowed == windows ? find_room(ctx, spans, n_spans, g) : SLM_OK;
-            if (rc < 0)
-                return rc;
-        }
+    for (uint32_t g = 0; g < ctx->kv.n_groups; g++) {
+        int rc = find_room(ctx, spans, n_spans, g, &forgetting);
+        if (rc < 0)
+            return rc;
+    }
+    for (uint32_t g = 0; g < ctx->kv.n_groups; g++)
+        if (forgetting & 1u << g)
+            forget_unseen(ctx, g);
     for (uint32_t g = 0; g < ctx->kv.n_groups; g++)
         for (size_t i = 0; i < n_spans && !(ctx->recycling & 1u << g); i++) {
             uint32_t length = (uint32_t)spans[i].seq->length;

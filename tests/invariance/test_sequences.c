@@ -330,6 +330,34 @@ static void longer_than_stored(void **state)
     forget(&k);
 }
 
+/* A call that finds no room has not even cost the others what their windows have left behind. */
+static void no_space_forgets_nothing(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    static const size_t lengths[N] = {200, 100, 0, 0};
+    struct known k = know("local", 900);
+    slm_ctx *ctx = windowed_context(&k, 320, 900, 0, N); /* 13 pages */
+    slm_seq *seqs[N];
+    for (int i = 0; i < N; i++) {
+        must(slm_seq_new(&seqs[i], ctx));
+        if (lengths[i] > 0)
+            append(ctx, seqs[i], k.text, lengths[i], 0, k.n_vocab, NULL);
+    }
+    slm_span spans[2] = {make_span(seqs[2], k.text, 300, 0), make_span(seqs[3], k.text, 300, 0)};
+    expect_error(slm_eval(ctx, spans, 2), SLM_ENOSPACE, "room for 224:");
+    must(slm_seq_truncate(seqs[0], 60));
+    expect_at(&k, ctx, seqs[0], 60, 3);
+    must(slm_seq_truncate(seqs[1], 20));
+    expect_at(&k, ctx, seqs[1], 20, 3);
+    must(slm_eval(ctx, spans, 1)); /* and now there is room */
+    expect_at(&k, ctx, seqs[2], 300, 3);
+    for (int i = 0; i < N; i++)
+        slm_seq_free(seqs[i]);
+    slm_ctx_free(ctx);
+    forget(&k);
+}
+
 /* Local and global layers: less is stored for the local ones, and less memory taken; forks share
  * what there is. Without the option nothing is ever dropped. */
 static void small_windows(void **state)
@@ -979,7 +1007,7 @@ int main(void)
         cmocka_unit_test(room_for_forks),        cmocka_unit_test(wrong_options),
         cmocka_unit_test(memory_to_the_byte),    cmocka_unit_test(memory_may_hold_anything),
         cmocka_unit_test(rounds_of_spans),       cmocka_unit_test(scratch_is_bounded),
-        cmocka_unit_test(longer_than_stored),    cmocka_unit_test(small_windows),
+        cmocka_unit_test(no_space_forgets_nothing), cmocka_unit_test(longer_than_stored),    cmocka_unit_test(small_windows),
         cmocka_unit_test(order_of_freeing),      cmocka_unit_test(interrupt_before),
         cmocka_unit_test(interrupt_during),      cmocka_unit_test(interrupt_from_a_signal),
         cmocka_unit_test(host_arithmetic),       cmocka_unit_test(overflow_leaves_nothing),

@@ -255,11 +255,53 @@ static void last_owner_keeps_the_page(void **state)
     slm_free(NULL, p.block, p.bytes);
 }
 
+/* An encoder's layers are done with their pages one after another: one room for all of them, if
+ * what the first layer has cleared is where the next ones' pages lie. */
+static void layers_that_share_pages(void **state)
+{
+    (void)state;
+    struct slm_layer_traits equal[3], different[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        equal[i] = (struct slm_layer_traits){
+            .n_heads = 4, .n_kv_heads = 2, .head_dim = 8, .window = 10 * i};
+        different[i] = equal[i];
+        different[i].n_kv_heads = 1 + i % 2;
+    }
+    struct slm_kv_sizes sharing = sizes;
+    sharing.layers_share_pages = true;
+    size_t bytes[2];
+    for (int i = 0; i < 2; i++) {
+        struct slm_kv kv;
+        struct slm_arena arena = {0};
+        const struct slm_layer_traits *traits = i ? different : equal;
+        assert_int_equal(slm_kv_init(&kv, traits, 3, SLM_KV_F32, &sharing, &arena), 0);
+        bytes[i] = arena.used;
+        arena = (struct slm_arena){.base = slm_alloc(NULL, bytes[i]), .capacity = bytes[i]};
+        uint8_t *block = arena.base;
+        assert_int_equal(slm_kv_init(&kv, traits, 3, SLM_KV_F32, &sharing, &arena), 0);
+        assert_int_equal(kv.n_groups, 1);
+        assert_int_equal(kv.layers_share_pages, i == 0);
+        memset(block, 0, bytes[i]);
+        for (uint32_t n = 0; n < 3; n++) { /* each page is cleared, wherever its layer has it */
+            memset(kv.layers[n].keys, 0xFF, kv.layers[n].n_heads * kv.layers[n].key_plane);
+            memset(kv.layers[n].values, 0xFF, kv.layers[n].n_heads * kv.layers[n].value_plane);
+        }
+        for (uint32_t page = 0; page < kv.groups[0].n_pages; page++)
+            slm_kv_clear(&kv, 0, page);
+        for (uint32_t n = 0; n < 3; n++)
+            for (size_t at = 0; at < kv.layers[n].n_heads * kv.layers[n].key_plane; at++)
+                assert_int_equal(kv.layers[n].keys[at], 0);
+        slm_free(NULL, block, bytes[i]);
+    }
+    assert_true(bytes[1] > bytes[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layout),
         cmocka_unit_test(q8_is_half),
+        cmocka_unit_test(layers_that_share_pages),
         cmocka_unit_test(too_many_windows),
         cmocka_unit_test(random_histories),
         cmocka_unit_test(last_owner_keeps_the_page),
