@@ -357,6 +357,12 @@ static int gguf_pooling(struct slm_config *config, const struct slm_keys *keys)
 static int model_keys(struct slm_config *config, const struct slm_keys *keys)
 {
     int err = read_fields(keys, model_fields, config);
+    /* A file may have both; each kind of norm goes by its own. */
+    if (!err && config->family->norm &&
+        (err = slm_keys_number(keys, "layer_norm_eps|layer_norm_epsilon",
+                               "attention.layer_norm_epsilon", &config->norm_eps)) < 0)
+        return err;
+    err = err > 0 ? SLM_OK : err;
     if (!err && config->norm_eps < 0 && config->family->norm_eps == 0) {
         const char *name = config->family->norm ? "layer_norm_eps" : "rms_norm_eps";
         err = keys->json ? slm_fail(SLM_EFORMAT, "config.json: %s is missing", name)

@@ -28,6 +28,7 @@ struct slm_config {
     bool neighbours;    /* rows of q and k come in pairs (2i, 2i + 1) */
     bool head_not_said; /* whether it has a head of its own, its tensors say */
     bool headless;      /* a decoder's class without a head for text */
+    bool head_copies;   /* the embedding serves as head, but with a bias: it is stored once more */
 
     uint32_t n_layers, dim, n_vocab, max_context;
     uint32_t n_heads, n_kv_heads, head_dim, ffn_dim; /* where layers differ, the first one's */

@@ -193,6 +193,18 @@ static int take_factor(struct slm_weight *w, struct slm_import *import,
     return take(&factor, import, name, &w->factor);
 }
 
+/* The row of the table that names a tensor: where the head is a copy, the embedding's. */
+static const struct slm_family_tensor *named_by(const struct slm_config *config,
+                                                const struct slm_family_tensor *tensor, bool bias)
+{
+    if (tensor->role != SLM_ROLE_HEAD || bias || !config->head_copies)
+        return tensor;
+    const struct slm_family_tensor *t = config->family->tensors;
+    while (t->role != SLM_ROLE_EMBEDDING)
+        t++;
+    return t;
+}
+
 /* The next line of the plan: a tensor of the family's table, or its bias, in one layer. */
 static int add(struct slm_plan *plan, struct slm_import *import,
                const struct slm_family_tensor *tensor, bool bias, uint32_t layer,
@@ -222,7 +234,7 @@ static int add(struct slm_plan *plan, struct slm_import *import,
     w->n_experts = w->expert_rows ? config->layers[layer].n_experts : 0;
     map_rows(w, config, how);
     char name[SLM_FAMILY_NAME];
-    slm_family_name(&import->names, tensor, layer, 0, bias, name);
+    slm_family_name(&import->names, named_by(config, tensor, bias), layer, 0, bias, name);
     int err = slm_family_pieces(&import->names, tensor) ? take_pieces(w, import, tensor, bias)
                                                         : take(w, import, name, &w->source);
     if (!err && w->factor_rows)
@@ -320,6 +332,24 @@ static void keep_own_head(struct slm_import *import)
             "of its own: it is kept");
 }
 
+/* The bias of a head that is shared must go somewhere: such a head is stored once more. */
+static void copy_head(struct slm_import *import)
+{
+    struct slm_config *config = &import->config;
+    char name[SLM_FAMILY_NAME];
+    if (config->parts & SLM_PART_HEAD || !(config->parts & SLM_PART_HEAD_BIAS) || config->headless)
+        return;
+    for (const struct slm_family_tensor *t = config->family->tensors; t->role; t++) {
+        if (t->role != SLM_ROLE_HEAD)
+            continue;
+        slm_family_name(&import->names, t, 0, 0, true, name);
+        if (slm_source_find(&import->source, name))
+            config->parts |= SLM_PART_HEAD;
+        slm_family_name(&import->names, t, 0, 0, false, name);
+        config->head_copies = !slm_source_find(&import->source, name);
+    }
+}
+
 static size_t count_tensors(const struct slm_family *family)
 {
     size_t n = 0;
@@ -332,6 +362,7 @@ int slm_plan_make(struct slm_plan *plan, struct slm_import *import,
                   const struct slm_plan_types *types)
 {
     keep_own_head(import);
+    copy_head(import);
     /* 1,024 layers and a few dozen rows of the table: nothing overflows. */
     plan->allocator = import->allocator;
     const struct slm_config *config = &import->config;
