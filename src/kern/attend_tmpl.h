@@ -432,6 +432,7 @@ static void attend_integers(const struct slm_attend *a, size_t span)
     size_t start = span * SLM_SPAN, from, to;
     pages_seen(a, start, &from, &to);
     for (size_t position = from; position < to; position += 16) {
+        show_next_page(keys_of(a, position));
 #define SCORE(rows) score_panel(a, position, r, rows)
         EACH_ROWS(a->n_rows, VM_TOKENS, SCORE);
 #undef SCORE
@@ -441,6 +442,7 @@ static void attend_integers(const struct slm_attend *a, size_t span)
     for (size_t r = 0; r < a->n_rows; r++)
         quantize_weights(a, &w, r, from, to);
     for (size_t page = from; page < to; page += SLM_PAGE) {
+        show_next_page(values_of(a, page));
 #define VALUE(rows) value_page(a, &w, page, r, rows)
         EACH_ROWS(a->n_rows, VM_TOKENS, VALUE);
 #undef VALUE

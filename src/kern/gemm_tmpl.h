@@ -141,14 +141,18 @@ static __attribute__((noinline)) void store_panel(const struct slm_gemm *g, size
 }
 
 /*
- * A single token leaves memory to the CPU, which sees one stream. More tokens take so long over a
- * page of weights that the CPU begins to look ahead only when the next page is waited for.
+ * What is asked for while a tile is multiplied. A single token needs memory as fast as it comes, and
+ * gets it from the CPU's own looking ahead. More tokens take so long over a page of weights that the
+ * CPU begins too late: they ask for every line, a page before.
  */
-INLINED void read_ahead(const uint8_t *tile, const size_t tile_bytes)
+INLINED void read_ahead(const uint8_t *tile, const size_t tile_bytes, const int tokens)
 {
-    enum { AHEAD = 4096 }; /* a page */
-    for (size_t i = 0; i < tile_bytes; i += 64)
-        __builtin_prefetch(tile + AHEAD + i);
+    enum { PAGE = 4096, LINE = 64 };
+    if (tokens > 1)
+        for (size_t i = 0; i < tile_bytes; i += LINE)
+            __builtin_prefetch(tile + PAGE + i);
+    else if (((uintptr_t)tile + PAGE / 2) % PAGE < tile_bytes) /* once a page, in its middle */
+        show_next_page(tile);
 }
 
 /* One panel for `tokens` tokens from t on; they share every load of weights. */
@@ -161,8 +165,7 @@ INLINED void panel_tokens(const struct slm_gemm *g, size_t panel, size_t t, cons
     for (int i = 0; i < tokens; i++)
         acc[i] = vf_set(0);
     for (size_t index = 0; index < g->n_tiles; index++, p += tile_bytes) {
-        if (tokens > 1)
-            read_ahead(p, tile_bytes);
+        read_ahead(p, tile_bytes, tokens);
         tile_of_type(p, index, g, t, acc, tokens, type);
     }
     UNROLLED

@@ -117,6 +117,18 @@ static inline vf vf_normal(vf x)
 }
 
 /*
+ * The CPU looks ahead in a stream of memory, but not beyond the page: the first lines of the next one
+ * let it begin there before they are waited for.
+ */
+INLINED void show_next_page(const uint8_t *stream)
+{
+    enum { PAGE = 4096, LINE = 64 };
+    const uint8_t *next = stream + (PAGE - (uintptr_t)stream % PAGE);
+    __builtin_prefetch(next);
+    __builtin_prefetch(next + LINE);
+}
+
+/*
  * What each of a few tokens has in memory, `stride` bytes apart. An instruction can add 0, 1 or 2
  * strides to a register, so three tokens share a pointer: a compiler left to itself keeps one for
  * each, and runs out of registers.
