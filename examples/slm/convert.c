@@ -193,15 +193,17 @@ static void print_json(const struct report *r, const char *out, uint64_t length,
 
 static int run(const struct cli_settings *s)
 {
-    const char *in = s->arguments[0];
-    if (s->output && strcmp(s->output, "-") == 0)
-        return cli_usage_error("convert", "-o: a .slm file is not written in one go, so it needs a "
+    const char *in = s->arguments[0], *named = s->output ? s->output : s->arguments[1];
+    if (s->output && s->arguments[1])
+        return cli_usage_error("convert", "OUT stands there twice: '%s' and -o '%s'", s->arguments[1], s->output);
+    if (named && strcmp(named, "-") == 0)
+        return cli_usage_error("convert", "a .slm file is not written in one go, so it needs a "
                                           "name and can't be standard output");
     int kind = s->vocabulary ? 0 : slm_convert_detect(in);
     if (kind < 0)
         return cli_fail("%s", slm_last_error());
-    char *chosen = s->output ? NULL : default_output(in);
-    const char *out = s->output ? s->output : chosen;
+    char *chosen = named ? NULL : default_output(in);
+    const char *out = named ? named : chosen;
     if (!out)
         return cli_fail("out of memory");
 
@@ -249,7 +251,7 @@ static int run(const struct cli_settings *s)
 
 const struct cli_command cli_convert = {
     .name = "convert",
-    .usage = "IN [-o OUT] [--type T] [--head-type T] [--tokenizer FILE] [--vocabulary] [--tensors]",
+    .usage = "IN [OUT] [--type T] [--head-type T] [--tokenizer FILE] [--vocabulary] [--tensors]",
     .summary = "bring a model into the .slm format",
     .details =
         "IN is a .gguf file, a Hugging Face directory (config.json, *.safetensors, tokenizer) or\n"
@@ -258,7 +260,7 @@ const struct cli_command cli_convert = {
     .examples = "  slm convert model.gguf\n"
                 "  slm convert ~/models/SmolLM2-135M-Instruct --type q8 -o smol-q8.slm",
     .min_arguments = 1,
-    .max_arguments = 1,
+    .max_arguments = 2,
     .groups = groups,
     .run = run,
 };

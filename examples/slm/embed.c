@@ -186,6 +186,9 @@ static int compute(struct job *job)
     const slm_info *info = &job->engine.info;
     if (s->scores && info->n_scores == 0)
         return cli_fail("%s: the model has no score head", s->arguments[0]);
+    if (!uses_head(job) && info->pooling == SLM_POOL_MODEL && s->pooling == SLM_POOL_MODEL)
+        return cli_usage_error("embed", "this model does not say how it makes one vector of a text: give "
+                                        "--pooling last, which fits decoders, or mean");
     slm_embed_options o = {.size = sizeof o, .pooling = s->pooling, .truncate = s->truncate};
     size_t dim = (size_t)info->dim, n_scores = (size_t)info->n_scores;
     job->width = uses_head(job) ? n_scores : dim;

@@ -51,8 +51,8 @@ const char *cli_did_you_mean(const char *word, const char *const *names, size_t 
     for (size_t i = 0; i < n; i++) {
         size_t length = strlen(word);
         /* A beginning counts as near: "perp" for "perplexity". */
-        size_t d =
-            length > 1 && strncmp(word, names[i], length) == 0 ? 0 : distance(word, names[i]);
+        bool begins = length > 1 && strncmp(word, names[i], length) == 0;
+        size_t d = begins ? 0 : distance(word, names[i]);
         if (d < best_distance) {
             best = names[i];
             best_distance = d;
@@ -169,6 +169,23 @@ static const struct cli_option *find(const struct cli_command *c, char letter, c
     return NULL;
 }
 
+/* What other programs of this kind call our options. */
+static const char *find_elsewhere(const struct cli_command *c, const char *name)
+{
+    static const char *const names[][2] = {
+        {"temperature", "temp"},      {"max-tokens", "tokens"},  {"n-predict", "tokens"},    {"predict", "tokens"},
+        {"max-new-tokens", "tokens"}, {"ctx", "context"},        {"ctx-size", "context"},    {"num-ctx", "context"},
+        {"system-prompt", "system"},  {"text", "prompt"},        {"input", "file"},          {"out", "output"},
+        {"outfile", "output"},        {"outtype", "type"},       {"quantize", "type"},       {"no-template", "raw"},
+        {"cache-type-k", "kv"},       {"repetition-penalty", "repeat-penalty"}, {"logit-bias", "bias"},
+        {"verbose", "stats"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i][0]) == 0 && find(c, 0, names[i][1], strlen(names[i][1])))
+            return names[i][1];
+    return NULL;
+}
+
 static int unknown_option(const struct cli_command *c, const char *word)
 {
     enum { MOST = 64 };
@@ -179,9 +196,14 @@ static int unknown_option(const struct cli_command *c, const char *word)
             names[n++] = o->name;
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)length, word);
+    if (strcmp(name, "--model") == 0 || strcmp(name, "-m") == 0)
+        return cli_usage_error(c->name, "there is no option %s: the model comes first, slm %s %s", name, c->name,
+                               c->usage);
     const char *meant = NULL;
     if (strncmp(name, "--", 2) == 0)
         meant = cli_did_you_mean(name + 2, names, n);
+    if (strncmp(name, "--", 2) == 0 && !meant)
+        meant = find_elsewhere(c, name + 2);
     if (meant)
         return cli_usage_error(c->name, "there is no option %s; did you mean --%s?", name, meant);
     return cli_usage_error(c->name, "there is no option %s", name);
@@ -235,10 +257,10 @@ int cli_options_parse(const struct cli_command *c, int argc, char **argv,
         } else if (options && word[0] == '-' && word[1]) {
             code = parse_option(c, argc, argv, &i, settings);
         } else if (settings->n_arguments == c->max_arguments) {
-            code = cli_usage_error(c->name, c->max_arguments > 1
+            code = cli_usage_error(c->name, strstr(c->usage, "TEXT") && c->max_arguments > 1
                                                 ? "unexpected argument '%s': put a text of several words in quotes"
                                                 : "unexpected argument '%s': slm %s %s", word, c->name, c->usage);
-        } else if (!*word) {
+        } else if (!*word && settings->n_arguments == 0) {
             code = cli_usage_error(c->name, "an argument is empty: slm %s %s", c->name, c->usage);
         } else if (settings->n_arguments == 0 && strlen(word) >= PATH_MAX) {
             code = cli_fail("'%.40s...' is no file's name: it has %zu bytes", word, strlen(word));

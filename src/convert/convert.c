@@ -60,6 +60,8 @@ static int detect_bytes(const char *path, const uint8_t *head, size_t n)
     else if (n >= 9 && head[8] == '{' && slm_load_u64(head) < (uint64_t)1 << 32)
         what = "a safetensors file without its configuration; give the directory that has its "
                "config.json";
+    else if (head[0] == '{')
+        what = "a JSON file; give the directory that it lies in, with the weights";
     else if (n >= 4 && memcmp(head, "PK\3\4", 4) == 0)
         what = "a PyTorch archive; save the model as safetensors";
     else if (n >= 4 && slm_load_u32(head) == 0x616B3432)

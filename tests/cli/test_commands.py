@@ -54,6 +54,14 @@ class Help(CliTest):
         self.bad(2, "there is no option -Z", "run", self.model, "-Z")
         self.bad(2, "there is no option --p", "run", self.model, "--p", "x")
 
+    def test_names_of_other_programs(self):
+        run = ["run", self.model, "hi"]
+        for name, ours in (("temperature", "temp"), ("max-tokens", "tokens"), ("ctx-size", "context"),
+                           ("system-prompt", "system"), ("repetition-penalty", "repeat-penalty")):
+            self.bad(2, f"there is no option --{name}; did you mean --{ours}?", *run, f"--{name}", "1")
+        self.assertNotIn("did you mean", self.bad(2, "there is no option --ctx-size", "info", self.model, "--ctx-size").err)
+        self.bad(2, "there is no option -m: the model comes first, slm run MODEL", "run", "-m", self.model)
+
     def test_option_values(self):
         run = ["run", self.model, "-p", "x"]
         self.bad(2, "--temp: 'hot' is not a number", *run, "--temp", "hot")
@@ -278,6 +286,13 @@ class Run(CliTest):
             secret.write_bytes(whole)
             secret.chmod(0)
             self.bad(1, "Permission denied", "info", secret)
+
+
+class Embed(CliTest):
+    def test_pooling(self):
+        """A decoder does not say how to pool, which is a matter of the command line."""
+        self.bad(2, "give --pooling last, which fits decoders, or mean", "embed", self.model, "x")
+        self.assertEqual(len(self.good("embed", self.model, "x", "--pooling", "last").out.split()), 64)
 
 
 class OddNames(CliTest):
@@ -675,6 +690,7 @@ class Convert(CliTest):
         for name in ("stories260K.bin", "tok512.bin"):
             (folder / name).write_bytes((STORIES / name).read_bytes())
         self.assertIn("stories260K.slm", self.good("convert", folder / "stories260K.bin").out)
+        self.assertIn("behind.slm", self.good("convert", folder / "stories260K.bin", folder / "behind.slm").out)
         self.good("info", folder / "stories260K.slm")
 
     def test_bundled_model(self):
@@ -686,6 +702,10 @@ class Convert(CliTest):
         source = STORIES / "stories260K.bin"
         self.bad(2, "--output: the value is empty", "convert", source, "-o", "")
         self.bad(2, "can't be standard output", "convert", source, "-o", "-")
+        self.bad(2, "OUT stands there twice: 'a.slm' and -o 'b.slm'", "convert", source, "a.slm", "-o", "b.slm")
+        self.bad(2, "unexpected argument 'b.slm': slm convert IN", "convert", source, "a.slm", "b.slm")
+        (self.folder / "config.json").write_text("{}")
+        self.bad(1, "is a JSON file; give the directory", "convert", "config.json")
         self.assertFalse((self.folder / "-").exists())
         self.bad(2, "q7", "convert", source, "-o", "bad.slm", "--type", "q7")
         self.bad(1, "nowhere.gguf", "convert", "nowhere.gguf")
