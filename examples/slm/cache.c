@@ -65,17 +65,23 @@ static uint64_t hash_source_state(const char *path, const struct stat *st)
     return hash_bytes(hash, &files, sizeof files);
 }
 
-/* Make the folder and those above it, as far as they are missing. */
-static bool make_folders(char *path)
+/* Make the folder and those above it, as far as they are missing. 0, or the errno of the first that
+ * could neither be made nor stands there. */
+static int make_folders(char *path)
 {
-    for (char *p = path + 1; *p; p++) {
-        if (*p != '/')
+    for (char *p = path + 1;; p++) {
+        char end = *p;
+        if (end != '/' && end != '\0')
             continue;
         *p = '\0';
-        mkdir(path, 0777);
-        *p = '/';
+        struct stat st;
+        int code = mkdir(path, 0777) == 0 ? 0 : errno;
+        if (code != 0 && stat(path, &st) == 0)
+            code = 0;
+        *p = end;
+        if (code != 0 || end == '\0')
+            return code;
     }
-    return mkdir(path, 0777) == 0 || errno == EEXIST;
 }
 
 /* The cache's folder, made if need be. */
@@ -92,9 +98,10 @@ static int cache_folder(char folder[PATH_MAX])
                         "run 'slm convert' and give the .slm file");
     if (n >= PATH_MAX)
         return cli_fail("the path of the cache is too long: %s", cache ? cache : home);
-    if (!make_folders(folder))
-        return cli_fail("%s can't be made: %s; run 'slm convert' and give the .slm file", folder,
-                        strerror(errno));
+    int code = make_folders(folder);
+    if (code != 0)
+        return cli_fail("%s can't be made: %s; set XDG_CACHE_HOME to another place, or run 'slm convert' and "
+                        "give the .slm file", folder, strerror(code));
     return CLI_OK;
 }
 
@@ -152,7 +159,11 @@ static int convert_into_cache(const char *source, const char *path, bool vocabul
     cli_progress_end(&progress);
     if (code == SLM_EINTR)
         return CLI_INTERRUPTED;
-    return code < 0 ? cli_fail("%s", slm_last_error()) : CLI_OK;
+    if (code < 0)
+        cli_fail("%s", slm_last_error());
+    if (code == SLM_EIO)
+        cli_note("set XDG_CACHE_HOME to another place, or run 'slm convert' and give the .slm file");
+    return code < 0 ? CLI_FAILED : CLI_OK;
 }
 
 /* Is it a .slm file? An empty or unreadable one is for slm_model_open() to explain. */

@@ -396,7 +396,11 @@ class Cache(CliTest):
         kept = Cache.environment
         try:
             Cache.environment = {**kept, "XDG_CACHE_HOME": "/dev/null"}
-            self.bad(1, "/dev/null/slm can't be made", "info", source)
+            self.bad(1, "/dev/null/slm can't be made: Not a directory; set XDG_CACHE_HOME", "info", source)
+            Cache.environment["XDG_CACHE_HOME"] = "/dev/null/deep/er"
+            self.bad(1, "/dev/null/deep/er/slm can't be made: Not a directory", "info", source)
+            Cache.environment["XDG_CACHE_HOME"] = str(self.folder / "new" / "cache")
+            self.good("info", source)
             Cache.environment = {k: v for k, v in kept.items() if k not in ("XDG_CACHE_HOME", "HOME")}
             self.bad(1, "set HOME or XDG_CACHE_HOME", "info", source)
         finally:
