@@ -389,9 +389,9 @@ typedef struct slm_ctx_options {
     int32_t n_threads;    /* of a team of its own, as in slm_team_options */
     slm_team *team;       /* NULL: a team of its own. Else n_threads must be 0 */
     int32_t max_tokens;   /* KV positions that are stored, all sequences together; 0: the smaller of
-                             the model's max_context and 4096. They come in pages of 32, and a page
-                             belongs to one sequence and its forks: for n sequences add 31 n to what
-                             they hold. Of an encoder: the longest text, and how much is computed
+                             the model's max_context and 4096. They come in pages of 32, and there is
+                             a page more for each of max_seqs but one: so many fit however they are
+                             spread. Of an encoder: the longest text, and how much is computed
                              together */
     int32_t max_seq_tokens; /* tokens of the longest sequence; 0: max_tokens. More than that helps
                              where all layers have sliding windows: they store less than they read.
@@ -443,9 +443,9 @@ typedef struct slm_stats {
     double decode_seconds;
     uint64_t memory;          /* bytes taken from the allocator */
     int32_t kv_positions;     /* KV capacity in tokens, all sequences together: max_tokens */
-    int32_t kv_positions_free; /* of these, in pages that no sequence has begun: what a sequence can
-                             grow by beyond its last page. A page holds 32, whole or begun; one that
-                             forks share counts once. Encoders keep nothing: all are free */
+    int32_t kv_positions_free; /* 32 for each page that no sequence has begun, kv_positions at most:
+                             with those left in its last page, what a sequence can grow by. Forks share
+                             a page until one of them goes on in it. Encoders keep nothing: all are free */
     int32_t n_threads;
     uint32_t cpu;             /* the SLM_CPU_ bit in use */
 } slm_stats;

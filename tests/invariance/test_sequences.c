@@ -186,6 +186,31 @@ static void no_space(void **state)
 
 /* As long as all sequences together are no longer than max_tokens there is room, whoever shares
  * what with whom. */
+/* max_tokens fit whatever pages they begin, and what slm_stats counts is pages that nobody has begun. */
+static void tokens_fit_however_spread(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {33, 1, 65, 29}; /* 128 in 2 + 1 + 3 + 1 of 4 + 3 pages */
+    static const int32_t left[] = {128, 128, 32, 0}; /* 5, 4, 1 and no pages of 32, 128 at most */
+    struct known k = know("grouped", 120);
+    slm_ctx_options options = {.size = sizeof options, .max_tokens = 128, .max_seqs = 4};
+    slm_ctx *ctx = NULL;
+    must(slm_ctx_new(&ctx, k.model, &options));
+    slm_stats stats = {.size = sizeof stats};
+    slm_seq *seqs[4];
+    for (size_t i = 0; i < 4; i++) {
+        must(slm_seq_new(&seqs[i], ctx));
+        append(ctx, seqs[i], k.text, lengths[i], 0, k.n_vocab, NULL);
+        must(slm_ctx_stats(ctx, &stats));
+        assert_int_equal(stats.kv_positions, 128);
+        assert_int_equal(stats.kv_positions_free, left[i]);
+    }
+    for (size_t i = 0; i < 4; i++)
+        slm_seq_free(seqs[i]);
+    slm_ctx_free(ctx);
+    forget(&k);
+}
+
 static void room_for_forks(void **state)
 {
     (void)state;
@@ -1011,7 +1036,7 @@ int main(void)
         cmocka_unit_test(order_of_freeing),      cmocka_unit_test(interrupt_before),
         cmocka_unit_test(interrupt_during),      cmocka_unit_test(interrupt_from_a_signal),
         cmocka_unit_test(host_arithmetic),       cmocka_unit_test(overflow_leaves_nothing),
-        cmocka_unit_test(random_histories),
+        cmocka_unit_test(random_histories),      cmocka_unit_test(tokens_fit_however_spread),
     };
     return cmocka_run_group_tests_name("sequences", tests, NULL, NULL);
 }
