@@ -53,6 +53,7 @@ struct job {
     struct cli_engine engine;
     struct slm_buf text;
     size_t at;          /* bytes of it that are done */
+    size_t done;        /* lines that are */
     size_t width;       /* numbers that are printed of a line, or of each of its tokens */
     float *out;         /* [capacity][width] */
     size_t capacity;
@@ -148,6 +149,21 @@ static void print_line(struct job *job, const float *rows, size_t n)
         putchar('\n');
 }
 
+/* The library counts the inputs of a call from 0; people count lines of their file from 1. */
+static int fail_line(const struct job *job, int rc, bool may_truncate)
+{
+    const char *text = slm_last_error();
+    size_t i;
+    int begin = 0;
+    if (sscanf(text, "input %zu: %n", &i, &begin) != 1 || begin == 0)
+        return cli_fail_library(rc);
+    const char *hint = strstr(text, ": set slm_");
+    text += begin;
+    return cli_fail("%s, line %zu: %.*s%s", cli_prompt_source(job->s), job->done + i + 1,
+                    (int)(hint ? (size_t)(hint - text) : strlen(text)), text,
+                    may_truncate ? "; --truncate takes its beginning" : "");
+}
+
 static int do_lines(struct job *job, slm_embed_options *o)
 {
     for (int code = CLI_OK;;) {
@@ -168,15 +184,14 @@ static int do_lines(struct job *job, slm_embed_options *o)
             rows = ask(job, o, job->out, job->capacity);
         if (rows == SLM_EINTR)
             return CLI_INTERRUPTED;
-        if (rows == SLM_ELIMIT && !o->truncate)
-            return cli_fail("%s (slm embed --truncate)", slm_last_error());
         if (rows < 0)
-            return cli_fail_library((int)rows);
+            return fail_line(job, (int)rows, rows == SLM_ELIMIT && !o->truncate);
         const float *at = job->out;
         for (size_t i = 0; i < job->n; at += job->rows[i++] * job->width)
             print_line(job, at, job->rows[i]);
         for (size_t i = 0; i < job->n; i++)
             cli_tokens_free(&job->ids[i]);
+        job->done += job->n;
     }
 }
 
@@ -187,8 +202,8 @@ static int compute(struct job *job)
     if (s->scores && info->n_scores == 0)
         return cli_fail("%s: the model has no score head", s->arguments[0]);
     if (!uses_head(job) && info->pooling == SLM_POOL_MODEL && s->pooling == SLM_POOL_MODEL)
-        return cli_usage_error("embed", "this model does not say how it makes one vector of a text: give "
-                                        "--pooling last, which fits decoders, or mean");
+        return cli_fail("this model does not say how it makes one vector of a text: give --pooling last, "
+                        "which fits decoders, or mean");
     slm_embed_options o = {.size = sizeof o, .pooling = s->pooling, .truncate = s->truncate};
     size_t dim = (size_t)info->dim, n_scores = (size_t)info->n_scores;
     job->width = uses_head(job) ? n_scores : dim;

@@ -72,7 +72,7 @@ static int make_prompt(const struct cli_engine *engine, const struct cli_setting
         return cli_fail("--system needs a chat template, which this model does not have: leave it "
                         "out");
     /* Only who writes --raw -p "" can mean it: the model begins by itself, after BOS. */
-    if (raw && text->length == 0 && !(s->raw && s->prompt && cli_adds_bos(engine)))
+    if (raw && text->length == 0 && !(s->raw && (s->prompt || s->arguments[1]) && cli_adds_bos(engine)))
         return cli_usage_error("run", "%s is empty: there is nothing to continue",
                                cli_prompt_source(s));
     if (raw && s->show_prompt) {

@@ -202,6 +202,8 @@ class Run(CliTest):
         done = self.good("run", self.model, "--raw", "-p", "", "-n", "4")
         self.assertEqual(done.out, self.good("run", self.chat_model, "--raw", "-p", "", "-n", "4").out)
         self.assertTrue(done.out.startswith("Once"), "it begins by itself, after BOS")
+        self.assertEqual(self.good("run", self.model, "--raw", "", "-n", "4").out, done.out)
+        self.bad(2, "the text is empty: there is nothing to answer", "run", self.chat_model, "")
 
     def test_nul(self):
         (self.folder / "nul.txt").write_bytes(b"before\0after")
@@ -286,13 +288,6 @@ class Run(CliTest):
             secret.write_bytes(whole)
             secret.chmod(0)
             self.bad(1, "Permission denied", "info", secret)
-
-
-class Embed(CliTest):
-    def test_pooling(self):
-        """A decoder does not say how to pool, which is a matter of the command line."""
-        self.bad(2, "give --pooling last, which fits decoders, or mean", "embed", self.model, "x")
-        self.assertEqual(len(self.good("embed", self.model, "x", "--pooling", "last").out.split()), 64)
 
 
 class OddNames(CliTest):

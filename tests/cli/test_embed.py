@@ -106,7 +106,13 @@ class Embed(CliTest):
         self.bad(2, "--pooling none", "embed", "bert-mean.slm", "-q", "a", "b", "--pooling", "none")
         self.bad(2, "mean, first, last", "embed", "bert-mean.slm", "a", "--pooling", "max")
         self.bad(1, "no score head", "embed", "bert-mean.slm", "a", "--scores")
-        self.bad(1, "pooling", "embed", self.model, "a decoder that does not say how")
+        self.bad(1, "give --pooling last", "embed", self.model, "a decoder that does not say how")
+        text = "short\n" * 80 + "word " * 100 + "\nshort\n"
+        done = self.run_slm("embed", "bert-mean.slm", stdin=text)
+        self.assertEqual((done.code, len(done.out.splitlines())), (1, 64))
+        self.assertRegex(done.err, "^slm: standard input, line 81: it has [0-9]+ tokens, and the limit of context and model "
+                                   "is [0-9]+; --truncate takes its beginning\n$")
+        self.assertIn("-p, line 2: ", self.run_slm("embed", "bert-mean.slm", "-p", text[6 * 79:]).err)
         self.assertEqual(len(numbers(self.good("embed", self.model, "a", "--pooling", "last").out)[0]), 64)
         self.bad(1, "9999", "embed", "bert-mean.slm", "--ids", "2 9999 3")
         self.bad(1, "missing.txt", "embed", "bert-mean.slm", "-f", "missing.txt")
