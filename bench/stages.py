@@ -18,13 +18,14 @@ import tempfile
 
 # The first that matches a symbol's name has it.
 STAGES = [
-    ("matrices and head", r"^gemm_|slm_matmul"),
-    ("attention", r"^attend|^merge_alone|slm_attend"),
-    ("norms", r"norm"),
-    ("activation", r"^act_|slm_activate"),
+    ("matrices and head", r"^gemm_|product|slm_head$|slm_ffn|hold"),
+    ("attention", r"attend|attention|spans?$|deal_tiles|kv_query|put_query|finish_row"),
+    ("norms", r"norm|complete_row"),
+    ("activation", r"^act_|^activate"),
     ("quantizing rows", r"^quantize"),
     ("rotary, storing KV", r"rotate|store|kv_|rope"),
-    ("threads: waiting, handing out", r"team|futex|sched|yield|wait|wake|go_through"),
+    ("threads: waiting, handing out",
+     r"team|futex|sched|yield|wait|wake|go_through|end_step|announce|^do_|slm_share"),
     ("the rest", r""),
 ]
 TESTS = [  # name, arguments of slm bench, the same with next to nothing measured
