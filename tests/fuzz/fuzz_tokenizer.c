@@ -1,12 +1,12 @@
 /*
  * fuzz_tokenizer.c - damaged tokenizer sections, and any text through a sound one.
  *
- * Input: byte 0 chooses one of six tokenizers that are built here; the lower half of byte 1 is a
+ * Input: byte 0 chooses one of six tokenizers that are built here; bits 0 to 3 of byte 1 are a
  * number of patches, each 4 bytes of offset (modulo the section's length) and a byte to xor; the
  * rest is the text. With patches, nothing may be touched that is not the section's, and every id
  * must exist. Without, the text must come back as it went in, with U+FFFD for what is not UTF-8, in
- * whole characters; and a long piece must give what merging pair by pair, or trying every way,
- * gives: the upper half of byte 1 says how often the text is repeated for that.
+ * whole characters. With bit 7, the text is repeated as bits 4 to 6 say and taken for one piece,
+ * which must give what merging pair by pair, or trying every way, gives.
  */
 #include "base/bits.h"
 #include "convert/tokenizer.h"
@@ -339,7 +339,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         /* Kinds 1, 3 and 5 normalize: their text comes back changed. */
         run(&t, data + 2 + 5 * n_patches, size - 2 - 5 * n_patches,
             n_patches == 0 && (kind & 1) == 0, n_vocab[kind]);
-    if (n_patches == 0 && kind != 5)
+    if (n_patches == 0 && kind != 5 && data[1] & 128)
         repeat(&t, data + 2, size - 2, (size_t)1 << (data[1] >> 4 & 7));
     free(section);
     return 0;
