@@ -6,6 +6,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import unicodedata
 
 from slm_tokenizer import Tokenizer
 
@@ -23,6 +24,20 @@ def texts(data):
         length = struct.unpack_from("<I", data, at)[0]
         yield data[at + 4:at + 4 + length]
         at += 4 + length
+
+
+def check_stress(cases):
+    """The texts must have what makes tokenizers differ."""
+    whole = [c.decode() for c in cases if c.decode("utf-8", "replace").encode() == c]
+    letters = {c for text in whole for c in text if unicodedata.category(c)[0] == "L"}
+    scripts = {unicodedata.name(c, "?").split(" ")[0] for c in letters}
+    assert len(scripts) >= 40, scripts
+    everything = b"".join(cases)
+    for what in ("e\u0301", "\u202e", "\u200d\U0001f467", "\U0001f44d\U0001f3fd", "\U0001f1e9\U0001f1ea", "\ufe0f", "\u3000", "\u0663",
+                 "\u05e9\u05dc", "\u0645\u0631", "\t\t\t", "\n\n\n", "\r\n\r\n", "def f(", "https://", "12345", "<|end|>", "\0", "\x1f", "\x7f"):
+        assert what.encode() in everything, what
+    for what in (b"\xed\xa0\x80", b"\xff", b"\xc0\xaf", b"\xe2\x82"):
+        assert any(what in c and c.decode("utf-8", "replace").encode() != c for c in cases), what
 
 
 def check(tokenizer, name, cases, expected):
@@ -44,6 +59,7 @@ def check(tokenizer, name, cases, expected):
 def main():
     dump, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     cases = list(texts((folder / "cases.bin").read_bytes()))
+    check_stress(cases)
     failed = 0
     for file in sorted(folder.glob("*.expected")):
         source = next(file.with_suffix(e) for e in (".json", ".model", ".gguf") if file.with_suffix(e).exists())
