@@ -453,11 +453,11 @@ struct value slm_format_braces(struct render *r, struct value format, const stru
 
 /* ---------------------------------------------------------------------------- strftime --- */
 
-static const char *const days[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
-                                   "Thursday", "Friday", "Saturday"};
-static const char *const months[] = {"January",   "February", "March",    "April",
-                                     "May",       "June",     "July",     "August",
-                                     "September", "October",  "November", "December"};
+static const char days[][10] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                "Thursday", "Friday", "Saturday"};
+static const char months[][10] = {"January",   "February", "March",    "April",
+                                  "May",       "June",     "July",     "August",
+                                  "September", "October",  "November", "December"};
 
 /* Flags of GNU strftime: '-' no filling, '_' blanks. */
 static void add_time_number(struct builder *out, int value, int width, char flag)

@@ -366,9 +366,9 @@ static bool balance(struct lexer *lexer, char c)
 /* The longest operator that fits. */
 static struct token operator_token(struct lexer *lexer)
 {
-    static const char *const operators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/",
-                                            "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
-                                            ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
+    static const char operators[][3] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/",
+                                        "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
+                                        ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
         if (!starts_with(lexer->p, lexer->end, operators[i]))
             continue;

@@ -56,7 +56,7 @@ struct arguments {
  * args->values are the parameters in the order of `parameters`, ABSENT where nothing was passed;
  * if parameters is NULL, whatever was passed. */
 struct builtin {
-    const char *name;
+    char name[16]; /* no pointer, which would have to be relocated when the library is loaded */
     struct value (*call)(struct render *r, struct value self, const struct arguments *args);
     const char *parameters; /* "old new count"; "/old" can't be passed by name */
     uint8_t required;       /* how many of them must be passed */

@@ -17,7 +17,7 @@
 
 const char *slm_value_type_name(struct value v)
 {
-    static const char *const names[] = {
+    static const char names[][12] = {
         [VALUE_UNDEFINED] = "Undefined",
         [VALUE_NONE] = "NoneType",
         [VALUE_BOOLEAN] = "bool",
