@@ -326,6 +326,8 @@ static int json_refuse(const struct slm_json *json, bool encoder)
                                   slm_keys_expect(&keys, "use_bidirectional_attention", NULL, 0));
     size_t n = 0;
     const char *how = slm_json_string(json, member(json, quantization, "quant_method"), &n);
+    if (how && strcmp(how, "mxfp4") == 0)
+        return SLM_OK; /* whatever is stored so has names of its own */
     return slm_fail(SLM_EUNSUPPORTED,
                     "config.json: weights quantized with %s are not supported; take the "
                     "original model, or a GGUF file",

@@ -194,14 +194,14 @@ static void count_types(const struct slm_plan *plan, bool source, char *text, si
         bool first = true;
         for (size_t k = 0; k < plan->n; k++) {
             const struct slm_weight *v = &plan->weights[k];
-            if (!v->matrix || (source ? v->source->type != w->source->type : v->type != w->type))
+            if (!v->matrix || (source ? slm_weight_source_type(v) != slm_weight_source_type(w) : v->type != w->type))
                 continue;
             first = first && k >= i;
             n++;
         }
         if (first && at < size)
             at += (size_t)snprintf(text + at, size - at, "%s%u %s", at ? ", " : "", n,
-                                   source ? slm_source_type(w->source->type)->name
+                                   source ? slm_weight_source_type(w)->name
                                           : slm_quant(w->type)->name);
     }
 }
@@ -247,7 +247,7 @@ static void report(const struct job *job, const struct slm_weight *w, uint64_t b
     slm_convert_tensor line = {
         .size = sizeof line,
         .source_name = name,
-        .source_type = w->source ? slm_source_type(w->source->type)->name : "computed",
+        .source_type = w->source ? slm_weight_source_type(w)->name : "computed",
         .role = slm_role_info(w->role)->name,
         .type = slm_quant(w->type)->name,
         .layer = w->layer == SLM_NO_LAYER || slm_role_of_rope(w->role) ? -1 : (int32_t)w->layer,

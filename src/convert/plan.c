@@ -73,7 +73,7 @@ uint64_t slm_weight_source_bytes(const struct slm_weight *w)
 {
     if (!w->source)
         return 0;
-    const struct slm_source_type *type = slm_source_type(w->source->type);
+    const struct slm_source_type *type = slm_weight_source_type(w);
     uint64_t pieces = w->pieces ? w->n_pieces : 1;
     uint64_t elements =
         w->matrix ? (uint64_t)w->rows * slm_weight_source_cols(w) : w->source_rows * pieces;
@@ -95,7 +95,7 @@ static uint32_t type_of(const struct slm_weight *w, const struct slm_plan_types 
         return SLM_TYPE_F32;
     bool head = w->role == SLM_ROLE_EMBEDDING || w->role == SLM_ROLE_HEAD;
     int32_t wanted = head ? types->head : types->type;
-    return wanted >= 0 ? (uint32_t)wanted : slm_source_type(w->source->type)->keep;
+    return wanted >= 0 ? (uint32_t)wanted : slm_weight_source_type(w)->keep;
 }
 
 /* Which rows of the source: those of one of three in a fused matrix, of heads in another order...
@@ -178,6 +178,36 @@ static int take_pieces(struct slm_weight *w, struct slm_import *import,
     return SLM_OK;
 }
 
+/* Whether t is [a][b][c] bytes, or [a][b][c][d]; d 0: three sides. */
+static bool is_bytes(const struct slm_source_tensor *t, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    return t && t->type == SLM_SOURCE_U8 && t->n_dims == (d ? 4 : 3) && t->shape[0] == a &&
+           t->shape[1] == b && t->shape[2] == c && (!d || t->shape[3] == d);
+}
+
+/* Matrices in MXFP4, rows in our order: "NAME_blocks" and "NAME_scales". 1, 0: there are none, or an
+ * error. */
+static int take_blocks(struct slm_weight *w, struct slm_import *import, const char *name)
+{
+    char own[SLM_FAMILY_NAME + 8];
+    snprintf(own, sizeof own, "%s_blocks", name);
+    const struct slm_source_tensor *blocks = slm_source_take(&import->source, own);
+    if (!blocks)
+        return 0;
+    snprintf(own, sizeof own, "%s_scales", name);
+    w->scales = slm_source_take(&import->source, own);
+    w->source = blocks;
+    w->transposed = false;
+    if (!w->scales)
+        return slm_fail(SLM_EFORMAT, "tensor '%s' is missing", own);
+    if (w->cols % 32 || !is_bytes(blocks, w->n_experts, w->source_rows, w->cols / 32, 16) ||
+        !is_bytes(w->scales, w->n_experts, w->source_rows, w->cols / 32, 0))
+        return slm_fail(SLM_EFORMAT, "tensors '%s_blocks' and '%s': the configuration makes them bytes, "
+                        "%u x %u x %u x 16 and without the 16", name, own, (unsigned)w->n_experts,
+                        (unsigned)w->source_rows, (unsigned)w->cols / 32);
+    return 1;
+}
+
 /* The second matrix of a product. */
 static int take_factor(struct slm_weight *w, struct slm_import *import,
                        const struct slm_family_tensor *tensor)
@@ -235,7 +265,11 @@ static int add(struct slm_plan *plan, struct slm_import *import,
     map_rows(w, config, how);
     char name[SLM_FAMILY_NAME];
     slm_family_name(&import->names, named_by(config, tensor, bias), layer, 0, bias, name);
-    int err = slm_family_pieces(&import->names, tensor) ? take_pieces(w, import, tensor, bias)
+    int err = w->n_experts && w->matrix ? take_blocks(w, import, name) : 0;
+    if (err == 1)
+        err = SLM_OK;
+    else if (!err)
+        err = slm_family_pieces(&import->names, tensor) ? take_pieces(w, import, tensor, bias)
                                                         : take(w, import, name, &w->source);
     if (!err && w->factor_rows)
         err = take_factor(w, import, tensor);

@@ -27,6 +27,9 @@ struct slm_weight {
     uint32_t factor_rows; /* 0: no product */
     bool turned;
 
+    /* MXFP4 in two tensors: the source has 16 bytes for 32 numbers, this the exponents of their scales. */
+    const struct slm_source_tensor *scales; /* or NULL */
+
     /* Matrices of experts, one under the other: rows below are those of each. */
     uint32_t n_experts;   /* 0: it is one matrix */
     uint32_t expert_rows; /* in our file, before panels are filled up */
@@ -41,6 +44,12 @@ struct slm_weight {
     bool transposed;            /* the source's columns are our rows */
     bool plus_one;              /* 1 is added */
 };
+
+/* The type of what the source has. */
+static inline const struct slm_source_type *slm_weight_source_type(const struct slm_weight *w)
+{
+    return slm_source_type(w->scales ? (uint32_t)SLM_SOURCE_MXFP4 : w->source->type);
+}
 
 /* How many matrices, or vectors, stand in the tensor. */
 static inline uint32_t slm_weight_stacked(const struct slm_weight *w)

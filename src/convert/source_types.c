@@ -100,6 +100,36 @@ static void iq4_nl_transfer(const uint8_t *block, unsigned part, struct slm_bloc
         out->q[i] = levels[out->q[i]];
 }
 
+/* Floats of four bits, twice as large: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. */
+static const int8_t mxfp4_levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/* Half of the scale, 2^(byte - 128). */
+static float mxfp4_scale(uint8_t exponent)
+{
+    return slm_float_of(exponent < 2 ? UINT32_C(0x00200000) << exponent : (exponent - 1u) << 23);
+}
+
+/* exponent of the scale, nibbles that index the levels: scale * level[q]. Exact where f16 has the
+ * scale, from 2^-24 to 2^15. */
+static void mxfp4_transfer(const uint8_t *block, unsigned part, struct slm_block *out)
+{
+    (void)part;
+    out->scale = slm_f32_to_f16(mxfp4_scale(block[0]));
+    nibbles(block + 1, out->q);
+    for (int i = 0; i < 32; i++)
+        out->q[i] = mxfp4_levels[out->q[i]];
+}
+
+static void mxfp4_decode(const uint8_t *blocks, size_t n, float *out)
+{
+    for (size_t b = 0; b < n; b++, blocks += 17) {
+        int8_t q[32];
+        nibbles(blocks + 1, q);
+        for (int i = 0; i < 32; i++)
+            *out++ = mxfp4_scale(blocks[0]) * (float)mxfp4_levels[q[i]];
+    }
+}
+
 /* What a transferred block is worth, for the five types above that keep every bit. */
 static void decode_through(uint32_t type, const uint8_t *blocks, size_t n, float *out)
 {
@@ -163,6 +193,7 @@ static const struct slm_source_type types[] = {
     {SLM_SOURCE_Q5_1, "Q5_1", 32, 24, SLM_TYPE_Q8, q5_1_decode, NULL, false},
     {SLM_SOURCE_Q8_0, "Q8_0", 32, 34, SLM_TYPE_Q8, q8_0_decode, q8_0_transfer, true},
     {SLM_SOURCE_IQ4_NL, "IQ4_NL", 32, 18, SLM_TYPE_Q8, iq4_nl_decode, iq4_nl_transfer, true},
+    {SLM_SOURCE_MXFP4, "MXFP4", 32, 17, SLM_TYPE_Q8, mxfp4_decode, mxfp4_transfer, false},
     {SLM_SOURCE_Q2_K, "Q2_K", 256, 84, SLM_TYPE_Q4A, slm_q2_k_decode, NULL, false},
     {SLM_SOURCE_Q3_K, "Q3_K", 256, 110, SLM_TYPE_Q4, slm_q3_k_decode, NULL, false},
     {SLM_SOURCE_Q4_K, "Q4_K", 256, 144, SLM_TYPE_Q4A, slm_q4_k_decode, slm_q4_k_transfer, false},
@@ -193,7 +224,7 @@ const struct slm_source_type *slm_source_type(uint32_t id)
 
 const char *slm_source_types_supported(void)
 {
-    return "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL";
+    return "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, MXFP4";
 }
 
 const char *slm_source_type_name(uint32_t id)
@@ -204,7 +235,7 @@ const char *slm_source_type_name(uint32_t id)
     } others[] = {
         {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
         {19, "IQ1_S"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {29, "IQ1_M"},
-        {34, "TQ1_0"}, {35, "TQ2_0"}, {39, "MXFP4"},   {40, "NVFP4"},
+        {34, "TQ1_0"}, {35, "TQ2_0"}, {40, "NVFP4"},
     };
     const struct slm_source_type *type = slm_source_type(id);
     if (type)

@@ -30,6 +30,7 @@ enum slm_source_type_id {
     SLM_SOURCE_I64 = 27,
     SLM_SOURCE_F64 = 28,
     SLM_SOURCE_BF16 = 30,
+    SLM_SOURCE_MXFP4 = 39,
     SLM_SOURCE_BOOL = 1000,
     SLM_SOURCE_U8,
     SLM_SOURCE_U16,

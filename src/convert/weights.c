@@ -30,6 +30,7 @@ struct bench {
     float *factor;          /* [factor_rows][cols] of a product, or NULL */
     float *narrow;          /* [factor_rows rounded up to 32]: a row before it is multiplied */
     double *sums;           /* [cols] */
+    uint8_t *blocks;        /* a row of MXFP4 put together from two tensors, or NULL */
     size_t row_bytes;       /* of values or decoded */
     double squares, errors; /* sums over all rows */
 };
@@ -62,9 +63,28 @@ static int not_held(const struct bench *b, uint64_t row, size_t col)
         (double)b->values[col], b->to->name);
 }
 
+/* GGUF's order: a byte has elements i and i + 16 where the source has 2 i and 2 i + 1. */
+static const uint8_t *join_blocks(const struct bench *b, uint64_t row)
+{
+    size_t n = b->w->cols / 32;
+    const uint8_t *scales = b->w->scales->data + row * n, *pairs = b->source->data + row * n * 16;
+    for (size_t k = 0; k < n; k++, pairs += 16) {
+        uint8_t *block = b->blocks + 17 * k;
+        block[0] = scales[k];
+        for (size_t i = 0; i < 16; i++) {
+            unsigned shift = i % 2 ? 4 : 0;
+            unsigned low = pairs[i / 2] >> shift & 15, high = pairs[8 + i / 2] >> shift & 15;
+            block[1 + i] = (uint8_t)(low | high << 4);
+        }
+    }
+    return b->blocks;
+}
+
 static const uint8_t *row_data(const struct bench *b, uint64_t row)
 {
     size_t cols = slm_weight_source_cols(b->w);
+    if (b->blocks)
+        return join_blocks(b, b->source_first + row);
     return b->source->data + (b->source_first + row) * (cols / b->from->values * b->from->bytes);
 }
 
@@ -285,7 +305,7 @@ static int open_bench(struct bench *b, const struct slm_weight *w, const slm_all
     *b = (struct bench){.w = w,
                         .source = w->source,
                         .rows = w->n_experts ? w->expert_rows : w->rows,
-                        .from = slm_source_type(w->source->type),
+                        .from = slm_weight_source_type(w),
                         .to = slm_quant(w->type)};
     b->transfer =
         w->matrix && !w->transposed && !w->factor && b->from->transfer && b->from->keep == w->type;
@@ -298,7 +318,8 @@ static int open_bench(struct bench *b, const struct slm_weight *w, const slm_all
     b->panel = slm_alloc(a, b->panel_bytes);
     b->values = slm_calloc(a, b->row_bytes);
     b->decoded = slm_calloc(a, b->row_bytes);
-    int err = b->panel && b->values && b->decoded ? SLM_OK : SLM_ENOMEM;
+    b->blocks = w->scales ? slm_alloc(a, w->cols / 32 * 17) : NULL;
+    int err = b->panel && b->values && b->decoded && (b->blocks || !w->scales) ? SLM_OK : SLM_ENOMEM;
     return err || !w->factor ? err : load_factor(b, a);
 }
 
@@ -307,6 +328,7 @@ static void close_bench(struct bench *b, const slm_allocator *a)
     slm_free(a, b->panel, b->panel_bytes);
     slm_free(a, b->values, b->row_bytes);
     slm_free(a, b->decoded, b->row_bytes);
+    slm_free(a, b->blocks, b->w->cols / 32 * 17);
     slm_free(a, b->factor, (size_t)b->w->factor_rows * b->w->cols * sizeof *b->factor);
     slm_free(a, b->narrow, slm_round_up(b->w->factor_rows, 256) * sizeof *b->narrow);
     slm_free(a, b->sums, b->w->cols * sizeof *b->sums);

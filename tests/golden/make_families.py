@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the rest of tests/data/golden: a tiny random model of every family, and its logits by PyTorch.
 
-    pip install torch transformers safetensors && python3 tests/golden/make_families.py [NAME...]
+    pip install torch transformers safetensors accelerate && python3 tests/golden/make_families.py [NAME...]
 
 As make_models.py, which has LLaMA and its kin, and says what the files are. Here one table has
 each family's config.json, spelled as published ones are, with odd sizes, and with numbers far from
@@ -189,6 +189,15 @@ CASES.update({
     "granite-moe-shared": llama_like("GraniteMoeSharedForCausalLM", "granitemoeshared", intermediate_size=20,
                                      num_local_experts=5, num_experts_per_tok=2, shared_intermediate_size=36,
                                      **GRANITE),
+    "gpt-oss-mxfp4": llama_like("GptOssForCausalLM", "gpt_oss", intermediate_size=32, hidden_size=64, head_dim=12,
+                                num_local_experts=4, num_experts_per_tok=2, attention_bias=True, sliding_window=20,
+                                swiglu_limit=7.0, layer_types=["sliding_attention", "full_attention"],
+                                tie_word_embeddings=False,
+                                rope_scaling={"rope_type": "yarn", "factor": 4.0, "beta_fast": 3.0, "beta_slow": 0.5,
+                                              "truncate": False, "original_max_position_embeddings": 32},
+                                quantization_config={"quant_method": "mxfp4", "modules_to_not_convert": [
+                                    "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens",
+                                    "lm_head"]}),
     "gpt-oss": llama_like("GptOssForCausalLM", "gpt_oss", intermediate_size=26, head_dim=20, num_local_experts=5,
                           num_experts_per_tok=2, attention_bias=True, sliding_window=11, swiglu_limit=7.0,
                           layer_types=["sliding_attention", "full_attention"], tie_word_embeddings=False,
@@ -259,6 +268,15 @@ def random_weights(model, generator):
     return tensors
 
 
+def mxfp4(matrix):
+    """[experts][in][out] as blocks and scales: every number the nearest float of 4 bits."""
+    levels = torch.tensor([0, .5, 1, 1.5, 2, 3, 4, 6, -0.0, -.5, -1, -1.5, -2, -3, -4, -6])
+    blocks = matrix.float().mT.reshape(matrix.shape[0], matrix.shape[2], -1, 32)
+    exponents = blocks.abs().amax(-1).log2().floor() - 2
+    codes = (blocks / exponents.exp2()[..., None])[..., None].sub(levels).abs().argmin(-1)
+    return (codes[..., 0::2] | codes[..., 1::2] << 4).to(torch.uint8), (exponents + 127).to(torch.uint8)
+
+
 def published(tensors, config):
     """Under the names that published files have: transformers keeps experts in one tensor, fused."""
     out, kind = {}, config.model_type
@@ -266,6 +284,9 @@ def published(tensors, config):
         if name == "lm_head.weight" and kind == "gpt_neox":
             name = "embed_out.weight"
         head, _, tail = name.rpartition(".experts.")
+        if hasattr(config, "quantization_config") and tail in ("gate_up_proj", "down_proj"):
+            out[name + "_blocks"], out[name + "_scales"] = mxfp4(value)
+            continue
         if kind.startswith("granitemoe"):
             name = name.replace("experts.gate_up_proj", "input_linear.weight").replace("router.weight", "router.layer.weight")
             name = name.replace("experts.down_proj", "output_linear.weight")

@@ -35,6 +35,10 @@ def main():
                 halves[0], halves[1] = np.float16(6e-6), 0
                 blocks[:, offset:offset + 2] = halves.view(np.uint8).reshape(n, 2)
             write(out, name, n_bytes, n_values, blocks, dequantize(blocks, kind))
+        kind = GGMLQuantizationType.MXFP4 # its scale is an exponent
+        blocks = random.integers(0, 256, (12, 17), dtype=np.uint8)
+        blocks[:, 0] = [0, 1, 2, 90, 104, 110, 120, 125, 127, 128, 130, 143]
+        write(out, "MXFP4", 17, 32, blocks, dequantize(blocks, kind))
         for name in FLOATS:  # finite numbers of both signs, subnormal ones among them
             bits = np.concatenate([np.arange(0, 0x7C00, 97), np.arange(0x8000, 0xFC00, 501)]).astype("<u2")
             blocks = bits.view(np.uint8).reshape(-1, 2)

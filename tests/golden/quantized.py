@@ -99,9 +99,9 @@ class QuantizedExperts(nn.Module):
         return out
 
 
-def quantize(model, quantizer):
+def quantize(model, quantizer, experts=None):
     """All matrices of a model, in place. The embedding is looked up, not multiplied: what comes out of
-    it keeps its digits."""
+    it keeps its digits. experts: another quantizer for theirs."""
     with torch.no_grad():
         multiply_out(model)
         embedding = model.get_input_embeddings()
@@ -109,7 +109,7 @@ def quantize(model, quantizer):
         for module in list(model.modules()):
             for name, child in list(module.named_children()):
                 if hasattr(child, "gate_up_proj") and hasattr(child, "down_proj") and isinstance(child.down_proj, nn.Parameter):
-                    setattr(module, name, QuantizedExperts(child, quantizer))
+                    setattr(module, name, QuantizedExperts(child, experts or quantizer))
                 elif name == "shared_expert_gate":
                     continue # like routers
                 elif isinstance(child, nn.Linear):

@@ -16,8 +16,8 @@
 #include <dirent.h>
 
 enum {
-    N_MODELS = 67,   /* at least: an empty folder is no success */
-    N_GGUF = 40,     /* of them in GGUF as well: make_gguf.py */
+    N_MODELS = 68,   /* at least: an empty folder is no success */
+    N_GGUF = 41,     /* of them in GGUF as well: make_gguf.py */
     N_QUANTIZED = 6, /* rows of logits.q8.f32 */
 };
 
@@ -314,6 +314,10 @@ static void experts_must_be_there(void **state)
          "tensor 'model.layers.0.mlp.experts.8.up_proj.weight' is missing (experts_up, 17 x 36)"},
         {"granite-moe", {"\"shape\":[6,36,24]", "\"shape\":[36,6,24]"},
          "output_linear.weight' is 36 x 6 x 24, but the configuration makes it 6 x 36 x 24"},
+        {"gpt-oss-mxfp4", {"layers.0.mlp.experts.down_proj_scales", "layers.0.mlp.experts.down_proj_stales"},
+         "tensor 'model.layers.0.mlp.experts.down_proj_scales' is missing"},
+        {"gpt-oss-mxfp4", {"\"shape\":[4,64,2,16]", "\"shape\":[4,64,16,2]"},
+         "gate_up_proj_scales': the configuration makes them bytes, 4 x 64 x 2 x 16"},
         {"gpt-oss", {"layers.1.self_attn.sinks", "layers.1.self_attn.xinks"},
          "tensor 'model.layers.1.self_attn.sinks' is missing (attn_sinks, 1 x 2)"},
     };

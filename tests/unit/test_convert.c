@@ -208,7 +208,7 @@ static void every_type_is_kept(void **state)
         {SLM_SOURCE_IQ4_NL, "q8", 0},  {SLM_SOURCE_Q4_K, "q4a", 5e-4},
         {SLM_SOURCE_Q5_1, "q8", 0.01}, {SLM_SOURCE_Q2_K, "q4a", 0.1},
         {SLM_SOURCE_Q3_K, "q4", 0.1},  {SLM_SOURCE_Q5_K, "q8", 0.01},
-        {SLM_SOURCE_Q6_K, "q8", 0.01},
+        {SLM_SOURCE_Q6_K, "q8", 0.01}, {SLM_SOURCE_MXFP4, "q8", 0},
     };
     const struct tiny *m = &TINY_WIDE;
     static const uint32_t roles[] = {SLM_ROLE_EMBEDDING, SLM_ROLE_HEAD,     SLM_ROLE_ATTN_Q,

@@ -148,7 +148,7 @@ static inline void *random_blocks(uint32_t type, uint64_t seed, size_t n)
         {SLM_SOURCE_Q5_1, {0, 2}},   {SLM_SOURCE_Q8_0, {0, -1}},   {SLM_SOURCE_IQ4_NL, {0, -1}},
         {SLM_SOURCE_Q2_K, {80, 82}}, {SLM_SOURCE_Q3_K, {108, -1}}, {SLM_SOURCE_Q4_K, {0, 2}},
         {SLM_SOURCE_Q5_K, {0, 2}},   {SLM_SOURCE_Q6_K, {208, -1}}, {SLM_SOURCE_F16, {0, -1}},
-        {SLM_SOURCE_BF16, {0, -1}},
+        {SLM_SOURCE_BF16, {0, -1}},  {SLM_SOURCE_MXFP4, {-1, -1}},
     };
     size_t bytes = slm_source_type(type)->bytes, k = 0;
     uint8_t *blocks = malloc(n * bytes);
@@ -162,6 +162,8 @@ static inline void *random_blocks(uint32_t type, uint64_t seed, size_t n)
             uint16_t half = type == SLM_SOURCE_BF16 ? slm_f32_to_bf16(x) : slm_f32_to_f16(x);
             memcpy(blocks + i * bytes + scales[k].halves[h], &half, 2);
         }
+    for (size_t i = 0; i < n && type == SLM_SOURCE_MXFP4; i++)
+        blocks[i * bytes] = (uint8_t)(112 + blocks[i * bytes] % 16); /* the scale's exponent */
     return blocks;
 }
 
