@@ -175,23 +175,19 @@ static int check_experts(const struct record *r)
     const struct slm_layer_traits *l = r->bytes;
     unsigned long long where = at(r, offsetof(struct slm_layer_traits, n_experts));
     bool experts = l->n_experts > 0;
-    if ((l->n_chosen > 0) != experts || (l->expert_dim > 0) != experts || (l->router > 0) != experts)
-        return slm_fail(SLM_EFORMAT, "%s: n_experts is %u, n_chosen %u, expert_dim %u and router %u at "
-                        "byte %llu; either all are 0 or none", r->name, l->n_experts, l->n_chosen,
+    if ((l->n_chosen > 0) != experts || (l->expert_dim > 0) != experts ||
+        (l->router > 0) != experts || l->n_chosen > l->n_experts || (!experts && l->ffn_dim == 0))
+        return slm_fail(SLM_EFORMAT, "%s: ffn_dim is %u, n_experts %u, n_chosen %u, expert_dim %u and "
+                        "router %u at byte %llu; a layer has a feed-forward block, or experts with all "
+                        "of these, or both", r->name, l->ffn_dim, l->n_experts, l->n_chosen,
                         l->expert_dim, l->router, where);
-    if (l->n_chosen > l->n_experts)
-        return slm_fail(SLM_EFORMAT, "%s: n_chosen is %u of %u experts at byte %llu", r->name,
-                        l->n_chosen, l->n_experts, where + 4);
-    if (l->ffn_dim == 0 && !experts)
-        return slm_fail(SLM_EFORMAT, "%s: ffn_dim is 0 at byte %llu; only experts can do without",
-                        r->name, at(r, offsetof(struct slm_layer_traits, ffn_dim)));
-    where = at(r, offsetof(struct slm_layer_traits, parts));
-    if (l->parts & SLM_LAYER_SHARED_GATE && !(experts && l->ffn_dim))
-        return slm_fail(SLM_EFORMAT, "%s: parts is 0x%x at byte %llu: a share needs experts and a "
-                        "feed-forward block", r->name, l->parts, where);
-    if ((l->parts & SLM_LAYER_UP_PLUS_ONE || l->gate_limit > 0) && !(l->parts & SLM_LAYER_GATE))
-        return slm_fail(SLM_EFORMAT, "%s: parts is 0x%x at byte %llu: gate_limit and up + 1 need a gate",
-                        r->name, l->parts, where);
+    bool bad_share = l->parts & SLM_LAYER_SHARED_GATE && !(experts && l->ffn_dim);
+    bool no_gate = (l->parts & SLM_LAYER_UP_PLUS_ONE || l->gate_limit > 0) && !(l->parts & SLM_LAYER_GATE);
+    if (bad_share || no_gate)
+        return slm_fail(SLM_EFORMAT, "%s: parts is 0x%x at byte %llu: %s", r->name, l->parts,
+                        at(r, offsetof(struct slm_layer_traits, parts)),
+                        no_gate ? "gate_limit and up + 1 need a gate"
+                                : "a share needs experts and a feed-forward block");
     return SLM_OK;
 }
 
