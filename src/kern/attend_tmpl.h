@@ -429,12 +429,13 @@ INLINED void value_page(const struct slm_attend *a, const struct weights *w, siz
 
 static void attend_integers(const struct slm_attend *a, size_t span)
 {
+    enum { AT_ONCE = VM_TOKENS < 4 ? VM_TOKENS : 4 }; /* more are larger, and not faster */
     size_t start = span * SLM_SPAN, from, to;
     pages_seen(a, start, &from, &to);
     for (size_t position = from; position < to; position += 16) {
         show_next_page(keys_of(a, position));
 #define SCORE(rows) score_panel(a, position, r, rows)
-        EACH_ROWS(a->n_rows, VM_TOKENS, SCORE);
+        EACH_ROWS(a->n_rows, AT_ONCE, SCORE);
 #undef SCORE
     }
     softmax_rows(a, start);
@@ -444,7 +445,7 @@ static void attend_integers(const struct slm_attend *a, size_t span)
     for (size_t page = from; page < to; page += SLM_PAGE) {
         show_next_page(values_of(a, page));
 #define VALUE(rows) value_page(a, &w, page, r, rows)
-        EACH_ROWS(a->n_rows, VM_TOKENS, VALUE);
+        EACH_ROWS(a->n_rows, AT_ONCE, VALUE);
 #undef VALUE
     }
 }
