@@ -116,7 +116,7 @@ static void whole_tile(const struct tiling *g, const struct tile *tile)
     float span_largest[SLM_TILE_ROWS], span_total[SLM_TILE_ROWS];
     struct slm_attend a = {.largest = span_largest, .total = span_total};
     prepare(g, tile, &a);
-    memset(sums, 0, SLM_TILE_ROWS * stride * sizeof *sums);
+    memset(sums, 0, a.n_rows * stride * sizeof *sums);
     for (size_t r = 0; r < a.n_rows; r++) {
         a.out[r] = sums + (SLM_TILE_ROWS + r) * stride;
         begin_sum(g->sinks, tile->head + r % tile->n_heads, &largest[r], &total[r]);
