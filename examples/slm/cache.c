@@ -100,8 +100,10 @@ static int cache_folder(char folder[PATH_MAX])
         return cli_fail("the path of the cache is too long: %s", cache ? cache : home);
     int code = make_folders(folder);
     if (code != 0)
-        return cli_fail("%s can't be made: %s; set XDG_CACHE_HOME to another place, or run 'slm convert' and "
-                        "give the .slm file", folder, strerror(code));
+        return cli_fail(
+            "%s can't be made: %s; set XDG_CACHE_HOME to another place, or run 'slm convert' and "
+            "give the .slm file",
+            folder, strerror(code));
     return CLI_OK;
 }
 
@@ -132,7 +134,8 @@ static void remove_old(const char *folder, const char *prefix, const char *keep)
         size_t n = strlen(entry->d_name);
         if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
             continue;
-        bool old = n > 4 && strcmp(entry->d_name + n - 4, ".slm") == 0 && strcmp(entry->d_name, keep) != 0;
+        bool old =
+            n > 4 && strcmp(entry->d_name + n - 4, ".slm") == 0 && strcmp(entry->d_name, keep) != 0;
         if (old || is_abandoned(dirfd(directory), entry->d_name))
             unlinkat(dirfd(directory), entry->d_name, 0);
     }
@@ -143,7 +146,7 @@ static void remove_old(const char *folder, const char *prefix, const char *keep)
 static int convert_into_cache(const char *source, const char *path, bool vocabulary)
 {
     cli_catch_signals(NULL); /* a half file would stay for ever: nobody looks into a cache */
-    if (!vocabulary) /* that takes no time worth a line */
+    if (!vocabulary)         /* that takes no time worth a line */
         cli_note("converting %s once, into %s", source, path);
     struct cli_progress progress = {.label = "converting"};
     const slm_convert_options options = {
@@ -153,7 +156,8 @@ static int convert_into_cache(const char *source, const char *path, bool vocabul
         .vocabulary = vocabulary,
     };
     int code = slm_convert(source, path, &options);
-    if (code == SLM_OK && cli_interrupted()) /* too late for the conversion, and meant for what follows */
+    if (code == SLM_OK &&
+        cli_interrupted()) /* too late for the conversion, and meant for what follows */
         code = SLM_EINTR;
     cli_release_interrupt();
     cli_progress_end(&progress);
@@ -162,7 +166,8 @@ static int convert_into_cache(const char *source, const char *path, bool vocabul
     if (code < 0)
         cli_fail("%s", slm_last_error());
     if (code == SLM_EIO)
-        cli_note("set XDG_CACHE_HOME to another place, or run 'slm convert' and give the .slm file");
+        cli_note(
+            "set XDG_CACHE_HOME to another place, or run 'slm convert' and give the .slm file");
     return code < 0 ? CLI_FAILED : CLI_OK;
 }
 
@@ -198,7 +203,8 @@ int cli_cache_resolve(const char *model, bool vocabulary, char **path)
 {
     struct stat st;
     if (strcmp(model, "-") == 0)
-        return cli_fail("a model can't come from standard input: give the file, which is mapped and not read");
+        return cli_fail(
+            "a model can't come from standard input: give the file, which is mapped and not read");
     bool there = stat(model, &st) == 0;
     if (!there || (!S_ISDIR(st.st_mode) && is_slm_file(model))) {
         *path = strdup(model);

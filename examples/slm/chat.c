@@ -94,8 +94,9 @@ static int no_room(const struct chat *chat, const struct cli_tokens *so_far, siz
 {
     if (so_far->n > 0)
         return NO_ROOM;
-    return cli_fail("this needs %zu tokens, and the context has %d: shorten it, or start with a larger -c",
-                    needed, (int)chat->context);
+    return cli_fail(
+        "this needs %zu tokens, and the context has %d: shorten it, or start with a larger -c",
+        needed, (int)chat->context);
 }
 
 /* Would the system message and the last one alone fit? If not, nothing is gained by forgetting. */
@@ -143,7 +144,8 @@ static int make_prompt(struct chat *chat, const struct cli_tokens *so_far,
     if (so_far->n == 0)
         note_forgotten(chat);
     if (code == CLI_OK && chat->settings->show_prompt)
-        code = cli_show_prompt(chat->engine.model, chat->conversation.messages, chat->conversation.n);
+        code =
+            cli_show_prompt(chat->engine.model, chat->conversation.messages, chat->conversation.n);
     return code;
 }
 

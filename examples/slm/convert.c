@@ -21,15 +21,16 @@ static const struct cli_option options[] = {
     {0, "head-type", CLI_TEXT, FIELD(head_type), "T", "the same for embedding and head", 0, 0,
      NULL},
     {0, "tokenizer", CLI_TEXT, FIELD(tokenizer), "FILE",
-     "tokenizer.json, tokenizer.model, vocab.txt, a GGUF file or\nllama2.c's tokenizer.bin, or a folder "
+     "tokenizer.json, tokenizer.model, vocab.txt, a GGUF file or\nllama2.c's tokenizer.bin, or a "
+     "folder "
      "that has one of the\nfirst three (default: what comes with the weights)",
      1, 0, NULL},
     {0, "vocabulary", CLI_FLAG, FIELD(vocabulary), NULL,
      "tokenizer and chat template alone, without weights: IN may\n"
      "then be a vocabulary, or a tokenizer's file",
      0, 0, NULL},
-    {0, "tensors", CLI_FLAG, FIELD(tensors), NULL, "list what each tensor of the source became", 0, 0,
-     NULL},
+    {0, "tensors", CLI_FLAG, FIELD(tensors), NULL, "list what each tensor of the source became", 0,
+     0, NULL},
     {0, "json", CLI_FLAG, FIELD(json), NULL, "print a JSON object", 0, 0, NULL},
     {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
 };
@@ -195,7 +196,8 @@ static int run(const struct cli_settings *s)
 {
     const char *in = s->arguments[0], *named = s->output ? s->output : s->arguments[1];
     if (s->output && s->arguments[1])
-        return cli_usage_error("convert", "OUT stands there twice: '%s' and -o '%s'", s->arguments[1], s->output);
+        return cli_usage_error("convert", "OUT stands there twice: '%s' and -o '%s'",
+                               s->arguments[1], s->output);
     if (named && strcmp(named, "-") == 0)
         return cli_usage_error("convert", "a .slm file is not written in one go, so it needs a "
                                           "name and can't be standard output");
@@ -242,7 +244,8 @@ static int run(const struct cli_settings *s)
     else if (rc < 0 || stat(out, &st) < 0)
         code = cli_fail("%s", slm_last_error());
     else if (s->json)
-        print_json(&report, out, (uint64_t)st.st_size, kind ? slm_convert_kind_name(kind) : "vocabulary");
+        print_json(&report, out, (uint64_t)st.st_size,
+                   kind ? slm_convert_kind_name(kind) : "vocabulary");
     else
         print_text(&report, out, (uint64_t)st.st_size);
     free(chosen);

@@ -21,7 +21,8 @@ enum { DEFAULT_CONTEXT = 4096 };
 
 /* ------------------------------------------------------------------ model and context --- */
 
-static int open_model(struct cli_engine *engine, const struct cli_settings *settings, bool vocabulary)
+static int open_model(struct cli_engine *engine, const struct cli_settings *settings,
+                      bool vocabulary)
 {
     *engine = (struct cli_engine){.info = {.size = sizeof engine->info}};
     char *path = NULL;

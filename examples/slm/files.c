@@ -65,8 +65,10 @@ int cli_read_prompt(const char *command, const struct cli_settings *settings, si
     if (settings->file)
         return cli_read_file(settings->file, limit, out);
     if (cli_is_terminal(stdin))
-        return cli_usage_error(command, "there is no text: put it in quotes behind the model, give -p TEXT or -f FILE, or "
-                               "pipe it in");
+        return cli_usage_error(
+            command,
+            "there is no text: put it in quotes behind the model, give -p TEXT or -f FILE, or "
+            "pipe it in");
     return cli_read_file("-", limit, out);
 }
 

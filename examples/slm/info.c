@@ -117,7 +117,8 @@ static void print_text(const struct cli_engine *engine, const struct cli_setting
     cli_cell(&table, "parameters");
     cli_cell(&table, "%s", cli_count(info->n_params).text);
     cli_cell(&table, engine->converted ? "converted into" : "file");
-    cli_cell(&table, engine->converted ? "%s, %s" : "%s", cli_bytes(info->file_size).text, engine->converted);
+    cli_cell(&table, engine->converted ? "%s, %s" : "%s", cli_bytes(info->file_size).text,
+             engine->converted);
     for (size_t i = 0; i < N_NUMBERS; i++) {
         int32_t value = number(info, i);
         if (value == SLM_TOKEN_NONE || (value == 0 && strcmp(numbers[i].name, "max_context") == 0))

@@ -173,11 +173,25 @@ static const struct cli_option *find(const struct cli_command *c, char letter, c
 static const char *find_elsewhere(const struct cli_command *c, const char *name)
 {
     static const char *const names[][2] = {
-        {"temperature", "temp"},      {"max-tokens", "tokens"},  {"n-predict", "tokens"},    {"predict", "tokens"},
-        {"max-new-tokens", "tokens"}, {"ctx", "context"},        {"ctx-size", "context"},    {"num-ctx", "context"},
-        {"system-prompt", "system"},  {"text", "prompt"},        {"input", "file"},          {"out", "output"},
-        {"outfile", "output"},        {"outtype", "type"},       {"quantize", "type"},       {"no-template", "raw"},
-        {"cache-type-k", "kv"},       {"repetition-penalty", "repeat-penalty"}, {"logit-bias", "bias"},
+        {"temperature", "temp"},
+        {"max-tokens", "tokens"},
+        {"n-predict", "tokens"},
+        {"predict", "tokens"},
+        {"max-new-tokens", "tokens"},
+        {"ctx", "context"},
+        {"ctx-size", "context"},
+        {"num-ctx", "context"},
+        {"system-prompt", "system"},
+        {"text", "prompt"},
+        {"input", "file"},
+        {"out", "output"},
+        {"outfile", "output"},
+        {"outtype", "type"},
+        {"quantize", "type"},
+        {"no-template", "raw"},
+        {"cache-type-k", "kv"},
+        {"repetition-penalty", "repeat-penalty"},
+        {"logit-bias", "bias"},
         {"verbose", "stats"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -197,8 +211,11 @@ static int unknown_option(const struct cli_command *c, const char *word)
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)length, word);
     if (strcmp(name, "--model") == 0 || strcmp(name, "-m") == 0)
-        return cli_usage_error(c->name, "there is no option %s: the model comes first, slm %s %s", name, c->name,
-                               c->usage);
+        return cli_usage_error(c->name, "there is no option %s: the model comes first, slm %s %s",
+                               name, c->name, c->usage);
+    if (strchr(name, ' ') && strstr(c->usage, "TEXT"))
+        return cli_usage_error(c->name, "'%s' looks like an option: put -- before a text that begins so",
+                               name);
     const char *meant = NULL;
     if (strncmp(name, "--", 2) == 0)
         meant = cli_did_you_mean(name + 2, names, n);
@@ -257,9 +274,12 @@ int cli_options_parse(const struct cli_command *c, int argc, char **argv,
         } else if (options && word[0] == '-' && word[1]) {
             code = parse_option(c, argc, argv, &i, settings);
         } else if (settings->n_arguments == c->max_arguments) {
-            code = cli_usage_error(c->name, strstr(c->usage, "TEXT") && c->max_arguments > 1
-                                                ? "unexpected argument '%s': put a text of several words in quotes"
-                                                : "unexpected argument '%s': slm %s %s", word, c->name, c->usage);
+            code = cli_usage_error(
+                c->name,
+                strstr(c->usage, "TEXT") && c->max_arguments > 1
+                    ? "unexpected argument '%s': put a text of several words in quotes"
+                    : "unexpected argument '%s': slm %s %s",
+                word, c->name, c->usage);
         } else if (!*word && settings->n_arguments == 0) {
             code = cli_usage_error(c->name, "an argument is empty: slm %s %s", c->name, c->usage);
         } else if (settings->n_arguments == 0 && strlen(word) >= PATH_MAX) {

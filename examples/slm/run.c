@@ -72,7 +72,8 @@ static int make_prompt(const struct cli_engine *engine, const struct cli_setting
         return cli_fail("--system needs a chat template, which this model does not have: leave it "
                         "out");
     /* Only who writes --raw -p "" can mean it: the model begins by itself, after BOS. */
-    if (raw && text->length == 0 && !(s->raw && (s->prompt || s->arguments[1]) && cli_adds_bos(engine)))
+    if (raw && text->length == 0 &&
+        !(s->raw && (s->prompt || s->arguments[1]) && cli_adds_bos(engine)))
         return cli_usage_error("run", "%s is empty: there is nothing to continue",
                                cli_prompt_source(s));
     if (raw && s->show_prompt) {
@@ -219,7 +220,8 @@ const struct cli_command cli_run = {
         "each time, so the same text gives the same answer on every machine. Small models answer\n"
         "best after a system message like those that they were trained with.",
     .examples =
-        "  slm run model.slm \"What is the capital of France?\" --system \"You are a helpful AI assistant.\"\n"
+        "  slm run model.slm \"What is the capital of France?\" --system \"You are a helpful AI "
+        "assistant.\"\n"
         "  slm run model.slm --raw -p \"Once upon a time\" -n 50\n"
         "  slm run model.slm -f letter.txt --system \"Summarise in one sentence.\" --stats\n"
         "  echo \"Name a colour\" | slm run model.slm --temp 0.8 --top-p 0.9 --seed 7",

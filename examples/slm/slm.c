@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 static const struct cli_command *const commands[] = {
-    &cli_run,      &cli_chat,   &cli_convert,    &cli_info,  &cli_verify,
-    &cli_tokenize, &cli_template, &cli_embed,    &cli_logits,     &cli_perplexity, &cli_bench,
+    &cli_run,      &cli_chat,  &cli_convert, &cli_info,       &cli_verify, &cli_tokenize,
+    &cli_template, &cli_embed, &cli_logits,  &cli_perplexity, &cli_bench,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -220,7 +220,8 @@ void cli_cell(struct cli_table *table, const char *format, ...)
         slm_buf_text(&clean, shown);
     }
     slm_buf_byte(&clean, 0);
-    table->cells[table->n_cells++] = slm_buf_ok(&clean) == 0 ? strdup((const char *)clean.data) : NULL;
+    table->cells[table->n_cells++] =
+        slm_buf_ok(&clean) == 0 ? strdup((const char *)clean.data) : NULL;
     slm_buf_free(&clean);
     free(text);
 }

@@ -6,13 +6,15 @@
 #include "terminal.h"
 
 static const struct cli_option options[] = {
-    {0, "json", CLI_FLAG, offsetof(struct cli_settings, json), NULL, "print a JSON object", 0, 0, NULL},
+    {0, "json", CLI_FLAG, offsetof(struct cli_settings, json), NULL, "print a JSON object", 0, 0,
+     NULL},
     {0, NULL, CLI_FLAG, 0, NULL, NULL, 0, 0, NULL},
 };
 static const struct cli_group groups[] = {{"Options", options}, {NULL, NULL}};
 
 /* Other formats have no checksums: what is verified is the file that was made of them. */
-static int print_result(const struct cli_engine *engine, const struct cli_settings *s, const char *wrong)
+static int print_result(const struct cli_engine *engine, const struct cli_settings *s,
+                        const char *wrong)
 {
     const char *model = s->arguments[0], *converted = engine->converted;
     if (s->json) {
@@ -29,14 +31,15 @@ static int print_result(const struct cli_engine *engine, const struct cli_settin
             return code;
     }
     if (wrong && converted)
-        return cli_fail("%s was converted into %s, which is %s; remove that file, and it is made anew",
-                        model, converted, wrong);
+        return cli_fail(
+            "%s was converted into %s, which is %s; remove that file, and it is made anew", model,
+            converted, wrong);
     if (wrong)
         return cli_fail("%s: %s", model, wrong);
     struct cli_text size = cli_bytes(engine->info.file_size);
     if (!s->json && converted)
-        printf("%s was converted into %s, which is good (%s, every checksum agrees)\n", model, converted,
-               size.text);
+        printf("%s was converted into %s, which is good (%s, every checksum agrees)\n", model,
+               converted, size.text);
     else if (!s->json)
         printf("%s: good (%s, every checksum agrees)\n", model, size.text);
     return CLI_OK;
@@ -60,8 +63,9 @@ const struct cli_command cli_verify = {
     .name = "verify",
     .usage = "MODEL [--json]",
     .summary = "check that a file is whole",
-    .details = "Reads all of it and compares every checksum; the message names what is damaged. Other\n"
-               "formats have no checksums: of their models the converted file is checked.",
+    .details =
+        "Reads all of it and compares every checksum; the message names what is damaged. Other\n"
+        "formats have no checksums: of their models the converted file is checked.",
     .examples = "  slm verify model.slm",
     .min_arguments = 1,
     .max_arguments = 1,

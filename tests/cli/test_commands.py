@@ -53,6 +53,8 @@ class Help(CliTest):
         self.bad(2, "there is no option --tokns; did you mean --tokens?", "run", self.model, "--tokns=1")
         self.bad(2, "there is no option -Z", "run", self.model, "-Z")
         self.bad(2, "there is no option --p", "run", self.model, "--p", "x")
+        self.bad(2, "'-1 and 2?' looks like an option: put -- before", "run", self.model, "-1 and 2?")
+        self.assertEqual(self.good("tokenize", self.model, "--count", "--", "-1").out, "3\n")
 
     def test_names_of_other_programs(self):
         run = ["run", self.model, "hi"]
