@@ -553,6 +553,8 @@ static int smollm3_rule(struct slm_config *config, const struct slm_keys *keys)
             entry = slm_json_next(keys->json, entry);
         }
         config->rope_of[i] = rotates ? 0 : SLM_NO_ROPE;
+        if (keys->json && slm_json_get(keys->json, 0, "layer_types") < 0)
+            config->slides[i] = !rotates; /* where there is a window */
     }
     return SLM_OK;
 }
@@ -839,6 +841,7 @@ const struct slm_family slm_families[] = {
         .switches = {{"attention_bias", ATTENTION_BIAS, false},
                      {"mlp_bias", SLM_PART_FFN_BIAS, false}},
         .theta = 2000000,
+        .window = SLM_WINDOW_LATE,
         .rule = smollm3_rule,
         .tensors = llama_tensors,
     },
