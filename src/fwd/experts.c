@@ -154,6 +154,14 @@ void slm_experts_out(struct slm_fwd *f, const struct slm_step *step, int part, i
 
 /* ------------------------------------------------------------------------- adding --- */
 
+/* sum += weight * y. In pieces of 16, which compilers make vectors of; the padding of both is free. */
+static void add_weighted(float *restrict sum, const float *restrict y, float weight, size_t n)
+{
+    for (size_t c = 0; c < n; c += 16, sum += 16, y += 16)
+        for (size_t i = 0; i < 16; i++)
+            sum[i] += weight * y[i];
+}
+
 /* What the block beside the experts has left, then what they have, in order of weight. */
 static void add_row(struct slm_fwd *f, const struct slm_layer *layer, size_t row)
 {
@@ -162,13 +170,11 @@ static void add_row(struct slm_fwd *f, const struct slm_layer *layer, size_t row
     float share = f->share[row * SLM_PANEL_ROWS];
     float *sum = f->h.rows + row * f->h.stride; /* nobody needs that any more */
     const float *block = f->block + row * f->dim_stride;
-    for (size_t i = 0; i < m->dim; i++)
-        sum[i] = layer->up.panels ? block[i] * share : 0;
-    for (size_t k = 0; k < layer->traits->n_chosen; k++) {
-        const float *y = f->slots.rows + chosen[k].slot * f->slots.stride;
-        for (size_t i = 0; i < m->dim; i++)
-            sum[i] += chosen[k].weight * y[i];
-    }
+    memset(sum, 0, slm_round_up(m->dim, 16) * sizeof *sum);
+    if (layer->up.panels)
+        add_weighted(sum, block, share, m->dim);
+    for (size_t k = 0; k < layer->traits->n_chosen; k++)
+        add_weighted(sum, slm_operand_from(&f->slots, chosen[k].slot).rows, chosen[k].weight, m->dim);
     if (layer->ffn_post_norm.weight) {
         memcpy(f->block + row * f->dim_stride, sum, m->dim * sizeof *sum);
         return;

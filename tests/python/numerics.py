@@ -426,10 +426,10 @@ class Model:
             return self.added(layer["ffn_down"], m, layer["ffn_post_norm"])
         total = [0.0] * len(x)
         if m:
-            total = layer["ffn_down"].times(m, 1.0)
+            share = 1.0
             if layer["shared_gate"]:
                 share = f32(1 / f32(1 + E(0.0 - layer["shared_gate"].times(h, 1.0)[0])))
-                total = [f32(v * share) for v in total]
+            total = [f32(0.0 + f32(v * share)) for v in layer["ffn_down"].times(m, 1.0)]
         for expert, weight in self.route(t, layer["router"].times(h, 1.0)):
             m = self.inner(t, layer["experts_gate"], layer["experts_up"], h,
                            expert * up16(t["expert_dim"]), t["expert_dim"])
