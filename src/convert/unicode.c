@@ -303,7 +303,7 @@ static void write_table(const struct nfc_builder *b, struct slm_buf *blocks, str
     uint16_t stage[(SLM_UNICODE_LAST + 1) / 128];
     while (last > 0 && b->number[last] == 0)
         last--;
-    uint32_t n_stage = last / 128 + 1;
+    uint32_t n_stage = (last / 256 + 1) * 2; /* even, so that what follows is aligned */
     for (uint32_t i = 0; i < n_stage && !blocks->failed; i++) {
         const uint16_t *block = b->number + (size_t)i * 128;
         uint32_t same = 0;
@@ -315,15 +315,13 @@ static void write_table(const struct nfc_builder *b, struct slm_buf *blocks, str
         }
         stage[i] = (uint16_t)same;
     }
-    struct slm_nfc head = {.n_stage = n_stage + (n_stage & 1),
+    struct slm_nfc head = {.n_stage = n_stage,
                            .n_blocks = n_blocks,
                            .n_entries = (uint32_t)(b->entries.length / 4),
                            .n_words = (uint32_t)(b->words.length / 4),
                            .n_pairs = b->with_pairs ? (uint32_t)(COUNT(COMPOSITIONS) / 3) : 0};
     for (uint32_t c = 0; c < 128; c++)
         head.ascii[c >> 5] |= (uint32_t)(b->number[c] != 0) << (c & 31);
-    if (n_stage & 1)
-        stage[n_stage] = stage[n_stage - 1];
     slm_buf_append(out, &head, sizeof(head));
     slm_buf_append(out, stage, head.n_stage * sizeof(stage[0]));
     slm_buf_append(out, blocks->data, blocks->length);

@@ -4,9 +4,12 @@
  */
 #include "unit/tokenizer_files.h"
 
+#include "base/utf8.h"
+#include "convert/unicode.h"
 #include "support/guarded.h"
 #include "support/hooks.h"
 #include "support/random.h"
+#include "text/nfc.h"
 #include "text/scan.h"
 #include "text/unigram.h"
 
@@ -584,6 +587,32 @@ static void test_ring(void **state)
     tokenizer_free(&t);
 }
 
+/* A table maps the characters that it was made of and no others, wherever the last one is. */
+static void test_map_table(void **state)
+{
+    static const uint32_t LAST[] = {0x41, 0x85, 0x3000, 0x3080, 0x10FFFF}, TO[] = {' '};
+    (void)state;
+    for (size_t i = 0; i < sizeof LAST / sizeof LAST[0]; i++) {
+        struct slm_buf rows = {0}, table = {0};
+        struct slm_nfc_view view;
+        slm_unicode_map_row(&rows, '!', '!', 1, TO);
+        slm_unicode_map_row(&rows, LAST[i], LAST[i], 1, TO);
+        assert_int_equal(slm_unicode_map_table(&rows, &table), SLM_OK);
+        assert_true(slm_nfc_open(&view, table.data, table.length));
+        for (uint32_t c = 0; c <= 0x10FFFF; c++) {
+            char utf8[4];
+            if (c >= 0xD800 && c < 0xE000)
+                continue;
+            size_t n = slm_utf8_encode(c, utf8);
+            bool mapped = slm_nfc_mapped(&view, (uint8_t *)utf8, n, 0) == 0;
+            if (mapped != (c == '!' || c == LAST[i]))
+                fail_msg("U+%04X, in a table up to U+%04X", c, LAST[i]);
+        }
+        slm_buf_free(&rows);
+        slm_buf_free(&table);
+    }
+}
+
 static void test_versions(void **state)
 {
     struct tokenizer t = tokenizer_json("smollm");
@@ -679,7 +708,7 @@ int main(void)
         cmocka_unit_test(test_far_dependence), cmocka_unit_test(test_absurd_numbers),
         cmocka_unit_test(test_limits),         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_damaged),        cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_ring),           cmocka_unit_test(test_map_table),
         cmocka_unit_test(test_pair_table),     cmocka_unit_test(test_work_at_a_place),
     };
     seed = random_start("test_tokenizer");
