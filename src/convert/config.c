@@ -4,7 +4,7 @@
  */
 #include "convert/config.h"
 
-#include "convert/quote.h"
+#include "source/quote.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -11,9 +11,9 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "convert/family.h"
-#include "convert/gguf.h"
 #include "convert/rope.h"
 #include "format/traits.h"
+#include "source/gguf.h"
 
 enum { SLM_CONFIG_ROPES = 2 }; /* the model's, and that of local layers where they have their own */
 

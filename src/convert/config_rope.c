@@ -6,7 +6,7 @@
  */
 #include "convert/config.h"
 
-#include "convert/quote.h"
+#include "source/quote.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -8,8 +8,8 @@
 
 #include "base/bits.h"
 #include "convert/plan.h"
-#include "convert/quote.h"
 #include "convert/weights.h"
+#include "source/quote.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* family.c - looking things up in the table of families; see family.h. */
 #include "convert/family.h"
 
-#include "convert/quote.h"
 #include "format/format.h"
+#include "source/quote.h"
 
 #include <stdio.h>
 

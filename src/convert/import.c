@@ -2,8 +2,8 @@
 #include "convert/import.h"
 
 #include "base/utf8.h"
-#include "convert/quote.h"
 #include "format/format.h"
+#include "source/quote.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -9,8 +9,8 @@
 
 #include "base/os.h"
 #include "convert/config.h"
-#include "convert/safetensors.h"
 #include "convert/source.h"
+#include "source/safetensors.h"
 
 /* A mapped file and what was read from it. */
 struct slm_import_file {

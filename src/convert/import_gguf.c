@@ -1,7 +1,7 @@
 /* import_gguf.c - a GGUF file as struct slm_import: keys to configuration, tensors as they are. */
 #include "base/bits.h"
 #include "convert/import.h"
-#include "convert/quote.h"
+#include "source/quote.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * index lists), and the chat template.
  */
 #include "convert/import.h"
-#include "convert/quote.h"
+#include "source/quote.h"
 
 #include <stdio.h>
 #include <sys/stat.h>

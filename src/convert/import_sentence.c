@@ -4,7 +4,7 @@
  * long a text may be, and whether it is put into lower case first.
  */
 #include "convert/import.h"
-#include "convert/quote.h"
+#include "source/quote.h"
 
 #include <stdio.h>
 

@@ -1,11 +1,11 @@
 /*
  * import_tokenizer.c - finds a model's tokenizer beside its weights, or takes the file that the
- * caller names, and has the section built. What is in such files is tokenizer.h's business.
+ * caller names, and has the section built. What is in such files is vocab/'s business.
  */
 #include "base/bits.h"
 #include "convert/import.h"
-#include "convert/tokenizer.h"
-#include "convert/unicode.h"
+#include "vocab/unicode.h"
+#include "vocab/vocab.h"
 
 #include <stdio.h>
 #include <sys/stat.h>

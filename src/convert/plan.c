@@ -1,8 +1,8 @@
 /* plan.c - see plan.h. Walks the family's table of tensors, layer by layer. */
 #include "convert/plan.h"
 
-#include "convert/quote.h"
 #include "format/format.h"
+#include "source/quote.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #include "convert/source.h"
 
 #include "convert/family.h"
-#include "convert/quote.h"
+#include "source/quote.h"
 
 #include <stdlib.h>
 

@@ -5,7 +5,7 @@
 #define SLM_CONVERT_SOURCE_H
 
 #include "base/buf.h"
-#include "convert/source_types.h"
+#include "source/types.h"
 
 struct slm_family;
 

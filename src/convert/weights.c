@@ -8,7 +8,7 @@
 #include "convert/weights.h"
 
 #include "base/bits.h"
-#include "convert/quote.h"
+#include "source/quote.h"
 
 #include <math.h>
 

@@ -11,7 +11,7 @@
 #include "base/os.h"
 #include "format/format.h"
 #include "quant/quant.h"
-#include "text/template.h"
+#include "template/template.h"
 #include "text/tokenizer.h"
 
 #include <stdatomic.h>

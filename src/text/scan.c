@@ -2,7 +2,7 @@
  * scan.c - the one scanner behind all pre-tokenizers: it walks an automaton from the file.
  *
  * No stack and no going back but to the end of the last match: the automata are such that the
- * match seen last is the right one (convert/regex_dfa.c). slm_text_open() has proven that every
+ * match seen last is the right one (vocab/regex_dfa.c). slm_text_open() has proven that every
  * transition stays inside the table.
  */
 #include "text/scan.h"

@@ -132,7 +132,7 @@ static inline const struct slm_text_table *slm_text_tables(const struct slm_text
 }
 
 /* SLM_TEXT_INFO: bits 0 to 7 say which merge makes the token: the length of its left half. There is
- * never more than one (convert/tokenizer_merges.c has the reason). */
+ * never more than one (vocab/merges.c has the reason). */
 #define SLM_INFO_SPLIT 0xFFu
 #define SLM_SPLIT_NONE 0u     /* none: merging begins with it, or it is not made */
 #define SLM_SPLIT_ROW 255u    /* the one in SLM_TEXT_MERGES */

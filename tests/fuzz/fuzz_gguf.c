@@ -4,7 +4,7 @@
  */
 #include "base/bits.h"
 #include "convert/config.h"
-#include "convert/gguf.h"
+#include "source/gguf.h"
 
 #include <stdlib.h>
 #include <string.h>

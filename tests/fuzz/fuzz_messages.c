@@ -7,7 +7,7 @@
  * wherever that comes out, the byte must be marked as data, or a user could write a special token.
  */
 #include "base/utf8.h"
-#include "text/template.h"
+#include "template/template.h"
 
 #include <dirent.h>
 #include <stdio.h>

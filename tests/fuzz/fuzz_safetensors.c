@@ -2,7 +2,7 @@
  * fuzz_safetensors.c - any bytes as a safetensors file, and as a config.json.
  */
 #include "convert/config.h"
-#include "convert/safetensors.h"
+#include "source/safetensors.h"
 
 #include <stdlib.h>
 

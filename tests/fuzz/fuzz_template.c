@@ -4,7 +4,7 @@
  * What comes out must be valid UTF-8, with ascending ranges inside of it.
  */
 #include "base/utf8.h"
-#include "text/template.h"
+#include "template/template.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -9,9 +9,9 @@
  * which must give what merging pair by pair, or trying every way, gives.
  */
 #include "base/bits.h"
-#include "convert/tokenizer.h"
 #include "text/merge.h"
 #include "text/unigram.h"
+#include "vocab/vocab.h"
 
 #include <math.h>
 

@@ -2,9 +2,9 @@
  * test_tokenizers.c - tokenizers of every kind against the libraries that define them: ids of 160
  * texts, and the texts that ids decode to (tests/golden/make_tokenizers.py, make_unigrams.py).
  */
-#include "convert/gguf.h"
-#include "convert/tokenizer.h"
 #include "golden/golden.h"
+#include "source/gguf.h"
+#include "vocab/vocab.h"
 
 #include "base/bits.h"
 

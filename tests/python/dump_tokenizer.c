@@ -1,8 +1,8 @@
 /*
  * dump_tokenizer.c - the tokenizer section of a tokenizer.json, a SentencePiece model or a GGUF, to stdout.
  */
-#include "convert/gguf.h"
-#include "convert/tokenizer.h"
+#include "source/gguf.h"
+#include "vocab/vocab.h"
 
 #include <stdio.h>
 #include <stdlib.h>

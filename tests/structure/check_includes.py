@@ -13,14 +13,17 @@ MAY_INCLUDE = {
     "kern": ["quant"],
     "format": ["base", "quant"],
     "text": ["base"],
-    "model": ["format", "quant", "text"],
+    "template": ["base"],
+    "model": ["format", "quant", "text", "template"],
     "kv": ["kern", "format"],
     "fwd": ["kern", "model", "kv"],
     "run": ["fwd"],
     "sample": ["text", "model"],
     "gen": ["run", "sample", "model"],
     "api": ["gen", "run", "sample", "model", "kern"],
-    "convert": ["format", "quant", "text"],
+    "source": ["quant"],
+    "vocab": ["source", "text"],
+    "convert": ["format", "vocab"],
 }
 
 

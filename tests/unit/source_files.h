@@ -7,7 +7,7 @@
 
 #include "base/bits.h"
 #include "base/buf.h"
-#include "convert/gguf.h"
+#include "source/gguf.h"
 
 #include <stdio.h>
 #include <stdlib.h>

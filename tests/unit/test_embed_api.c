@@ -1,7 +1,7 @@
 /* test_embed_api.c - what slm_embed() and slm_score() refuse, count, cut and leave as it was. */
-#include "convert/tokenizer.h"
 #include "support/evaluate.h"
 #include "unit/tokenizer_files.h"
+#include "vocab/vocab.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,9 +3,9 @@
  * pieces are comes from backtracking by hand; the published patterns are compared with the
  * reference in golden/test_tokenizers.c.
  */
-#include "convert/regex.h"
-#include "convert/tokenizer.h"
 #include "text/scan.h"
+#include "vocab/regex.h"
+#include "vocab/vocab.h"
 
 #include "support/hooks.h"
 

@@ -3,7 +3,7 @@
  */
 #include "unit/source_files.h"
 
-#include "convert/safetensors.h"
+#include "source/safetensors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -6,7 +6,7 @@
  * 480 templates of one feature each. Then what no reference has: which bytes came from data,
  * limits, errors and their places, failing allocations, threads.
  */
-#include "text/template.h"
+#include "template/template.h"
 
 #include "base/bits.h"
 #include "base/json.h"

@@ -5,13 +5,13 @@
 #include "unit/tokenizer_files.h"
 
 #include "base/utf8.h"
-#include "convert/unicode.h"
 #include "support/guarded.h"
 #include "support/hooks.h"
 #include "support/random.h"
 #include "text/nfc.h"
 #include "text/scan.h"
 #include "text/unigram.h"
+#include "vocab/unicode.h"
 
 static uint64_t seed;
 

@@ -6,8 +6,8 @@
 #define TOKENIZER_FILES_H
 
 #include "base/bits.h"
-#include "convert/tokenizer.h"
 #include "golden/golden.h"
+#include "vocab/vocab.h"
 
 struct tokenizer {
     struct slm_text text;
