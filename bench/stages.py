@@ -18,8 +18,9 @@ import tempfile
 
 # The first that matches a symbol's name has it.
 STAGES = [
-    ("matrices and head", r"^gemm_|product|slm_head$|slm_ffn|hold"),
-    ("attention", r"attend|attention|spans?$|deal_tiles|kv_query|put_query|finish_row"),
+    ("matrices and head", r"^gemm_|store_panel|product|slm_head$|slm_ffn|hold"),
+    ("attention",
+     r"attend|attention|spans?$|softmax|value_row|deal_tiles|^prepare$|kv_query|put_query|finish_row"),
     ("norms", r"norm|complete_row"),
     ("activation", r"^act_|^activate"),
     ("quantizing rows", r"^quantize"),
