@@ -52,7 +52,7 @@ void slm_route(struct slm_fwd *f, const struct slm_step *step, int part, int n_p
     const struct slm_layer_traits *t = layer->traits;
     size_t first, last;
     slm_share(f->n_rows, part, n_parts, &first, &last);
-    for (size_t i = first; i < last; i++) {
+    for (size_t i = first; i < last && !slm_interrupted(f); i++) {
         float *logits = f->router + i * f->router_stride, *share = f->share + i * SLM_PANEL_ROWS;
         struct slm_chosen *choices = f->chosen + i * t->n_chosen;
         choose(logits, t->n_experts, choices, t->n_chosen);
@@ -80,7 +80,7 @@ void slm_experts_gather(struct slm_fwd *f, const struct slm_step *step, int part
     slm_share(f->n_rows, part, n_parts, &first, &last);
     for (size_t i = 0; i < n_chosen; i++) {
         size_t row = i / t->n_chosen, slot = next[f->chosen[i].expert]++;
-        if (row < first || row >= last)
+        if (row < first || row >= last || slm_interrupted(f))
             continue;
         f->chosen[i].slot = (uint32_t)slot;
         const struct slm_operand from = slm_operand_from(&f->h, row);

@@ -155,9 +155,12 @@ enum { SLM_CACHED_ROWS = 3 << 17 };
 /* Floats of ffn.c's scratch for each of its two matrices. */
 enum { SLM_FFN_PIECE = 1 << 14 };
 
-/* For stages with much to do: true once the pass is to be given up. */
+/* For stages with much to do: true once the pass is to be given up. Then it stays true, even if
+ * somebody clears the interrupt meanwhile: what was left out leaves buffers that must not be read. */
 static inline bool slm_interrupted(struct slm_fwd *f)
 {
+    if (atomic_load_explicit(&f->interrupted, memory_order_relaxed))
+        return true;
     if (!atomic_load_explicit(f->interrupt, memory_order_relaxed))
         return false;
     atomic_store_explicit(&f->interrupted, true, memory_order_relaxed);

@@ -36,6 +36,7 @@ static struct {
     slm_ctx *ctx;
     atomic_size_t n_calls, greatest; /* calls so far, and the most multiply-adds of one */
     size_t raise_at;                 /* number of the call that interrupts; 0: none */
+    bool cleared;                    /* somebody has seen it, and it was cleared at once */
     atomic_size_t late;              /* work that began afterwards */
     atomic_bool raised;
 } watch;
@@ -48,7 +49,10 @@ static void begin_call(size_t work)
     if (atomic_load(&watch.raised))
         atomic_fetch_add(&watch.late, work);
     if (n == watch.raise_at) {
-        slm_ctx_interrupt(watch.ctx);
+        if (watch.cleared)
+            atomic_store(&watch.ctx->fwd.interrupted, true);
+        else
+            slm_ctx_interrupt(watch.ctx);
         atomic_store(&watch.raised, true);
     }
 }
@@ -190,6 +194,24 @@ static void little_follows(void **state)
     }
 }
 
+/* What one thread has left out, no other may use, even if the interrupt is taken back meanwhile. */
+static void clearing_resumes_nothing(void **state)
+{
+    (void)state;
+    for (int32_t threads = 1; threads <= 3; threads += 2) {
+        struct bench b;
+        set_up(&b, threads);
+        watch.cleared = true;
+        must(evaluate(&b, 0));
+        size_t n_calls = watch.n_calls;
+        for (size_t at = 1; at + 100 < n_calls; at += n_calls / 13) {
+            assert_int_equal(evaluate(&b, at), SLM_EINTR);
+            assert_in_range(watch.late, 0, (size_t)threads * SLM_INTERRUPT_WORK);
+        }
+        tear_down(&b);
+    }
+}
+
 /* Looking more often changes no bit: rows of wide matrices are taken in groups. */
 static void groups_change_nothing(void **state)
 {
@@ -214,6 +236,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(little_follows),
+        cmocka_unit_test(clearing_resumes_nothing),
         cmocka_unit_test(groups_change_nothing),
     };
     return cmocka_run_group_tests_name("interrupt", tests, NULL, NULL);
