@@ -116,6 +116,7 @@ static void add_experts(struct planner *planner, uint32_t i, bool quantize)
 {
     const struct slm_fwd *f = planner->f;
     const struct slm_layer *layer = &f->model->layers[i];
+    uint32_t n_chosen = layer->traits->n_chosen;
     const struct slm_product router = {&layer->router, f->router, f->router_stride, 1, false};
     const struct slm_product share = {&layer->shared_gate, f->share, SLM_PANEL_ROWS, 1, false};
     add(planner, (struct slm_step){.run = slm_products,
@@ -124,10 +125,10 @@ static void add_experts(struct planner *planner, uint32_t i, bool quantize)
                                    .products = {router, share},
                                    .n_products = layer->shared_gate.panels ? 2 : 1});
     add(planner, (struct slm_step){
-                     .run = slm_route, .layer = i, .width = layer->traits->n_experts});
+                     .run = slm_route, .layer = i, .width = layer->traits->n_experts * n_chosen});
     add(planner, (struct slm_step){.run = slm_experts_gather,
                                    .layer = i,
-                                   .width = f->model->traits->dim,
+                                   .width = f->model->traits->dim * n_chosen,
                                    .quantize = quantize});
     add(planner, (struct slm_step){.run = slm_experts_in, .layer = i});
 }
@@ -139,7 +140,8 @@ static void add_ffn(struct planner *planner, uint32_t i)
     const struct slm_layer *layer = &f->model->layers[i];
     struct slm_step norm = norm_step(f, i, &layer->ffn_norm);
     norm.quantize = is_integer(&layer->up) || is_integer(&layer->gate) ||
-                    is_integer(&layer->experts_up) || is_integer(&layer->experts_gate);
+                    is_integer(&layer->experts_up) || is_integer(&layer->experts_gate) ||
+                    is_integer(&layer->router) || is_integer(&layer->shared_gate);
     add(planner, norm);
     if (layer->router.panels)
         add_experts(planner, i, norm.quantize);
@@ -163,7 +165,9 @@ static void end_ffn(struct planner *planner, uint32_t i)
                                    .products = {{&layer->down, f->block, f->dim_stride, 1, false}},
                                    .n_products = layer->down.panels ? 1 : 0});
     add(planner, (struct slm_step){
-                     .run = slm_experts_add, .layer = i, .width = f->model->traits->dim});
+                     .run = slm_experts_add,
+                     .layer = i,
+                     .width = f->model->traits->dim * layer->traits->n_chosen});
     add_norms(planner, i, &layer->ffn_post_norm, &layer->ffn_sum_norm);
 }
 

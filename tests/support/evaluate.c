@@ -32,6 +32,21 @@ slm_token *make_text(const struct tiny_model *m, size_t n, uint64_t stream)
     return tokens;
 }
 
+/* An allocator whose memory begins with bytes of one value, and not with zeros as fresh pages do. */
+static void *filled(void *user, size_t size, size_t align)
+{
+    size_t rounded = (size + align - 1) / align * align;
+    void *p = aligned_alloc(align, rounded);
+    return p ? memset(p, *(const uint8_t *)user, rounded) : NULL;
+}
+
+static void release(void *user, void *p, size_t size)
+{
+    (void)user;
+    (void)size;
+    free(p);
+}
+
 slm_ctx *make_context(slm_model *model, const struct way *way, size_t max_tokens, size_t max_seqs)
 {
     slm_ctx_options options = {
@@ -45,6 +60,10 @@ slm_ctx *make_context(slm_model *model, const struct way *way, size_t max_tokens
         .kv_type = way->kv_type,
         .cpu = way->cpu,
     };
+    static uint8_t bytes[256];
+    bytes[way->fill] = way->fill;
+    const slm_allocator allocator = {filled, release, &bytes[way->fill]};
+    options.allocator = way->fill ? &allocator : NULL;
     slm_ctx *ctx = NULL;
     must(slm_ctx_new(&ctx, model, &options));
     return ctx;

@@ -19,6 +19,7 @@ struct way {
     int32_t window_tokens; /* max_window_tokens */
     size_t first; /* tokens of the first slm_eval(); 0: as the others */
     size_t chunk; /* tokens of every other; 0: all */
+    uint8_t fill; /* each byte of the context's memory before anything is written there */
     size_t room; /* tokens that the context of text_logits() holds; 0: just the text */
 };
 

@@ -387,7 +387,9 @@ static size_t list_tensors(const struct tiny_model *m, const struct slm_traits *
             uint32_t type = SLM_TYPE_F32, layer = info->per_layer ? i : SLM_NO_LAYER, rows, cols;
             if (!slm_role_shape(role, layer, traits, layers, ropes, &rows, &cols))
                 continue; /* a part that this layer does not have */
-            if (info->matrix && role != SLM_ROLE_ROUTER) /* 8 bits would choose others */
+            if (role == SLM_ROLE_ROUTER)
+                type = m->router_type;
+            else if (info->matrix)
                 type = m->n_types ? m->types[n_matrices++ % m->n_types]
                                   : slm_quant_at(n_matrices++ % n_types)->type;
             tensors[n++] = (struct tensor){role, layer, type, rows, cols};

@@ -29,6 +29,7 @@ struct tiny_model {
     float logit_cap;
     uint32_t types[TINY_MAX_TYPES];                  /* of the matrices in turn */
     uint32_t n_types;                                /* 0: all six */
+    uint32_t router_type;                            /* 0: f32; 8 bits may choose other experts */
     bool untied, biases;
     /* Encoders, and whatever has embeddings or scores. attention 0: causal. */
     uint32_t attention, n_token_types, pooling, n_scores, score_activation, n_separators;
