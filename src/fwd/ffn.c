@@ -41,9 +41,9 @@ static void hold(const struct slm_layer_traits *t, float *gate, float *up, size_
 {
     float limit = t->gate_limit;
     for (size_t i = 0; i < n && limit > 0; i++) {
-        gate[i] = gate[i] < limit ? gate[i] : limit;
-        up[i] = up[i] < limit ? up[i] : limit;
-        up[i] = up[i] > -limit ? up[i] : -limit;
+        gate[i] = gate[i] > limit ? limit : gate[i]; /* what is no number stays so */
+        up[i] = up[i] > limit ? limit : up[i];
+        up[i] = up[i] < -limit ? -limit : up[i];
     }
     for (size_t i = 0; i < n && t->parts & SLM_LAYER_UP_PLUS_ONE; i++)
         up[i] += 1;
