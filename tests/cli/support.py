@@ -22,8 +22,10 @@ STORIES = DATA / "stories260K"
 TEXT = (STORIES / "text.txt").read_text().rstrip("\n")
 IDS = (STORIES / "ids.txt").read_text().split()
 
-# In a job in the background shells have it ignored, and so would the commands that are started here.
+# Shells ignore it in a background job, nohup ignores hanging up, and so would the commands started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 sys.path.insert(0, str(DATA.parent / "python"))
 from slm_reader import xxh64  # noqa: E402
