@@ -121,7 +121,8 @@ static void print_text(const struct cli_engine *engine, const struct cli_setting
              engine->converted);
     for (size_t i = 0; i < N_NUMBERS; i++) {
         int32_t value = number(info, i);
-        if (value == SLM_TOKEN_NONE || (value == 0 && strcmp(numbers[i].name, "max_context") == 0))
+        bool is_token = numbers[i].offset >= offsetof(slm_info, bos);
+        if (value == (is_token ? SLM_TOKEN_NONE : 0)) /* there is none, or nobody knows */
             continue;
         cli_cell(&table, "%s", numbers[i].label);
         cli_cell(&table, "%d", (int)value);
@@ -228,6 +229,9 @@ static int print_json(const struct cli_engine *engine, const struct cli_settings
 
 static int run(const struct cli_settings *s)
 {
+    if (s->short_form && (s->json || s->tensors))
+        return cli_usage_error("info", "--short is all that it prints: leave out %s",
+                               s->json ? "--json" : "--tensors");
     struct cli_engine engine = {0};
     int code = cli_engine_model(&engine, s);
     if (code == CLI_OK && s->short_form)

@@ -12,28 +12,28 @@ static const struct cli_option options[] = {
 };
 static const struct cli_group groups[] = {{"Options", options}, {NULL, NULL}};
 
+static int print_json(const struct cli_engine *engine, const struct cli_settings *s,
+                      const char *wrong)
+{
+    struct cli_json json = {0};
+    cli_json_open(&json, NULL, '{');
+    cli_json_name(&json, "model", s->arguments[0]);
+    cli_json_name(&json, "converted", engine->converted);
+    cli_json_int(&json, "bytes", (int64_t)engine->info.file_size);
+    cli_json_bool(&json, "good", !wrong);
+    cli_json_name(&json, "error", wrong);
+    cli_json_close(&json, '}');
+    return cli_json_print(&json);
+}
+
 /* Other formats have no checksums: what is verified is the file that was made of them. */
-static int print_result(const struct cli_engine *engine, const struct cli_settings *s,
-                        const char *wrong)
+static int print_text(const struct cli_engine *engine, const struct cli_settings *s,
+                      const char *wrong)
 {
     const char *model = s->arguments[0], *converted = engine->converted;
-    if (s->json) {
-        struct cli_json json = {0};
-        cli_json_open(&json, NULL, '{');
-        cli_json_name(&json, "model", model);
-        cli_json_name(&json, "converted", converted);
-        cli_json_int(&json, "bytes", (int64_t)engine->info.file_size);
-        cli_json_bool(&json, "good", !wrong);
-        cli_json_name(&json, "error", wrong);
-        cli_json_close(&json, '}');
-        int code = cli_json_print(&json);
-        if (code != CLI_OK)
-            return code;
-    }
     if (wrong && converted)
-        return cli_fail(
-            "%s was converted into %s, which is %s; remove that file, and it is made anew", model,
-            converted, wrong);
+        return cli_fail("%s was converted into %s, which is %s; remove that file, and it is made anew",
+                        model, converted, wrong);
     if (wrong)
         return cli_fail("%s: %s", model, wrong);
     struct cli_text size = cli_bytes(engine->info.file_size);
@@ -48,15 +48,23 @@ static int print_result(const struct cli_engine *engine, const struct cli_settin
 static int run(const struct cli_settings *s)
 {
     struct cli_engine engine = {0};
-    int code = cli_engine_model(&engine, s);
-    if (code == CLI_OK) {
+    const char *wrong = NULL;
+    int code = cli_engine_model(&engine, s), printed = CLI_OK;
+    bool opened = code == CLI_OK;
+    if (opened) {
         struct cli_progress progress = {.label = "verifying"};
-        int rc = slm_model_verify(engine.model, cli_progress_step, &progress);
+        if (slm_model_verify(engine.model, cli_progress_step, &progress) < 0)
+            wrong = slm_last_error();
         cli_progress_end(&progress);
-        code = print_result(&engine, s, rc < 0 ? slm_last_error() : NULL);
+    } else if (code == CLI_FAILED) { /* which has been said on stderr */
+        wrong = *slm_last_error() ? slm_last_error() : "it can't be opened";
     }
+    if (s->json && (opened || wrong))
+        printed = print_json(&engine, s, wrong);
+    if (opened)
+        code = print_text(&engine, s, wrong);
     cli_engine_close(&engine);
-    return code;
+    return code == CLI_OK ? printed : code;
 }
 
 const struct cli_command cli_verify = {

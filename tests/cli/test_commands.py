@@ -622,6 +622,10 @@ class Info(CliTest):
         self.assertRegex(self.good("info", "evil.slm").out, re.escape("\ufffd[31m\ufffd'\"\\\ufffd日x") + "\n")
         self.assertEqual(json.loads(self.good("info", "evil.slm", "--json").out)["metadata"]["source"], evil)
 
+    def test_info_short(self):
+        for option in ("--json", "--tensors"):
+            self.bad(2, "leave out " + option, "info", self.model, "--short", option)
+
     def test_verify(self):
         self.assertIn("good", self.good("verify", self.model).out)
         data = bytearray(self.model.read_bytes())
@@ -636,6 +640,12 @@ class Info(CliTest):
         got = json.loads(done.out)
         self.assertEqual((done.code, got["good"], got["converted"]), (1, False, None))
         self.assertIn("ffn_up", got["error"])
+        (self.folder / "cut.slm").write_bytes(data[:100])
+        for name, why in (("cut.slm", "truncated"), ("nowhere.slm", "No such file")):
+            done = self.run_slm("verify", self.folder / name, "--json")
+            got = json.loads(done.out)
+            self.assertEqual((done.code, got["good"]), (1, False))
+            self.assertIn(why, got["error"])
         got = json.loads(self.good("verify", self.model, "--json").out)
         self.assertEqual(got, {"model": str(self.model), "converted": None, "bytes": len(data), "good": True,
                                "error": None})
