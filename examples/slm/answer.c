@@ -3,6 +3,7 @@
  */
 #include "answer.h"
 
+#include "files.h"
 #include "terminal.h"
 
 #include <stdlib.h>
@@ -174,6 +175,15 @@ int cli_show_prompt(const slm_model *model, const slm_message *messages, size_t 
     fprintf(stderr, "%s\n", cli_style(stderr, CLI_PLAIN));
     free(text);
     return CLI_OK;
+}
+
+int cli_show_tokens(const slm_model *model, const struct cli_tokens *tokens)
+{
+    fflush(stdout);
+    fputs(cli_style(stderr, CLI_DIM), stderr);
+    int code = cli_write_text_of(model, tokens, stderr);
+    fprintf(stderr, "%s\n", cli_style(stderr, CLI_PLAIN));
+    return code;
 }
 
 /* --------------------------------------------------------------------------- statistics --- */

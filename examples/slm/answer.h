@@ -45,6 +45,8 @@ int cli_tokenize_chat(const slm_model *model, const slm_message *messages, size_
 
 /* What the same messages are as text, on stderr. */
 int cli_show_prompt(const slm_model *model, const slm_message *messages, size_t n);
+/* The same of a prompt without a template: what its ids say. */
+int cli_show_tokens(const slm_model *model, const struct cli_tokens *tokens);
 
 /* Load time, time to the first token, speeds, peak memory and what ended it: lines on stderr, or
  * members of the JSON object that is open. */

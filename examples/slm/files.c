@@ -164,6 +164,21 @@ int cli_tokenize_text(const slm_model *model, const char *text, size_t n, unsign
     }
 }
 
+int cli_write_text_of(const slm_model *model, const struct cli_tokens *tokens, FILE *stream)
+{
+    int64_t n = slm_detokenize(model, tokens->ids, tokens->n, SLM_TEXT_SHOW_SPECIAL, NULL, 0);
+    if (n < 0)
+        return cli_fail_library((int)n);
+    char *text = malloc((size_t)n + 1);
+    if (!text)
+        return cli_fail("out of memory");
+    n = slm_detokenize(model, tokens->ids, tokens->n, SLM_TEXT_SHOW_SPECIAL, text, (size_t)n);
+    if (n > 0)
+        fwrite(text, 1, (size_t)n, stream);
+    free(text);
+    return n < 0 ? cli_fail_library((int)n) : CLI_OK;
+}
+
 /* -------------------------------------------------------------------------------- JSON --- */
 
 static void begin_value(struct cli_json *json, const char *key)

@@ -8,6 +8,8 @@
 
 #include "base/json.h"
 
+#include <stdio.h>
+
 /* The most bytes that are read of a text for a model to answer, and of one that is only counted or
  * measured. Files without an end (/dev/urandom) end here too. */
 #define CLI_TEXT_LIMIT ((size_t)64000000)
@@ -36,6 +38,8 @@ int cli_parse_ids(const char *command, const char *source, const char *text, siz
 /* Text to ids; flags as in slm_tokenize(). */
 int cli_tokenize_text(const slm_model *model, const char *text, size_t n, unsigned flags,
                       struct cli_tokens *out);
+/* Ids to text, special tokens included, onto `stream`. */
+int cli_write_text_of(const slm_model *model, const struct cli_tokens *tokens, FILE *stream);
 
 /* JSON with its commas: cli_json_key() or nothing comes before each value. Zero-initialise. */
 struct cli_json {

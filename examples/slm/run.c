@@ -64,27 +64,28 @@ static int make_prompt(const struct cli_engine *engine, const struct cli_setting
                        const struct slm_buf *text, struct cli_tokens *tokens)
 {
     bool raw = s->raw;
+    if (s->system && !engine->info.has_template)
+        return cli_fail("--system needs a chat template, which this model does not have: leave it "
+                        "out");
     if (!raw && !engine->info.has_template) {
         cli_note("this model has no chat template: it continues the text (--raw)");
         raw = true;
     }
-    if (raw && s->system)
-        return cli_fail("--system needs a chat template, which this model does not have: leave it "
-                        "out");
     /* Only who writes --raw -p "" can mean it: the model begins by itself, after BOS. */
     if (raw && text->length == 0 &&
         !(s->raw && (s->prompt || s->arguments[1]) && cli_adds_bos(engine)))
         return cli_usage_error("run", "%s is empty: there is nothing to continue",
                                cli_prompt_source(s));
-    if (raw && s->show_prompt) {
-        fwrite(text->data, 1, text->length, stderr);
-        fputc('\n', stderr);
-    }
-    if (raw)
-        return cli_tokenize_text(engine->model, (const char *)text->data, text->length,
+    int code;
+    if (raw) {
+        code = cli_tokenize_text(engine->model, (const char *)text->data, text->length,
                                  SLM_TEXT_ADD_SPECIAL | SLM_TEXT_PARSE_SPECIAL, tokens);
+        if (code == CLI_OK && s->show_prompt)
+            code = cli_show_tokens(engine->model, tokens);
+        return code;
+    }
 
-    int code = check_message(s, text);
+    code = check_message(s, text);
     if (code != CLI_OK)
         return code;
     slm_message messages[2];

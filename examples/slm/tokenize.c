@@ -129,23 +129,9 @@ static int decode(const struct cli_engine *engine, const struct cli_settings *s,
                              (const char *)text->data, text->length, &engine->info, &tokens);
     if (code != CLI_OK)
         return code;
-    char *out = NULL;
-    int64_t n = slm_detokenize(engine->model, tokens.ids, tokens.n, SLM_TEXT_SHOW_SPECIAL, NULL, 0);
-    if (n > 0) {
-        out = malloc((size_t)n);
-        if (out)
-            n = slm_detokenize(engine->model, tokens.ids, tokens.n, SLM_TEXT_SHOW_SPECIAL, out,
-                               (size_t)n);
-        else
-            code = cli_fail("out of memory");
-    }
-    if (n < 0)
-        code = cli_fail_library((int)n);
-    if (code == CLI_OK && n > 0)
-        fwrite(out, 1, (size_t)n, stdout);
+    code = cli_write_text_of(engine->model, &tokens, stdout);
     if (code == CLI_OK && cli_is_terminal(stdout))
         putchar('\n');
-    free(out);
     cli_tokens_free(&tokens);
     return code;
 }

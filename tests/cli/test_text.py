@@ -163,7 +163,8 @@ class ShowPrompt(CliTest):
     def test_run(self):
         done = self.good("run", self.chat_model, "-n", "2", "--show-prompt", "-p", "one")
         self.assertEqual(done.err, "user: one\nassistant:\n")
-        self.assertEqual(self.good("run", self.model, "--raw", "-n", "2", "--show-prompt", "-p", "one").err, "one\n")
+        self.assertEqual(self.good("run", self.model, "--raw", "-n", "2", "--show-prompt", "-p", "one").err,
+                         "<s> one\n")
         self.assertEqual(TEMPLATE.count("assistant"), 1)
 
 
