@@ -32,8 +32,9 @@ static int print_text(const struct cli_engine *engine, const struct cli_settings
 {
     const char *model = s->arguments[0], *converted = engine->converted;
     if (wrong && converted)
-        return cli_fail("%s was converted into %s, which is %s; remove that file, and it is made anew",
-                        model, converted, wrong);
+        return cli_fail(
+            "%s was converted into %s, which is %s; remove that file, and it is made anew", model,
+            converted, wrong);
     if (wrong)
         return cli_fail("%s: %s", model, wrong);
     struct cli_text size = cli_bytes(engine->info.file_size);
