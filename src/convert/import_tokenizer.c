@@ -79,7 +79,8 @@ static bool is_wordlist(const uint8_t *data, size_t n)
 static int read_any(struct slm_import *import, struct slm_vocab *vocab, const struct texts *t)
 {
     const uint8_t *data = t->maps[TOKENIZER].data;
-    size_t n = (size_t)t->maps[TOKENIZER].length, at = 0;
+    size_t n = (size_t)t->maps[TOKENIZER].length;
+    size_t at = n >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0; /* a byte order mark */
     while (at < n && (data[at] == ' ' || (data[at] >= '\t' && data[at] <= '\r')))
         at++;
     struct slm_vocab_json json = as_json(t);

@@ -366,8 +366,18 @@ static int find_next(struct maker *m)
     return SLM_OK;
 }
 
+/* Files that were written on Windows often begin with a byte order mark. What goes on as it is must
+ * not have it. */
+static const char *without_mark(const char *text, size_t *n)
+{
+    bool mark = *n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0;
+    *n -= mark ? 3 : 0;
+    return mark ? text + 3 : text;
+}
+
 static int make(struct maker *m, const struct slm_vocab_json *files)
 {
+    size_t length = files->tokenizer_length, n_merges = files->merges_length;
     int rc = find_next(m);
     if (rc < 0 || (rc = choose_class(m)) < 0)
         return rc;
@@ -378,8 +388,10 @@ static int make(struct maker *m, const struct slm_vocab_json *files)
         return rc;
     put_steps(m);
     slm_buf_text(m->out, ",\"model\":{\"type\":\"BPE\",\"vocab\":");
-    slm_buf_append(m->out, files->tokenizer, files->tokenizer_length);
-    rc = put_merges(m, files->merges, files->merges_length);
+    const char *vocabulary = without_mark(files->tokenizer, &length);
+    slm_buf_append(m->out, vocabulary, length);
+    const char *merges = without_mark(files->merges, &n_merges);
+    rc = put_merges(m, merges, n_merges);
     slm_buf_text(m->out, "}}");
     return rc < 0 ? rc : slm_buf_ok(m->out);
 }

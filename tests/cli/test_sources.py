@@ -33,6 +33,13 @@ class Sources(CliTest):
             sources.write_directory(TOKENIZERS, name, self.folder / name)
             self.check(name, self.folder / name, "--parse-special")
 
+    def test_byte_order_marks(self):
+        folder = self.folder / "gpt2-prefix"
+        sources.write_directory(TOKENIZERS, "gpt2-prefix", folder)
+        for path in folder.iterdir():
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        self.check("gpt2-prefix", folder, "--parse-special")
+
     def test_tekken(self):
         sources.write_tekken(TOKENIZERS, self.folder / "tekken.json")
         self.check("tekken", self.folder / "tekken.json")
