@@ -59,6 +59,12 @@ static const struct field traits_fields[] = {
     {"reserved", offsetof(struct slm_traits, reserved), RESERVED, 0, 0},
 };
 
+/* Of a vocabulary alone. */
+static const struct field vocabulary_fields[] = {
+    {"n_vocab", offsetof(struct slm_traits, n_vocab), COUNT, 1, SLM_LIMIT_VOCAB},
+    {"reserved", offsetof(struct slm_traits, reserved), RESERVED, 0, 0},
+};
+
 static const struct field layer_fields[] = {
     {"n_heads", offsetof(struct slm_layer_traits, n_heads), COUNT, 1, SLM_LIMIT_HEADS},
     {"n_kv_heads", offsetof(struct slm_layer_traits, n_kv_heads), COUNT, 1, SLM_LIMIT_HEADS},
@@ -270,10 +276,13 @@ int slm_traits_check(const void *section, uint64_t length, uint64_t offset)
                         "traits: the section has %llu bytes at byte %llu; its first "
                         "record alone needs %zu",
                         (unsigned long long)length, (unsigned long long)offset, sizeof *traits);
-    const struct slm_traits vocabulary = {.n_vocab = traits->n_vocab};
-    if (length == sizeof *traits && traits->n_vocab && traits->n_vocab <= SLM_LIMIT_VOCAB &&
-        memcmp(traits, &vocabulary, sizeof vocabulary) == 0)
-        return SLM_OK; /* and nothing else is there */
+    if (traits->n_layers == 0 && length == sizeof *traits) {
+        const struct slm_traits vocabulary = {.n_vocab = traits->n_vocab};
+        struct record alone = {traits, sizeof *traits, FIELDS(vocabulary_fields), "traits", offset};
+        int code = check_record(&alone);
+        if (code || memcmp(traits, &vocabulary, sizeof vocabulary) == 0)
+            return code; /* else it lacks its layers */
+    }
     struct record whole = {traits, sizeof *traits, FIELDS(traits_fields), "traits", offset};
     int code = check_record(&whole);
     if (code)

@@ -429,11 +429,21 @@ static void weights_and_layers(void **state)
     section_of(b, SLM_SECTION_DATA)->kind = TINY_UNKNOWN_SECTION + 2;
     rehash_directory(b);
     expect("a vocabulary", b, SLM_OK, "");
-    for (uint32_t n = 0; n < 2; n++) {
-        traits->n_vocab = n ? SLM_LIMIT_VOCAB + 1 : 0;
+    const struct {
+        struct slm_traits traits;
+        int code;
+        const char *words;
+    } BAD[] = {
+        {{.n_vocab = 0}, SLM_EFORMAT, "n_vocab is 0"},
+        {{.n_vocab = SLM_LIMIT_VOCAB + 1}, SLM_ELIMIT, "n_vocab is 4194305"},
+        {{.n_vocab = 37, .reserved = {[11] = 1u << 31}}, SLM_EVERSION, "reserved byte 639"},
+        {{.n_vocab = 37, .dim = 40}, SLM_EFORMAT, "n_layers is 0"},
+    };
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        *traits = BAD[i].traits;
         rehash_sections(b);
         rehash_directory(b);
-        expect("n_vocab", b, SLM_EFORMAT, "n_layers is 0");
+        expect("not a vocabulary", b, BAD[i].code, BAD[i].words);
     }
     free(b.data);
 }
