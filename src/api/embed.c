@@ -39,7 +39,7 @@ static int64_t add_text(struct batch *b, const char *text, size_t length, unsign
 /* Special tokens that stand together. */
 struct specials {
     slm_token tokens[SLM_TEXT_MAX_AFFIX];
-    size_t n, n_type_1;
+    size_t n;
 };
 
 /* Those before text number `place` of a pair (0, 1), back to the one before it; 2: at the end. */
@@ -49,12 +49,10 @@ static struct specials around(const struct slm_text *t, uint32_t place)
     uint32_t texts = 0;
     for (uint32_t i = 0; i < t->n_pair; i++) {
         uint32_t item = t->pair[i] & ~SLM_PAIR_TYPE_1;
-        if (item >= SLM_PAIR_FIRST) {
+        if (item >= SLM_PAIR_FIRST)
             texts++;
-        } else if (texts == place) {
+        else if (texts == place)
             s.tokens[s.n++] = (slm_token)item;
-            s.n_type_1 += t->pair[i] != item;
-        }
     }
     return s;
 }
@@ -93,15 +91,6 @@ static int add_texts(struct batch *b, const slm_input *input, struct slm_passage
     p->n_first = before.n + (size_t)n + between.n;
     p->n = p->n_first + (size_t)more + after.n;
     return slm_buf_ok(&b->tokens);
-}
-
-/* Where type 1 begins in a pair of texts whose second begins at `second`. */
-static size_t first_of_type_1(const struct slm_text *t, size_t second, size_t n)
-{
-    for (uint32_t i = 0; i < t->n_pair; i++)
-        if (t->pair[i] == (SLM_PAIR_SECOND | SLM_PAIR_TYPE_1))
-            return second - around(t, 1).n_type_1;
-    return n - around(t, 2).n_type_1;
 }
 
 /* Whether tokens[n] begin (or end) with these. */
@@ -190,7 +179,7 @@ static int add_input(struct batch *b, const slm_input *input)
     if (p.n == 0)
         return slm_fail(SLM_EINVAL, "it has no tokens");
     if (input->second)
-        p.n_first = first_of_type_1(&b->model->text, p.n_first, p.n);
+        p.n_first = slm_text_pair_first(&b->model->text, p.n_first, p.n);
     if (p.n > b->longest)
         return slm_fail(SLM_ELIMIT, "it has %zu tokens, and the limit of context and model is %zu: set "
                         "slm_embed_options.truncate, or make the context with a larger max_tokens", p.n,

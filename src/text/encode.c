@@ -271,6 +271,19 @@ int64_t slm_text_encode(const struct slm_text *text, const char *input, size_t n
     return rc < 0 ? rc : (int64_t)e.sink.n;
 }
 
+/* Items of type 1 are the last ones, and none stands before the first text: all but a text are one
+ * token each, so they are counted back from the second text or from the end. */
+size_t slm_text_pair_first(const struct slm_text *text, size_t second, size_t n)
+{
+    uint32_t begin = 0;
+    while (begin < text->n_pair && !(text->pair[begin] & SLM_PAIR_TYPE_1))
+        begin++;
+    for (uint32_t i = begin; i < text->n_pair; i++)
+        if (text->pair[i] == (SLM_PAIR_SECOND | SLM_PAIR_TYPE_1))
+            return second - (i - begin);
+    return n - (text->n_pair - begin);
+}
+
 int64_t slm_text_encode_pair(const struct slm_text *text, const char *const input[2], const size_t n[2],
                              unsigned flags, slm_token *out, size_t cap, size_t *n_first,
                              const slm_allocator *a)
@@ -280,21 +293,21 @@ int64_t slm_text_encode_pair(const struct slm_text *text, const char *const inpu
         return slm_fail(SLM_EUNSUPPORTED, "the model takes no pairs of texts: its tokenizer does not say how "
                         "two become one");
     flags &= ~(unsigned)SLM_TEXT_ADD_SPECIAL;
-    *n_first = 0;
+    size_t second = 0;
     for (uint32_t i = 0; i < text->n_pair; i++) {
         uint32_t item = text->pair[i] & ~SLM_PAIR_TYPE_1;
         if (item < SLM_PAIR_FIRST) {
             slm_sink_put(&sink, item);
         } else {
             size_t k = item - SLM_PAIR_FIRST, room = sink.n < cap ? cap - sink.n : 0;
+            second = sink.n;
             int64_t count = slm_text_encode(text, input[k], n[k], flags, NULL, 0,
                                             room ? out + sink.n : NULL, room, a);
             if (count < 0)
                 return count;
             sink.n += (size_t)count;
         }
-        if (!(text->pair[i] & SLM_PAIR_TYPE_1))
-            *n_first = sink.n;
     }
+    *n_first = slm_text_pair_first(text, second, sink.n);
     return (int64_t)sink.n;
 }

@@ -31,6 +31,9 @@ int64_t slm_text_encode_pair(const struct slm_text *text, const char *const inpu
                              unsigned flags, slm_token *out, size_t cap, size_t *n_first,
                              const slm_allocator *a);
 
+/* How many of the n tokens of a pair are of type 0, when those of its second text begin at `second`. */
+size_t slm_text_pair_first(const struct slm_text *text, size_t second, size_t n);
+
 /* Bytes of one token as they appear in a text (special tokens: their own text). Points into the
  * section. NULL when out of range. */
 const char *slm_text_token(const struct slm_text *text, slm_token token, size_t *n);

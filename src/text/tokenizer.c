@@ -139,7 +139,7 @@ static int open_normal(struct slm_text *t, uint32_t pool_length)
     return SLM_OK;
 }
 
-/* Each text once and in order, tokens that exist, types that ascend. */
+/* Each text once and in order, the first of type 0, tokens that exist, types that ascend. */
 static int open_pair(const struct slm_text *t)
 {
     uint32_t next = SLM_PAIR_FIRST, type = 0;
@@ -147,6 +147,8 @@ static int open_pair(const struct slm_text *t)
         uint32_t item = t->pair[i] & ~SLM_PAIR_TYPE_1;
         if (item >= SLM_PAIR_FIRST ? item != next++ : item >= t->n_tokens)
             return wrong("what two texts become is damaged");
+        if (t->pair[i] == (SLM_PAIR_FIRST | SLM_PAIR_TYPE_1))
+            return wrong("the first of two texts is of token type 1");
         if ((t->pair[i] & SLM_PAIR_TYPE_1) < type)
             return wrong("the token types of two texts do not ascend");
         type = t->pair[i] & SLM_PAIR_TYPE_1;

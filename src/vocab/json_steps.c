@@ -361,7 +361,8 @@ static int read_pair(struct importer *im, slm_json_node node)
         before = type;
         if (special < 0) {
             uint32_t place = is_text(im->doc, member(im, text, "id"), "B") ? SLM_PAIR_SECOND : SLM_PAIR_FIRST;
-            fits = fits && slm_vocab_add_pair(v, &place, 1, type == 1);
+            fits = fits && !(place == SLM_PAIR_FIRST && type == 1) &&
+                   slm_vocab_add_pair(v, &place, 1, type == 1);
             continue;
         }
         const char *name = slm_json_string(im->doc, member(im, special, "id"), NULL);

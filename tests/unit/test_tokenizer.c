@@ -640,8 +640,16 @@ static void test_versions(void **state)
 /* What two texts become is checked as a whole when the section is opened. */
 static void test_pair_table(void **state)
 {
+#define ONE SLM_PAIR_TYPE_1
     enum { A = SLM_PAIR_FIRST, B = SLM_PAIR_SECOND };
-    static const uint32_t ONE = SLM_PAIR_TYPE_1, GOOD[5] = {2, A, 3, B | SLM_PAIR_TYPE_1, 3 | SLM_PAIR_TYPE_1};
+    static const uint32_t GOOD[5] = {2, A, 3, B | ONE, 3 | ONE};
+    static const uint32_t TYPES[][6] = {
+        /* and how many of 1 + 1 + 1 + 2 + 1 tokens are of type 0 */
+        {2, A, 3 | ONE, B | ONE, 3 | ONE, 2},
+        {2, A, 3, B | ONE, 3 | ONE, 3},
+        {2, A, 3, B, 3 | ONE, 5},
+        {2, A, 3, B, 3, 6},
+    };
     static const uint32_t BAD[][5] = {
         {2, A, 3, 3, 3},       /* no second text */
         {2, 3, 3, B, 3},       /* no first one */
@@ -650,7 +658,9 @@ static void test_pair_table(void **state)
         {2, A, B, B, 3},
         {2, A, 3, B, 0xFFFFF}, /* no such token */
         {2, A, 0x7FFFFFFD, B, 3},
-        {2, A | SLM_PAIR_TYPE_1, 3, B | SLM_PAIR_TYPE_1, 3}, /* types descend */
+        {2, A | ONE, 3, B | ONE, 3}, /* types descend */
+        {2, A | ONE, 3 | ONE, B | ONE, 3 | ONE}, /* nothing of type 0 but a token */
+        {2 | ONE, A | ONE, 3 | ONE, B | ONE, 3 | ONE},
     };
     struct tokenizer t = tokenizer_json("bert");
     struct slm_text text;
@@ -673,9 +683,16 @@ static void test_pair_table(void **state)
     assert_int_equal(n_first, 3);
     assert_int_equal(slm_text_encode_pair(&t.text, texts, n, 0, ids, 8, &n_first, NULL), 6);
     assert_int_equal(ids[5], 3);
+    for (size_t i = 0; i < sizeof TYPES / sizeof TYPES[0]; i++) {
+        memcpy(pair, TYPES[i], sizeof GOOD);
+        assert_int_equal(slm_text_open(&text, t.section.data, t.section.length, t.text.n_vocab), SLM_OK);
+        assert_int_equal(slm_text_encode_pair(&text, texts, n, 0, ids, 8, &n_first, NULL), 6);
+        assert_int_equal(n_first, TYPES[i][5]);
+    }
     t.text.n_pair = 0;
     assert_int_equal(slm_text_encode_pair(&t.text, texts, n, 0, ids, 8, &n_first, NULL), SLM_EUNSUPPORTED);
     assert_true(ONE == 1u << 31);
+#undef ONE
     tokenizer_free(&t);
 }
 
