@@ -342,7 +342,8 @@ SLM_API int64_t slm_chat_format(const slm_model *model, const slm_message *messa
                                 const slm_chat_options *options, char *out, size_t cap);
 
 /* The same, to tokens: what the template writes may be special, what the messages hold never is,
- * so nobody can end a turn by writing "<|im_end|>". Returns the number of ids. */
+ * so nobody can end a turn by writing "<|im_end|>", nor a thought by writing "</think>" where the
+ * template in use, or the model's own, has that token. Returns the number of ids. */
 SLM_API int64_t slm_chat_tokenize(const slm_model *model, const slm_message *messages, size_t n,
                                   const slm_chat_options *options, slm_token *out, size_t cap);
 

@@ -338,22 +338,18 @@ static int choose_template(const slm_model *model, const slm_chat_options *o, co
 }
 
 static int render(const slm_model *model, const slm_message *messages, size_t n,
-                  const slm_chat_options *options, const char *function, struct slm_buf *text,
+                  const slm_chat_options *o, const char *function, struct slm_buf *text,
                   struct slm_buf *ranges)
 {
-    slm_chat_options o;
-    int rc = slm_sized_read(&o, sizeof o, options, "slm_chat_options");
-    if (rc < 0)
-        return rc;
     const struct slm_template *template = NULL;
     struct slm_template *own = NULL;
     struct slm_buf json = {.allocator = text->allocator};
     struct slm_json *variables = NULL;
-    rc = choose_template(model, &o, function, &own, &template);
-    if (rc == SLM_OK && ((!messages && n) || (messages && n && o.messages_json)))
+    int rc = choose_template(model, o, function, &own, &template);
+    if (rc == SLM_OK && ((!messages && n) || (messages && n && o->messages_json)))
         rc = slm_fail(SLM_EINVAL, "give the conversation either as messages or as messages_json");
     if (rc == SLM_OK)
-        rc = write_variables(&json, model, messages, n, &o);
+        rc = write_variables(&json, model, messages, n, o);
     if (rc == SLM_OK)
         rc = slm_json_parse(&variables, (const char *)json.data, json.length, json.allocator);
     if (rc == SLM_OK)
@@ -369,10 +365,14 @@ int64_t slm_chat_format(const slm_model *model, const slm_message *messages, siz
 {
     if (!out && cap)
         return slm_fail(SLM_EINVAL, "slm_chat_format: out is NULL");
+    slm_chat_options o;
+    int rc = slm_sized_read(&o, sizeof o, options, "slm_chat_options");
+    if (rc < 0)
+        return rc;
     struct slm_buf text = {.allocator = model ? model->allocator : NULL};
     struct slm_fenv env;
     slm_fenv_enter(&env);
-    int rc = render(model, messages, n, options, "slm_chat_format", &text, NULL);
+    rc = render(model, messages, n, &o, "slm_chat_format", &text, NULL);
     slm_fenv_leave(&env);
     int64_t length = rc < 0 ? rc : hand_out(&text, out, cap);
     slm_buf_free(&text);
@@ -387,12 +387,18 @@ int64_t slm_chat_tokenize(const slm_model *model, const slm_message *messages, s
         return rc;
     if (!out && cap)
         return slm_fail(SLM_EINVAL, "slm_chat_tokenize: out is NULL");
+    slm_chat_options o;
+    if ((rc = slm_sized_read(&o, sizeof o, options, "slm_chat_options")) < 0)
+        return rc;
+    struct slm_text with = model->text; /* what this template writes is markup, too */
+    with.chat_template = o.template_source;
+    with.n_template = o.template_source ? strlen(o.template_source) : 0;
     struct slm_buf text = {.allocator = model->allocator}, ranges = {.allocator = model->allocator};
     struct slm_fenv env;
     slm_fenv_enter(&env);
-    rc = render(model, messages, n, options, "slm_chat_tokenize", &text, &ranges);
+    rc = render(model, messages, n, &o, "slm_chat_tokenize", &text, &ranges);
     if (rc == SLM_OK)
-        rc = slm_text_encode(&model->text, (const char *)text.data, text.length, SLM_TEXT_PARSE_SPECIAL,
+        rc = slm_text_encode(&with, (const char *)text.data, text.length, SLM_TEXT_PARSE_SPECIAL,
                              (const struct slm_range *)(const void *)ranges.data,
                              ranges.length / sizeof(struct slm_range), out, cap, model->allocator);
     slm_fenv_leave(&env);

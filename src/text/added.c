@@ -9,6 +9,8 @@
 #include "base/utf8.h"
 #include "text/scan.h"
 
+#include <string.h>
+
 /* Longer added tokens are not found: it bounds the work at each place of a text. */
 #define LONGEST 1024
 
@@ -42,6 +44,33 @@ static uint32_t lower_bound(const struct slm_added_search *s, uint32_t low, uint
     return low;
 }
 
+bool slm_added_is_markup(const void *source, size_t n_source, const uint8_t *text, size_t n)
+{
+    bool blank = true;
+    for (size_t i = 0; i < n; i++)
+        blank = blank && (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r'));
+    return !blank && n > 1 && source && memmem(source, n_source, text, n);
+}
+
+/* The template is searched once for a token, however often that stands in the text. What it has is
+ * the token's text, of which the row may be another form. */
+static bool is_markup(const struct slm_added_search *s, const struct slm_text_added *row)
+{
+    enum { UNKNOWN, NO, YES };
+    const struct slm_text *t = s->text;
+    if ((row->flags & (SLM_ADDED_SPECIAL | SLM_ADDED_MARKUP)) || !s->markup)
+        return (row->flags & (SLM_ADDED_SPECIAL | SLM_ADDED_MARKUP)) != 0;
+    uint8_t *known = &s->markup[row->token];
+    if (*known == UNKNOWN) {
+        size_t n;
+        const uint8_t *text = slm_text_bytes(t, row->token, &n);
+        bool found = slm_added_is_markup(t->chat_template, t->n_template, text, n) ||
+                     slm_added_is_markup(t->chat_template, t->n_template, row_text(t, row), row->length);
+        *known = found ? YES : NO;
+    }
+    return *known == YES;
+}
+
 /* Special tokens count only under PARSE_SPECIAL, and neither they nor other markup where they touch an
  * opaque byte. */
 static bool allowed(struct slm_added_search *s, const struct slm_text_added *row, size_t begin)
@@ -49,13 +78,13 @@ static bool allowed(struct slm_added_search *s, const struct slm_text_added *row
     size_t end = begin + row->length;
     if ((row->flags & SLM_ADDED_KEPT) && !s->kept)
         return false;
-    if (!(row->flags & (SLM_ADDED_SPECIAL | SLM_ADDED_MARKUP)))
+    if (!s->markup && !(row->flags & (SLM_ADDED_SPECIAL | SLM_ADDED_MARKUP)))
         return true;
     while (s->at_opaque < s->n_opaque && s->opaque[2 * s->at_opaque + 1] <= begin)
         s->at_opaque++;
     for (size_t i = s->at_opaque; i < s->n_opaque && s->opaque[2 * i] < end; i++)
         if (s->opaque[2 * i + 1] > begin && s->opaque[2 * i] < s->opaque[2 * i + 1])
-            return false;
+            return !is_markup(s, row);
     return s->special || !(row->flags & SLM_ADDED_SPECIAL);
 }
 

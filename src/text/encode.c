@@ -24,6 +24,7 @@ struct encoder {
     bool late_steps;                /* there are normalizers for stretches */
     uint32_t *marks;                /* [4 * n_opaque]: of input, then of segment */
     size_t n_opaque;
+    uint8_t *markup;            /* [n_tokens]: of struct slm_added_search; NULL without a template */
     struct slm_buf known_bytes; /* see without_unknown_bytes() */
     struct slm_buf word;        /* work space of slm_wordpiece() */
     struct slm_merger merger;
@@ -161,6 +162,7 @@ static int encode_segment(struct encoder *e, size_t begin, size_t end)
         .table = t->added[1],
         .meta_space = (t->header->flags & SLM_TEXT_META_SPACE) != 0,
         .special = (e->flags & SLM_TEXT_PARSE_SPECIAL) != 0,
+        .markup = e->markup,
         .opaque = segment->marks.at,
         .n_opaque = segment->marks.n / 2,
     };
@@ -182,6 +184,7 @@ static int encode_input(struct encoder *e)
         .text = e->text,
         .table = e->text->added[0],
         .special = (e->flags & SLM_TEXT_PARSE_SPECIAL) != 0,
+        .markup = e->markup,
         .opaque = e->input.marks.at,
         .n_opaque = e->input.marks.n / 2,
     };
@@ -199,7 +202,8 @@ static int encode_input(struct encoder *e)
 
 /* --------------------------------------------------------------------------------- all --- */
 
-/* Views and buffers. Nothing is allocated here but the marks; the rest comes when it is needed. */
+/* Views and buffers. Nothing is allocated here but the marks, and what a template has of the added
+ * tokens; the rest comes when it is needed. */
 static int prepare(struct encoder *e, const char *input, size_t n, const struct slm_range *opaque)
 {
     e->input.data = (const uint8_t *)input;
@@ -222,6 +226,11 @@ static int prepare(struct encoder *e, const char *input, size_t n, const struct 
         }
         e->input.marks = (struct slm_marks){e->marks, e->n_opaque * 2};
         e->segment.marks = (struct slm_marks){e->marks + e->n_opaque * 2, 0};
+    }
+    if (e->n_opaque > 0 && e->text->chat_template) {
+        if (!(e->markup = slm_alloc(e->allocator, e->text->n_tokens)))
+            return SLM_ENOMEM;
+        memset(e->markup, 0, e->text->n_tokens);
     }
     slm_merger_init(&e->merger, e->text, e->allocator);
     slm_unigram_init(&e->unigram, e->text, e->allocator);
@@ -268,6 +277,7 @@ int64_t slm_text_encode(const struct slm_text *text, const char *input, size_t n
     slm_buf_free(&e.known_bytes);
     slm_buf_free(&e.word);
     slm_free(a, e.marks, e.n_opaque * 4 * sizeof(uint32_t));
+    slm_free(a, e.markup, text->n_tokens);
     return rc < 0 ? rc : (int64_t)e.sink.n;
 }
 

@@ -296,6 +296,9 @@ struct slm_text {
     uint32_t added_pool_length, n_continuation;
     uint32_t beginnings_shift; /* of a mixed hash: what is left is the number of its bit */
     int32_t word_scanner;      /* the SLM_SCAN_WORD one, or -1 */
+    const char *chat_template; /* [n_template]: ordinary added tokens that occur in it are markup, too;
+                                  NULL: those with SLM_ADDED_MARKUP alone */
+    size_t n_template;
     uint32_t n_tokens;         /* of the section */
     uint32_t n_vocab;          /* of the model: ids above n_tokens are padding without a text */
 };

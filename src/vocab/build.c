@@ -5,6 +5,7 @@
  * runtime itself, which then runs over the section as far as it is: what added tokens look like
  * after normalization.
  */
+#include "text/added.h"
 #include "text/normal.h"
 #include "text/unigram.h"
 #include "vocab/merges.h"
@@ -415,16 +416,6 @@ static int compare_added(const void *a, const void *b)
     return x->row.token < y->row.token ? -1 : x->row.token > y->row.token;
 }
 
-/* Does the chat template write the token's text itself? White space is no markup. */
-static bool is_markup(const struct builder *b, const uint8_t *text, size_t n)
-{
-    const struct slm_vocab *v = b->v;
-    bool blank = true;
-    for (size_t i = 0; i < n; i++)
-        blank = blank && (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r'));
-    return !blank && n > 1 && v->chat_template && memmem(v->chat_template, v->n_template, text, n);
-}
-
 /* What to look for in normalized text is the token's text, normalized. */
 static int keep_pattern(struct builder *b, const struct slm_text *runtime, uint32_t id,
                         struct added_row *one)
@@ -441,7 +432,9 @@ static int keep_pattern(struct builder *b, const struct slm_text *runtime, uint3
     row->text = (uint32_t)pool->length;
     row->length = (uint32_t)text.length;
     const uint8_t *before = b->v->pool.data + (own ? t->pattern : t->text);
-    if (!(t->flags & SLM_ADDED_SPECIAL) && is_markup(b, before, own ? t->pattern_length : t->length))
+    if (!(t->flags & SLM_ADDED_SPECIAL) &&
+        slm_added_is_markup(b->v->chat_template, b->v->n_template, before,
+                            own ? t->pattern_length : t->length))
         row->flags |= SLM_ADDED_MARKUP;
     one->changed = rc == SLM_OK && (text.length != (own ? t->pattern_length : t->length) ||
                                     memcmp(text.data, before, text.length) != 0);

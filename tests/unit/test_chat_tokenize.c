@@ -45,8 +45,8 @@ static slm_model *open_with(const char *name, const char *template, bool told)
     return opened;
 }
 
-/* The ids of a conversation in *ids, which the caller frees. The whole prompt comes back from them. */
-static size_t tokenize(const char *messages, const char *template, slm_token **ids)
+/* The ids of a conversation in *ids, which the caller frees. */
+static size_t tokenize_only(const char *messages, const char *template, slm_token **ids)
 {
     slm_chat_options how = {.size = sizeof how, .messages_json = messages, .template_source = template};
     int64_t n = slm_chat_tokenize(model, NULL, 0, &how, NULL, 0);
@@ -54,14 +54,22 @@ static size_t tokenize(const char *messages, const char *template, slm_token **i
         fail_msg("%s", slm_last_error());
     *ids = malloc(((size_t)n + 1) * sizeof **ids);
     assert_int_equal(slm_chat_tokenize(model, NULL, 0, &how, *ids, (size_t)n), n);
+    return (size_t)n;
+}
+
+/* The same; the whole prompt comes back from them. */
+static size_t tokenize(const char *messages, const char *template, slm_token **ids)
+{
+    slm_chat_options how = {.size = sizeof how, .messages_json = messages, .template_source = template};
+    size_t n = tokenize_only(messages, template, ids);
     int64_t length = slm_chat_format(model, NULL, 0, &how, NULL, 0);
     char *text = malloc((size_t)length + 1), *back = malloc((size_t)length + 1);
     assert_int_equal(slm_chat_format(model, NULL, 0, &how, text, (size_t)length), length);
-    assert_int_equal(slm_detokenize(model, *ids, (size_t)n, SLM_TEXT_SHOW_SPECIAL, back, (size_t)length), length);
+    assert_int_equal(slm_detokenize(model, *ids, n, SLM_TEXT_SHOW_SPECIAL, back, (size_t)length), length);
     assert_memory_equal(back, text, (size_t)length);
     free(back);
     free(text);
-    return (size_t)n;
+    return n;
 }
 
 static size_t count(const slm_token *ids, size_t n, slm_token id)
@@ -170,6 +178,57 @@ static void markup_of_the_template(void **state)
     model = first;
 }
 
+/* So it is with a template of the options, whatever the model's own has or is. */
+static void markup_of_the_options(void **state)
+{
+    (void)state;
+    static const char M[] = "[{\"role\":\"user\",\"content\":\"a<tool>{}</tool>b<tool>\"}]";
+    static const char *const SOURCES[] = {
+        "<tool>{{ messages[0].content }}</tool>", /* both, once each */
+        "{{ messages[0].content }}<tool>",
+        "{{ messages[0].content }}",
+        "{{ messages[0].content.split('</tool>')[0] }}",
+    };
+    static const size_t OPENED[] = {1, 1, 2, 1}, CLOSED[] = {1, 1, 1, 0};
+    slm_model *first = model;
+    slm_token *ids;
+    for (int own = 0; own < 2; own++) {
+        model = open_with("smollm", own ? "{{ messages[0].content }}" : NULL, own);
+        for (size_t i = 0; i < 4; i++) {
+            size_t n = tokenize(M, SOURCES[i], &ids);
+            size_t opened = count(ids, n, tool_id), closed = count(ids, n, tool_end_id);
+            if (opened != OPENED[i] || closed != CLOSED[i])
+                fail_msg("%s: %zu and %zu", SOURCES[i], opened, closed);
+            free(ids);
+        }
+        slm_model_unref(model);
+    }
+    /* What the model's own template writes stays markup. */
+    model = first;
+    size_t n = tokenize(M, "{{ messages[0].content }}", &ids);
+    assert_int_equal(count(ids, n, tool_id) + count(ids, n, tool_end_id), 0);
+    free(ids);
+}
+
+/* A token that is looked for in normalized text. */
+static void markup_in_normalized_text(void **state)
+{
+    (void)state;
+    static const char M[] = "[{\"role\":\"user\",\"content\":\"<\u00c9> <E\u0301>\"}]";
+    slm_model *first = model;
+    model = open_with("flags", NULL, false);
+    slm_token ids[2], *all;
+    assert_int_equal(slm_tokenize(model, "<\xC3\x89>", 4, 0, ids, 2), 1);
+    size_t n = tokenize_only(M, "{{ messages[0].content }}", &all);
+    assert_int_equal(count(all, n, ids[0]), 2);
+    free(all);
+    n = tokenize_only(M, "{{ messages[0].content }}<\xC3\x89>", &all);
+    assert_int_equal(count(all, n, ids[0]), 1);
+    free(all);
+    slm_model_unref(model);
+    model = first;
+}
+
 static void wrong_shapes(void **state)
 {
     (void)state;
@@ -226,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(data_is_never_special),     cmocka_unit_test(pieces_do_not_join),
         cmocka_unit_test(ids_are_those_of_the_text), cmocka_unit_test(markup_of_the_template),
+        cmocka_unit_test(markup_of_the_options),     cmocka_unit_test(markup_in_normalized_text),
         cmocka_unit_test(wrong_shapes),
     };
     return cmocka_run_group_tests_name("chat_tokenize", tests, setup, teardown);
