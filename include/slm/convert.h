@@ -36,8 +36,9 @@ enum slm_convert_kind {
     SLM_CONVERT_LLAMA2C = 3  /* a llama2.c checkpoint */
 };
 
-/* What slm_last_error() was called here, when each library kept its own. */
-#define slm_convert_last_error slm_last_error
+/* slm_last_error() by the name that it had here when each library kept its own, for programs and
+ * bindings of that time. */
+SLM_API const char *slm_convert_last_error(void);
 
 /* Look at the file or directory: an slm_convert_kind, or SLM_EIO (not there, not readable), or
  * SLM_EUNSUPPORTED (nothing that can be converted; the message says what it seems to be). */

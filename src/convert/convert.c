@@ -104,6 +104,11 @@ static int hand_over(int code)
     return code < 0 ? slm_set_last_error(code, slm_error_message()) : code;
 }
 
+const char *slm_convert_last_error(void)
+{
+    return slm_last_error();
+}
+
 int slm_convert_detect(const char *path)
 {
     return hand_over(path ? detect(path) : slm_fail(SLM_EINVAL, "slm_convert_detect: path is NULL"));
