@@ -645,8 +645,10 @@ typedef struct slm_embed_options {
     int32_t truncate;  /* 1: what is too long loses tokens at its end, but not the special ones that
                           begin and end a text; of a pair, the longer text loses them first, then
                           both (as "longest_first" of tokenizer libraries). 0: it is SLM_ELIMIT */
-    size_t *n_rows;    /* [n] gets how many vectors of out belong to each input: 1, or with
-                          SLM_POOL_NONE its tokens. NULL: nobody asks */
+    size_t *n_rows;    /* written, though options are const: [n] of the caller's own gets how many
+                          rows of out belong to each input: 1, or with SLM_POOL_NONE its tokens. It
+                          is filled when out is NULL and when cap is too small (SLM_ELIMIT), too;
+                          after any other error what it holds is undefined. NULL: nobody asks */
 } slm_embed_options;
 
 /* The vectors of n inputs, with any model: an encoder sees each text as a whole, a decoder from its
@@ -666,7 +668,8 @@ SLM_API int64_t slm_embed(slm_ctx *ctx, const slm_input *inputs, size_t n,
 /* What the model's score head says of n inputs: out is float[n][n_scores], n_scores that of slm_info.
  * A reranker has one score, the higher the better the two texts fit; a classifier has one for each
  * label. They are as the head gives them: no sigmoid, no softmax. Of options (NULL: none) only
- * truncate counts. Returns n, or an error as slm_embed(), SLM_EUNSUPPORTED when there is no head. */
+ * truncate and n_rows (1 each) count. Returns n, or an error as slm_embed(), SLM_EUNSUPPORTED when
+ * there is no head. */
 SLM_API int64_t slm_score(slm_ctx *ctx, const slm_input *inputs, size_t n,
                           const slm_embed_options *options, float *out, size_t cap);
 

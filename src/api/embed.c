@@ -262,9 +262,10 @@ static int64_t embed(slm_ctx *ctx, const struct batch *b, size_t n, const slm_em
 static int64_t score(slm_ctx *ctx, const struct batch *b, size_t n, const slm_embed_options *o, float *out,
                      size_t cap)
 {
-    (void)o;
     if (ctx->model->traits->n_scores == 0)
         return slm_fail(SLM_EUNSUPPORTED, "slm_score: the model has no score head");
+    for (size_t i = 0; i < n && o->n_rows; i++)
+        o->n_rows[i] = 1;
     if (!out && cap == 0)
         return (int64_t)n;
     if (n > cap)

@@ -71,6 +71,26 @@ static void wrong_arguments(void **state)
     slm_model_unref(model);
 }
 
+/* Which rows belong to which input, also where there is no room for them, and of scores. */
+static void rows_of_each_input(void **state)
+{
+    (void)state;
+    slm_model *model = open_tiny(embedder("bert"));
+    slm_ctx *ctx = context_of(model, 64, 0);
+    static const slm_token tokens[3] = {1, 2, 3};
+    static float out[64];
+    const slm_input in[2] = {{.size = sizeof *in, .tokens = tokens, .n_tokens = 3},
+                             {.size = sizeof *in, .tokens = tokens, .n_tokens = 2}};
+    size_t rows[2] = {0};
+    slm_embed_options options = {.size = sizeof options, .pooling = SLM_POOL_NONE, .n_rows = rows};
+    refuses(slm_embed(ctx, in, 2, &options, out, 1), SLM_ELIMIT, "room for 1");
+    assert_true(rows[0] == 3 && rows[1] == 2);
+    assert_int_equal(slm_score(ctx, in, 2, &options, out, 2), 2);
+    assert_true(rows[0] == 1 && rows[1] == 1);
+    slm_ctx_free(ctx);
+    slm_model_unref(model);
+}
+
 static void encoders_have_no_sequences(void **state)
 {
     (void)state;
@@ -286,6 +306,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_arguments),
+        cmocka_unit_test(rows_of_each_input),
         cmocka_unit_test(encoders_have_no_sequences),
         cmocka_unit_test(models_without_a_head_or_pooling),
         cmocka_unit_test(leaves_nothing_behind),
