@@ -335,9 +335,9 @@ typedef struct slm_chat_options {
     const char *template_source;
 } slm_chat_options;
 
-/* Render the model's own chat template, or that of the options. Writes at most cap bytes (no NUL) and returns how many
- * there are. Errors: SLM_EUNSUPPORTED (no template), SLM_EINVAL (the template refuses: its own
- * message), SLM_EFORMAT (the template is broken: line and column), SLM_ELIMIT. */
+/* Render the model's own chat template, or that of the options. Writes at most cap bytes (no NUL)
+ * and returns how many there are. Errors: SLM_EUNSUPPORTED (no template), SLM_EINVAL (the template
+ * refuses: its own message), SLM_EFORMAT (the template is broken: line and column), SLM_ELIMIT. */
 SLM_API int64_t slm_chat_format(const slm_model *model, const slm_message *messages, size_t n,
                                 const slm_chat_options *options, char *out, size_t cap);
 
@@ -414,7 +414,8 @@ typedef struct slm_ctx_options {
 } slm_ctx_options;
 
 /* What slm_ctx_new() with these options takes from the allocator, to the byte. (A shared team is not
- * counted; threads have stacks of their own from the operating system.) Returns bytes, or an error as slm_ctx_new(). */
+ * counted; threads have stacks of their own from the operating system.) Returns bytes, or an error
+ * as slm_ctx_new(). */
 SLM_API int64_t slm_ctx_memory(const slm_model *model, const slm_ctx_options *options);
 
 /* Make a context. options may be NULL. Errors: SLM_EINVAL, SLM_ENOMEM, SLM_ELIMIT, SLM_EIO (no

@@ -199,7 +199,8 @@ static void count_types(const struct slm_plan *plan, bool source, char *text, si
         bool first = true;
         for (size_t k = 0; k < plan->n; k++) {
             const struct slm_weight *v = &plan->weights[k];
-            if (!v->matrix || (source ? slm_weight_source_type(v) != slm_weight_source_type(w) : v->type != w->type))
+            if (!v->matrix || (source ? slm_weight_source_type(v) != slm_weight_source_type(w)
+                                      : v->type != w->type))
                 continue;
             first = first && k >= i;
             n++;

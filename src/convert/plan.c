@@ -303,7 +303,8 @@ static int add_all(struct slm_plan *plan, struct slm_import *import, uint32_t la
                      t->role == SLM_ROLE_POSITION_EMBEDDING ||
                      t->role == SLM_ROLE_TOKEN_TYPE_EMBEDDING;
         if (per_layer != (layer != SLM_NO_LAYER) || (!per_layer && before != first) ||
-            (t->part && !(slm_config_parts(config, layer) & t->part)) || (t->how & SLM_HOW_NOT_FIRST && layer == 0))
+            (t->part && !(slm_config_parts(config, layer) & t->part)) ||
+            (t->how & SLM_HOW_NOT_FIRST && layer == 0))
             continue;
         int err = add(plan, import, t, false, layer, types);
         if (!err && t->bias & slm_config_parts(config, layer) && !(t->how & SLM_HOW_ONES))

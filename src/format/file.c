@@ -128,10 +128,6 @@ static int check_header(const struct slm_file_header *header, uint64_t length)
     return SLM_OK;
 }
 
-/* Sections stand in the order of the file, so overlaps show between neighbours: no section begins
- * before the end of everything that was seen. Unknown kinds obey the same rules and are then
- * skipped, so that a file of a newer minor version can hold more than this reader uses. On success
- * known[] points at the entries of the kinds that this version knows. */
 /* What is read whole when a file is opened must be small, or a sparse file could make that last. */
 static uint64_t section_limit(uint32_t kind)
 {
@@ -153,6 +149,10 @@ static int need_section(const struct slm_section_entry *const *known, uint32_t k
                                   section_name(kind));
 }
 
+/* Sections stand in the order of the file, so overlaps show between neighbours: no section begins
+ * before the end of everything that was seen. Unknown kinds obey the same rules and are then
+ * skipped, so that a file of a newer minor version can hold more than this reader uses. On success
+ * known[] points at the entries of the kinds that this version knows. */
 static int check_directory(const struct slm_file *file, const struct slm_section_entry **known)
 {
     const struct slm_file_header *header = (const void *)file->data;
@@ -353,10 +353,7 @@ static struct tensor_name name_of(uint32_t role, uint32_t layer)
         snprintf(name.text, sizeof name.text, "%s", info->name);
     else
         snprintf(name.text, sizeof name.text, "%s of %s %u", info->name,
-                 role == SLM_ROLE_ROPE_FREQUENCIES || role == SLM_ROLE_ROPE_LONG_FREQUENCIES
-                     ? "rope"
-                     : "layer",
-                 layer);
+                 slm_role_of_rope(role) ? "rope" : "layer", layer);
     return name;
 }
 
