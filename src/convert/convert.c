@@ -266,6 +266,13 @@ static void report(const struct job *job, const struct slm_weight *w, uint64_t b
     job->options.report(job->options.report_user, &line);
 }
 
+/* Its pages may leave the memory; only the file that holds it takes it. */
+static void let_go(const struct job *job, const struct slm_source_tensor *source)
+{
+    for (size_t k = 0; k < job->import.n_files; k++)
+        slm_map_done(&job->import.files[k].map, source->data, source->length);
+}
+
 /* In the order of the plan, which is the order of use: that is how the file will be read ahead. */
 static int write_weights(struct job *job)
 {
@@ -284,11 +291,10 @@ static int write_weights(struct job *job)
         }
         if (err)
             return err;
-        for (uint32_t p = 0; w->source && p < (w->pieces ? w->n_pieces : 1); p++) {
-            const struct slm_source_tensor *source = w->pieces ? w->pieces[p] : w->source;
-            for (size_t k = 0; k < job->import.n_files; k++) /* only the file that holds it takes it */
-                slm_map_done(&job->import.files[k].map, source->data, source->length);
-        }
+        for (uint32_t p = 0; w->source && p < (w->pieces ? w->n_pieces : 1); p++)
+            let_go(job, w->pieces ? w->pieces[p] : w->source);
+        if (w->scales)
+            let_go(job, w->scales);
         slm_tensor_bytes(w->matrix, w->type, w->rows, w->cols, &bytes);
         report(job, w, bytes, error);
     }
