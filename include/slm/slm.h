@@ -107,7 +107,7 @@ enum slm_error {
     SLM_ENOMEM = -2,       /* the allocator returned NULL */
     SLM_EIO = -3,          /* the operating system refused: no such file, no permission, disk full */
     SLM_EFORMAT = -4,      /* the file is damaged or not what it claims to be */
-    SLM_EVERSION = -5,     /* the file needs a newer library */
+    SLM_EVERSION = -5,     /* the file needs another version of the library, mostly a newer one */
     SLM_ELIMIT = -6,       /* larger than the context, or than a limit of the library */
     SLM_ENOSPACE = -7,     /* the context has no free KV page: other sequences hold them */
     SLM_ESTATE = -8,       /* not possible in the object's present state */

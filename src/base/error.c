@@ -67,7 +67,7 @@ const char *slm_error_name(int code)
     case SLM_ENOMEM: return "out of memory";
     case SLM_EIO: return "input or output failed";
     case SLM_EFORMAT: return "damaged or malformed file";
-    case SLM_EVERSION: return "file of a newer version";
+    case SLM_EVERSION: return "file of another version";
     case SLM_ELIMIT: return "limit exceeded";
     case SLM_ENOSPACE: return "no free page in the context";
     case SLM_ESTATE: return "not possible in this state";

@@ -193,11 +193,15 @@ static int check_header(const struct slm_text_header *h, size_t length, uint32_t
     if (length < sizeof(*h) || h->magic != SLM_TEXT_MAGIC)
         return wrong("it does not begin as one");
     if (h->major != SLM_TEXT_MAJOR)
-        return slm_fail(SLM_EVERSION, "tokenizer section: version %u.%u; this library reads %d.x",
-                        h->major, h->minor, SLM_TEXT_MAJOR);
-    if ((h->reserved | h->reserved2[0] | h->reserved2[1]) != 0)
         return slm_fail(SLM_EVERSION,
-                        "tokenizer section: it uses something newer than this library");
+                        "tokenizer section: version %u.%u; this library reads %d.x: %s", h->major,
+                        h->minor, SLM_TEXT_MAJOR,
+                        h->major < SLM_TEXT_MAJOR ? "the file is older, convert its model again"
+                                                  : "a newer libslm is needed");
+    if ((h->reserved | h->reserved2[0] | h->reserved2[1]) != 0) /* 2.0 was shorter at first */
+        return slm_fail(SLM_EVERSION,
+                        "tokenizer section: an older or newer libslm made the file: convert its "
+                        "model again with this one");
     if (h->length > length || h->n_tables < SLM_TEXT_MIN_TABLES ||
         h->n_tables > SLM_TEXT_MAX_TABLES ||
         h->length < sizeof(*h) + h->n_tables * sizeof(struct slm_text_table))

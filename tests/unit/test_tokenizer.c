@@ -624,8 +624,15 @@ static void test_versions(void **state)
     assert_int_equal(slm_text_open(&text, h, t.section.length, n), SLM_OK);
     h->major++;
     assert_int_equal(slm_text_open(&text, h, t.section.length, n), SLM_EVERSION);
-    assert_non_null(strstr(slm_error_message(), "this library reads 2.x"));
-    h->major--;
+    assert_non_null(strstr(slm_error_message(), "this library reads 2.x: a newer libslm is needed"));
+    h->major = 1;
+    assert_int_equal(slm_text_open(&text, h, t.section.length, n), SLM_EVERSION);
+    assert_non_null(strstr(slm_error_message(), "the file is older, convert its model again"));
+    h->major = 2;
+    h->reserved2[0] = 80; /* tables lay there in 2.0's first days */
+    assert_int_equal(slm_text_open(&text, h, t.section.length, n), SLM_EVERSION);
+    assert_non_null(strstr(slm_error_message(), "older or newer"));
+    h->reserved2[0] = 0;
     h->model = 5;
     assert_int_equal(slm_text_open(&text, h, t.section.length, n), SLM_EUNSUPPORTED);
     h->model = 1;
