@@ -368,6 +368,21 @@ static int import(struct job *job, const char *in)
     return kind;
 }
 
+/* "12", or where layers differ "12 to 20". */
+struct words {
+    char text[32];
+};
+
+static struct words range_of(const struct slm_config *c, size_t offset)
+{
+    struct words words;
+    struct slm_extent r = slm_layer_extent(c->layers, c->n_layers, offset);
+    int n = snprintf(words.text, sizeof words.text, "%u", (unsigned)r.least);
+    if (r.least < r.most)
+        snprintf(words.text + n, sizeof words.text - (size_t)n, " to %u", (unsigned)r.most);
+    return words;
+}
+
 /* The lines of the log that say what was understood. */
 static void describe(const struct job *job)
 {
@@ -378,11 +393,13 @@ static void describe(const struct job *job)
         return;
     char line[256];
     snprintf(line, sizeof line,
-             "%s: %u layers, width %u, %u heads (%u key-value) of %u, feed-forward %u, vocabulary "
+             "%s: %u layers, width %u, %s heads (%s key-value) of %u, feed-forward %s, vocabulary "
              "%u%s",
-             c->family->name, (unsigned)c->n_layers, (unsigned)c->dim, (unsigned)c->n_heads,
-             (unsigned)c->n_kv_heads, (unsigned)c->head_dim, (unsigned)c->ffn_dim,
-             (unsigned)c->n_vocab, c->parts & SLM_PART_HEAD ? "" : ", head tied to embedding");
+             c->family->name, (unsigned)c->n_layers, (unsigned)c->dim,
+             range_of(c, offsetof(struct slm_layer_traits, n_heads)).text,
+             range_of(c, offsetof(struct slm_layer_traits, n_kv_heads)).text, (unsigned)c->head_dim,
+             range_of(c, offsetof(struct slm_layer_traits, ffn_dim)).text, (unsigned)c->n_vocab,
+             c->parts & SLM_PART_HEAD ? "" : ", head tied to embedding");
     job->options.log(job->options.log_user, SLM_LOG_INFO, line);
     snprintf(line, sizeof line,
              "context %u, RoPE base %g over %u dimensions, scaling %s, norm epsilon %g",

@@ -6,6 +6,7 @@
 #include "format/format.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,6 +44,15 @@ static uint32_t count(const struct slm_file *file, layer_test *test, uint32_t va
     return n;
 }
 
+/* The first layer of which it is true, or NULL. */
+static const struct slm_layer_traits *first(const struct slm_file *file, layer_test *test)
+{
+    for (uint32_t i = 0; i < file->traits->n_layers; i++)
+        if (test(&file->layers[i], 0))
+            return &file->layers[i];
+    return NULL;
+}
+
 static void in_layers(struct text *t, const struct slm_file *file, uint32_t n)
 {
     if (n < file->traits->n_layers)
@@ -52,6 +62,28 @@ static void in_layers(struct text *t, const struct slm_file *file, uint32_t n)
 static bool has_part(const struct slm_layer_traits *layer, uint32_t part)
 {
     return layer->parts & part;
+}
+
+struct slm_extent slm_layer_extent(const struct slm_layer_traits *layers, uint32_t n, size_t offset)
+{
+    struct slm_extent range = {UINT32_MAX, 0};
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t value;
+        memcpy(&value, (const char *)&layers[i] + offset, sizeof value);
+        if (value && value < range.least)
+            range.least = value;
+        range.most = value > range.most ? value : range.most;
+    }
+    range.least = range.most ? range.least : 0;
+    return range;
+}
+
+/* Only where it differs: slm_info has the number of the first layer. */
+static void put_range(struct text *t, const struct slm_file *file, size_t offset, const char *name)
+{
+    struct slm_extent range = slm_layer_extent(file->layers, file->traits->n_layers, offset);
+    if (range.least < range.most)
+        put(t, ", %s %u to %u", name, range.least, range.most);
 }
 
 static void put_part(struct text *t, const struct slm_file *file, uint32_t part, const char *name)
@@ -129,8 +161,10 @@ static bool has_cap(const struct slm_layer_traits *layer, uint32_t unused)
 
 static void attention(struct text *t, const struct slm_file *file)
 {
-    const struct slm_layer_traits *first = file->layers;
+    const struct slm_layer_traits *capped = first(file, has_cap);
     put(t, file->traits->attention == SLM_ATTENTION_BOTH ? "both ways" : "causal");
+    put_range(t, file, offsetof(struct slm_layer_traits, n_heads), "heads");
+    put_range(t, file, offsetof(struct slm_layer_traits, n_kv_heads), "key-value heads");
     for (uint32_t i = 0; i < file->traits->n_layers; i++) {
         uint32_t window = file->layers[i].window, seen = 0;
         for (uint32_t k = 0; k < i; k++)
@@ -140,10 +174,16 @@ static void attention(struct text *t, const struct slm_file *file)
         put(t, ", window %u", window);
         in_layers(t, file, count(file, has_window, window));
     }
-    put(t, ", scale %g", (double)first->attention_scale);
-    if (count(file, has_cap, 0))
-        put(t, ", scores capped at %g", (double)first->attention_cap);
+    put(t, ", scale %g", (double)file->layers->attention_scale);
+    if (capped)
+        put(t, ", scores capped at %g", (double)capped->attention_cap);
     put_part(t, file, SLM_LAYER_SINKS, "sinks");
+}
+
+static bool has_limit(const struct slm_layer_traits *layer, uint32_t unused)
+{
+    (void)unused;
+    return layer->gate_limit > 0;
 }
 
 static void feed_forward(struct text *t, const struct slm_file *file)
@@ -155,11 +195,13 @@ static void feed_forward(struct text *t, const struct slm_file *file)
         [SLM_ACT_GELU_QUICK] = "quick GELU",
         [SLM_ACT_RELU] = "ReLU",
     };
+    const struct slm_layer_traits *limited = first(file, has_limit);
     put(t, "%s", names[file->traits->activation]);
+    put_range(t, file, offsetof(struct slm_layer_traits, ffn_dim), "size");
     put_part(t, file, SLM_LAYER_GATE, "gated");
     put_part(t, file, SLM_LAYER_PARALLEL, "parallel to attention");
-    if (file->layers->gate_limit > 0)
-        put(t, ", held at %g", (double)file->layers->gate_limit);
+    if (limited)
+        put(t, ", held at %g", (double)limited->gate_limit);
     put_part(t, file, SLM_LAYER_UP_PLUS_ONE, "up + 1");
 }
 
@@ -172,14 +214,11 @@ static bool has_experts(const struct slm_layer_traits *layer, uint32_t unused)
 /* Of the first layer that has any. */
 static void experts(struct text *t, const struct slm_file *file)
 {
-    uint32_t n = count(file, has_experts, 0), i = 0;
-    if (n == 0)
+    const struct slm_layer_traits *l = first(file, has_experts);
+    if (!l)
         return;
-    while (!file->layers[i].n_experts)
-        i++;
-    const struct slm_layer_traits *l = &file->layers[i];
     put(t, "%u, %u chosen, feed-forward %u", l->n_experts, l->n_chosen, l->expert_dim);
-    in_layers(t, file, n);
+    in_layers(t, file, count(file, has_experts, 0));
     put(t, ", softmax of %s", l->router == SLM_ROUTER_ALL ? "all" : "the chosen");
     if (l->ffn_dim)
         put(t, ", beside one of %u for every token%s", l->ffn_dim,
@@ -222,11 +261,16 @@ static void biases(struct text *t, const struct slm_file *file)
         {SLM_ROLE_ATTN_V_BIAS, "values"},       {SLM_ROLE_ATTN_OUT_BIAS, "attention's output"},
         {SLM_ROLE_FFN_UP_BIAS, "feed-forward"}, {SLM_ROLE_EXPERTS_UP_BIAS, "experts"},
         {SLM_ROLE_ROUTER_BIAS, "router"},       {SLM_ROLE_ATTN_NORM_BIAS, "norms"}};
-    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++)
-        if (slm_file_tensor(file, some[i].role, 0)) {
-            next(t);
-            put(t, "%s", some[i].name);
-        }
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+        uint32_t n = 0;
+        for (uint32_t k = 0; k < file->n_tensors; k++)
+            n += file->tensors[k].role == some[i].role;
+        if (n == 0)
+            continue;
+        next(t);
+        put(t, "%s", some[i].name);
+        in_layers(t, file, n);
+    }
 }
 
 bool slm_traits_describe(const struct slm_file *file, size_t i, const char **name, char *value,

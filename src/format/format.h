@@ -180,6 +180,12 @@ struct slm_file {
 bool slm_traits_describe(const struct slm_file *file, size_t i, const char **name, char *value,
                          size_t size);
 
+/* Least and most of a field of n layers' traits, a u32 at `offset`, over layers where it is not 0. */
+struct slm_extent {
+    uint32_t least, most;
+};
+struct slm_extent slm_layer_extent(const struct slm_layer_traits *layers, uint32_t n, size_t offset);
+
 /* data must be aligned to 64. Checks the hashes of all sections but TOKENIZER and DATA (those are
  * slm_file_verify's). On an error *file is all zero. Messages name the byte, not the path: who
  * knows it puts it in front with slm_fail_in(). Errors: SLM_EFORMAT, SLM_EVERSION,

@@ -937,9 +937,42 @@ static void tensor_bytes_are_checked(void **state)
     assert_true(bytes == (UINT64_C(1) << 55) * 288);
 }
 
+/* What only a later layer has, and what differs from layer to layer. */
+static void test_describe(void **state)
+{
+    (void)state;
+    const struct slm_traits traits = {.n_layers = 2, .activation = SLM_ACT_SILU};
+    const struct slm_layer_traits layers[] = {
+        {.n_heads = 2, .n_kv_heads = 2, .ffn_dim = 64},
+        {.n_heads = 4, .n_kv_heads = 2, .ffn_dim = 8, .attention_cap = 50, .gate_limit = 7,
+         .n_experts = 4, .n_chosen = 2, .expert_dim = 24},
+    };
+    const struct slm_tensor_entry tensors[] = {{.role = SLM_ROLE_ROUTER_BIAS, .layer = 1},
+                                               {.role = SLM_ROLE_EXPERTS_UP_BIAS, .layer = 1}};
+    const struct slm_file file = {
+        .traits = &traits, .layers = layers, .tensors = tensors, .n_tensors = 2};
+    static const char *const lines[][2] = {
+        {"attention", "heads 2 to 4, scale"},
+        {"attention", "scores capped at 50"},
+        {"feed-forward", "size 8 to 64"},
+        {"feed-forward", "held at 7"},
+        {"biases", "experts in 1 of 2 layers, router in 1 of 2 layers"},
+    };
+    for (size_t i = 0, k; i < sizeof lines / sizeof lines[0]; i++) {
+        char value[256];
+        const char *name = "";
+        for (k = 0; slm_traits_describe(&file, k, &name, value, sizeof value); k++)
+            if (strcmp(name, lines[i][0]) == 0)
+                break;
+        if (strcmp(name, lines[i][0]) != 0 || !strstr(value, lines[i][1]))
+            fail_msg("%s: '%s' lacks '%s'", lines[i][0], value, lines[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_describe),
         cmocka_unit_test(a_good_file_is_read),
         cmocka_unit_test(the_front_is_as_documented),
         cmocka_unit_test(versions_are_told_apart),
