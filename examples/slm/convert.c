@@ -21,9 +21,8 @@ static const struct cli_option options[] = {
     {0, "head-type", CLI_TEXT, FIELD(head_type), "T", "the same for embedding and head", 0, 0,
      NULL},
     {0, "tokenizer", CLI_TEXT, FIELD(tokenizer), "FILE",
-     "tokenizer.json, tokenizer.model, vocab.txt, a GGUF file or\nllama2.c's tokenizer.bin, or a "
-     "folder "
-     "that has one of the\nfirst three (default: what comes with the weights)",
+     "a tokenizer's file (tokenizer.json, tokenizer.model, GGUF and\nwhat else docs/format-tokenizer.md "
+     "lists), or a model's folder\n(default: what comes with the weights)",
      1, 0, NULL},
     {0, "vocabulary", CLI_FLAG, FIELD(vocabulary), NULL,
      "tokenizer and chat template alone, without weights: IN may\n"

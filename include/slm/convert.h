@@ -73,10 +73,10 @@ typedef struct slm_convert_options {
     const char *type;
     const char *head_type; /* the same for embedding and head alone; NULL: as `type` */
 
-    /* A tokenizer file (tokenizer.json, tokenizer.model, vocab.txt, a GGUF file, or llama2.c's
-     * tokenizer.bin), or a directory with one of the first three and its tokenizer_config.json, to
-     * take instead of what comes with the weights. NULL: what comes with them. "": none, a model that
-     * takes token ids only. */
+    /* A tokenizer to take instead of what comes with the weights: a file of any kind that
+     * docs/format-tokenizer.md lists, or the folder of a Hugging Face model, with its
+     * tokenizer_config.json. NULL: what comes with them. "": none, a model that takes token ids
+     * only. */
     const char *tokenizer;
 
     slm_progress_fn progress; /* bytes of the source; may stop the work. NULL: none */

@@ -60,6 +60,9 @@ void slm_import_free(struct slm_import *import);
  * has no tokenizer. Of a vocabulary alone config.n_vocab is then known, too. */
 int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section);
 
+/* The files of a folder that a tokenizer is looked for in, in that order. */
+const char *slm_import_tokenizer_name(size_t i); /* NULL past the last */
+
 /* For the importers ---------------------------------------------------------------------- */
 
 /* Room for n files, none of them open; once. */

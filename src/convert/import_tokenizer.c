@@ -136,22 +136,39 @@ static int read_path(struct slm_import *import, struct slm_vocab *vocab, struct 
     return err ? slm_fail_in(err, "%s", path) : 1;
 }
 
-static int read_hf(struct slm_import *import, struct slm_vocab *vocab, struct texts *t)
+const char *slm_import_tokenizer_name(size_t i)
 {
     static const char *const names[] = {"tokenizer.json", "tokenizer.model", "tekken.json",
                                         "vocab.json",     "vocab.txt",       "qwen.tiktoken",
                                         "tiktoken.model"};
+    return i < sizeof names / sizeof names[0] ? names[i] : NULL;
+}
+
+/* A folder where none of them is. */
+static int fail_without(int code, const char *path)
+{
+    char names[160] = "";
+    const char *name;
+    for (size_t i = 0, n = 0; (name = slm_import_tokenizer_name(i)) && n < sizeof names; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s",
+                              i == 0 ? "" : slm_import_tokenizer_name(i + 1) ? ", " : " or ", name);
+    return slm_fail(code, "%s: is a directory without a tokenizer: no %s", path, names);
+}
+
+static int read_hf(struct slm_import *import, struct slm_vocab *vocab, struct texts *t)
+{
+    const char *name;
     int err = open_beside(import, t);
     if (err)
         return err;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        int found = slm_import_read(import, names[i], &t->maps[TOKENIZER]);
+    for (size_t i = 0; (name = slm_import_tokenizer_name(i)); i++) {
+        int found = slm_import_read(import, name, &t->maps[TOKENIZER]);
         if (found < 0)
             return found;
         if (!found)
             continue;
         err = read_any(import, vocab, t);
-        return err ? slm_fail_in(err, "%s/%s", import->path, names[i]) : 1;
+        return err ? slm_fail_in(err, "%s/%s", import->path, name) : 1;
     }
     return 0;
 }
@@ -170,9 +187,7 @@ static int read_named(struct slm_import *import, struct slm_vocab *vocab, struct
         int found = read_hf(import, vocab, t);
         import->path = model;
         import->folder = folder;
-        return found ? found
-                     : slm_fail(SLM_EIO, "%s: is a directory without tokenizer.json, tokenizer.model or "
-                                "vocab.txt; give the file of the tokenizer", path);
+        return found ? found : fail_without(SLM_EIO, path);
     }
     int err = import->directory ? open_beside(import, t) : SLM_OK;
     return err ? err : read_path(import, vocab, t, path);
@@ -239,7 +254,9 @@ int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section)
     slm_vocab_init(&vocab, import->allocator);
     int err = read_vocab(import, &vocab, &t);
     if (err == 0 && import->vocabulary)
-        err = slm_fail(SLM_EUNSUPPORTED, "%s: there is no tokenizer", import->path);
+        err = import->directory
+                  ? fail_without(SLM_EUNSUPPORTED, import->path)
+                  : slm_fail(SLM_EUNSUPPORTED, "%s: there is no tokenizer in it", import->path);
     else if (err == 0)
         slm_import_warn(import, "no tokenizer: the model will only take token ids");
     int lowered = err > 0 && import->config.lower_case ? lower_first(&vocab) : SLM_OK;

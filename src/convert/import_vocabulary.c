@@ -21,10 +21,9 @@ static int import_gguf(struct slm_import *import)
 /* Files that belong to a whole folder, by their names. */
 static bool is_of_folder(const char *name)
 {
-    static const char *const NAMES[] = {"tokenizer.json", "tokenizer.model", "vocab.json",
-                                        "vocab.txt",      "tekken.json"};
-    for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++)
-        if (strcmp(name, NAMES[i]) == 0)
+    const char *one;
+    for (size_t i = 0; (one = slm_import_tokenizer_name(i)); i++)
+        if (strcmp(name, one) == 0)
             return true;
     return false;
 }

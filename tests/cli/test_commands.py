@@ -721,7 +721,7 @@ class Convert(CliTest):
         self.bad(2, "q7", "convert", source, "-o", "bad.slm", "--type", "q7")
         self.bad(1, "nowhere.gguf", "convert", "nowhere.gguf")
         self.bad(1, "is a .slm file already, to be used as it is", "convert", self.model)
-        self.bad(1, "is a directory without tokenizer.json", "convert", source, "-o", "bad.slm", "--tokenizer", self.folder)
+        self.bad(1, "is a directory without a tokenizer: no tokenizer.json, tokenizer.model, tekken.json", "convert", source, "-o", "bad.slm", "--tokenizer", self.folder)
         self.bad(1, "No such file", "convert", source, "-o", "no/where.slm")
         done = subprocess.run([SLM, "convert", source, "-o", "bad.slm"], capture_output=True, cwd=self.folder,
                               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))

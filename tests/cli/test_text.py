@@ -52,7 +52,8 @@ class Vocabularies(CliTest):
             self.assertEqual(self.good("template", model, stdin=messages).out, "<|im_start|>user\nHi<|im_end|>\n")
         self.bad(1, "without config.json", "run", folder, "-p", "x")
         (folder / "empty").mkdir()
-        self.bad(1, "there is no tokenizer", "tokenize", folder / "empty", "-p", "x")
+        self.bad(1, "empty: is a directory without a tokenizer: no tokenizer.json, tokenizer.model,",
+                 "tokenize", folder / "empty", "-p", "x")
 
     def test_gguf(self):
         tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{i:02X}>" for i in range(256)] + ["▁", "a", "b", "ab", "▁ab"]

@@ -439,7 +439,8 @@ static void tokenizers_are_found(void **state)
     assert_true(slm_text_is_stop(&text, 2));
     release(&r);
     options.tokenizer = in_folder("");
-    expect(in_folder("m.gguf"), &options, SLM_EIO, "is a directory without tokenizer.json");
+    expect(in_folder("m.gguf"), &options, SLM_EIO, "is a directory without a tokenizer: no tokenizer.json");
+    expect(in_folder("m.gguf"), &options, SLM_EIO, "qwen.tiktoken or tiktoken.model");
     /* Without generation_config.json, config.json says where an answer ends. */
     unlink(in_folder("hf/generation_config.json"));
     put("hf/config.json", tiny_config(&m, "\"eos_token_id\":1,"));
