@@ -46,27 +46,35 @@ static bool looks_like_llama2c(const uint8_t *head, size_t n)
     return true;
 }
 
+const char *slm_import_foreign(const uint8_t *head, size_t n)
+{
+    if (n == 0)
+        return "is empty";
+    if (n >= 8 && memcmp(head, SLM_FILE_MAGIC, 8) == 0)
+        return "is a .slm file already, to be used as it is; for another type convert what it was "
+               "made from";
+    if (n >= 9 && head[8] == '{' && slm_load_u64(head) < (uint64_t)1 << 32)
+        return "is a safetensors file without its configuration; give the directory that has its "
+               "config.json";
+    if (head[0] == '{')
+        return "is a JSON file; give the directory that it lies in, with the weights";
+    if (n >= 4 && memcmp(head, "PK\3\4", 4) == 0)
+        return "is a PyTorch archive; save the model as safetensors";
+    return slm_foreign_file(head, n);
+}
+
 static int detect_bytes(const char *path, const uint8_t *head, size_t n)
 {
     if (n >= 4 && memcmp(head, "GGUF", 4) == 0)
         return SLM_CONVERT_GGUF;
     if (looks_like_llama2c(head, n))
         return SLM_CONVERT_LLAMA2C;
-    const char *what = "none of GGUF, a Hugging Face directory, and a llama2.c checkpoint";
-    if (n == 0)
-        what = "empty";
-    else if (n >= 8 && memcmp(head, SLM_FILE_MAGIC, 8) == 0)
-        what = "a .slm file already, to be used as it is; for another type convert what it was made from";
-    else if (n >= 9 && head[8] == '{' && slm_load_u64(head) < (uint64_t)1 << 32)
-        what = "a safetensors file without its configuration; give the directory that has its "
-               "config.json";
-    else if (head[0] == '{')
-        what = "a JSON file; give the directory that it lies in, with the weights";
-    else if (n >= 4 && memcmp(head, "PK\3\4", 4) == 0)
-        what = "a PyTorch archive; save the model as safetensors";
-    else if (n >= 4 && slm_load_u32(head) == 0x616B3432)
-        what = "a llama2.c checkpoint of version 1 or 2; only the legacy version 0 is supported";
-    return slm_fail(SLM_EUNSUPPORTED, "%s: is %s", path, what);
+    const char *what = slm_import_foreign(head, n);
+    if (!what && n >= 4 && slm_load_u32(head) == 0x616B3432)
+        what = "is a llama2.c checkpoint of version 1 or 2; only the legacy version 0 is supported";
+    return slm_fail(SLM_EUNSUPPORTED, "%s: %s", path,
+                    what ? what
+                         : "is none of GGUF, a Hugging Face directory, and a llama2.c checkpoint");
 }
 
 static int detect(const char *path)

@@ -60,6 +60,10 @@ void slm_import_free(struct slm_import *import);
  * has no tokenizer. Of a vocabulary alone config.n_vocab is then known, too. */
 int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section);
 
+/* What a file is that can't be read here, by its first bytes ("is a PyTorch archive; save..."), for a
+ * message; NULL: nobody knows. */
+const char *slm_import_foreign(const uint8_t *head, size_t n);
+
 /* The files of a folder that a tokenizer is looked for in, in that order. */
 const char *slm_import_tokenizer_name(size_t i); /* NULL past the last */
 

@@ -98,9 +98,17 @@ static int read_any(struct slm_import *import, struct slm_vocab *vocab, const st
         return slm_vocab_from_tiktoken(vocab, (const char *)data, n, &json);
     if (is_wordlist(data, n))
         return slm_vocab_from_wordlist(vocab, (const char *)data, n, &json);
+    const char *foreign = slm_import_foreign(data, n);
+    if (foreign)
+        return slm_fail(SLM_EUNSUPPORTED, "%s", foreign);
     if (n >= 4 && slm_load_u32(data) < 256)
         return slm_vocab_from_llama2c(vocab, data, n, import->config.n_vocab);
-    return slm_vocab_from_sentencepiece(vocab, data, n, &json);
+    if (n >= 3 && data[0] == '\n' && data[2] == '\n') /* a piece, and its text */
+        return slm_vocab_from_sentencepiece(vocab, data, n, &json);
+    return slm_fail(SLM_EUNSUPPORTED,
+                    "is no tokenizer that can be read: tokenizer.json, tekken.json, vocab.json, "
+                    "SentencePiece's tokenizer.model, BERT's vocab.txt, ranks of tiktoken, GGUF, "
+                    "llama2.c's tokenizer.bin");
 }
 
 /* merges.txt beside a vocab.json that the caller named. */

@@ -88,8 +88,13 @@ static int check_header(const struct slm_file_header *header, uint64_t length)
 {
     if (length == 0)
         return slm_fail(SLM_EFORMAT, "the file is empty");
-    if (length < sizeof header->magic || memcmp(header->magic, SLM_FILE_MAGIC, 8) != 0)
-        return slm_fail(SLM_EFORMAT, "%s", slm_foreign_file((const uint8_t *)header, length));
+    if (length < sizeof header->magic || memcmp(header->magic, SLM_FILE_MAGIC, 8) != 0) {
+        const char *what = slm_foreign_file((const uint8_t *)header, length);
+        return slm_fail(SLM_EFORMAT, "%s",
+                        what ? what
+                             : "this is not a .slm file; `slm convert` makes one of a GGUF, "
+                               "safetensors or llama2.c model");
+    }
     if (length < sizeof *header)
         return slm_fail(SLM_EFORMAT,
                         "truncated: %llu bytes are less than a header; copy the file again",

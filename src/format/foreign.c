@@ -52,6 +52,5 @@ const char *slm_foreign_file(const uint8_t *data, uint64_t length)
     }
     if (is_safetensors(data, length))
         return "this is a safetensors file: convert the directory that it is in with `slm convert`";
-    return "this is not a .slm file; `slm convert` makes one of a GGUF, safetensors or llama2.c "
-           "model";
+    return NULL;
 }

@@ -196,7 +196,8 @@ int slm_file_parse(struct slm_file *file, const void *data, uint64_t length);
  * SLM_EFORMAT (the message names the section or tensor) or SLM_EINTR. progress may be NULL. */
 int slm_file_verify(const struct slm_file *file, slm_progress_fn progress, void *user);
 
-/* What a file that is no .slm seems to be, with the remedy; static text for messages. */
+/* What a file that is no .slm seems to be, with the remedy; static text for messages. NULL: nothing
+ * that is known. */
 const char *slm_foreign_file(const uint8_t *data, uint64_t length);
 
 /* The tensor, or NULL. Linear: whoever wants all of them walks file->tensors once. */

@@ -55,6 +55,15 @@ class Vocabularies(CliTest):
         self.bad(1, "empty: is a directory without a tokenizer: no tokenizer.json, tokenizer.model,",
                  "tokenize", folder / "empty", "-p", "x")
 
+    def test_no_tokenizer(self):
+        unknown = "notes.md: is no tokenizer that can be read: tokenizer.json, tekken.json"
+        for name, data, words in (("notes.md", b"# Notes\n\nNothing.\n", unknown), ("page", b"<html>", "page: this is a web page"),
+                                  ("m.pt", b"PK\3\4abcd", "m.pt: is a PyTorch archive")):
+            (self.folder / name).write_bytes(data)
+            self.bad(1, words, "tokenize", name, "-p", "x")
+            self.bad(1, words, "convert", "--vocabulary", name, "-o", "v.slm")
+        self.bad(1, "is a .slm file already", "convert", "--vocabulary", self.model, "-o", "v.slm")
+
     def test_gguf(self):
         tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{i:02X}>" for i in range(256)] + ["▁", "a", "b", "ab", "▁ab"]
         path = self.folder / "words.gguf"
