@@ -278,10 +278,11 @@ static void layers_that_share_pages(void **state)
         bytes[i] = arena.used;
         arena = (struct slm_arena){.base = slm_alloc(NULL, bytes[i]), .capacity = bytes[i]};
         uint8_t *block = arena.base;
+        memset(block, 0, bytes[i]);
         assert_int_equal(slm_kv_init(&kv, traits, 3, SLM_KV_F32, &sharing, &arena), 0);
         assert_int_equal(kv.n_groups, 1);
         assert_int_equal(kv.layers_share_pages, i == 0);
-        memset(block, 0, bytes[i]);
+        assert_true(kv.groups[0].n_pages > 0 && kv.layers[2].key_plane > 0);
         for (uint32_t n = 0; n < 3; n++) { /* each page is cleared, wherever its layer has it */
             memset(kv.layers[n].keys, 0xFF, kv.layers[n].n_heads * kv.layers[n].key_plane);
             memset(kv.layers[n].values, 0xFF, kv.layers[n].n_heads * kv.layers[n].value_plane);
