@@ -54,7 +54,7 @@ def complaints(root):
             if match and match[1] != "base":
                 yield f"{path.relative_to(root)}:{number}: examples include <slm/...> and base/ only"
     families = re.compile(r"llama|mistral|qwen|gemma|\bphi\b|smollm|gpt.?2|gpt.?neox|gpt.?j|pythia|bloom|falcon|"
-                          r"\bmpt\b|\bopt\b|starcoder|stablelm|olmo|granite|cohere|command.?r|exaone|openelm",
+                          r"\bmpt\b|\bopt\b|starcoder|stablelm|olmo|granite|cohere|command.?r|exaone|openelm|mixtral|gpt.?oss",
                           re.I)
     for folder in ("fwd", "kern", "run", "model", "kv"):
         for path in sorted((src / folder).rglob("*.[ch]")):
