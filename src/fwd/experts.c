@@ -105,14 +105,8 @@ static int turn(size_t expert, int part, int n_parts)
 /* An expert's matrix in a stack of those that have `rows` rows. */
 static struct slm_matrix matrix_of(const struct slm_matrix *stack, size_t expert, size_t rows)
 {
-    struct slm_matrix w = *stack;
-    w.rows = rows;
-    w.n_panels = (rows + SLM_PANEL_ROWS - 1) / SLM_PANEL_ROWS;
-    if (!w.panels)
-        return w;
-    w.panels += expert * w.n_panels * w.n_tiles * w.quant->tile_bytes;
-    w.bias = w.bias ? w.bias + expert * w.n_panels * SLM_PANEL_ROWS : NULL;
-    return w;
+    size_t n_panels = (rows + SLM_PANEL_ROWS - 1) / SLM_PANEL_ROWS;
+    return slm_matrix_from(stack, expert * n_panels, rows);
 }
 
 void slm_experts_in(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)

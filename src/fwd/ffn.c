@@ -24,14 +24,9 @@ struct piece {
 static void product(struct slm_fwd *f, const struct slm_matrix *w, const struct slm_operand *in,
                     const struct piece *piece, float *y)
 {
-    enum { PANELS = SLM_TILE_COLS / SLM_PANEL_ROWS };
-    size_t first = piece->first * PANELS, last = piece->last * PANELS;
-    size_t row = first * SLM_PANEL_ROWS;
-    struct slm_matrix some = *w;
-    some.panels += first * w->n_tiles * w->quant->tile_bytes;
-    some.bias = w->bias ? w->bias + row : NULL;
-    some.rows -= row;
-    some.n_panels = (last < w->n_panels ? last : w->n_panels) - first;
+    size_t first = piece->first * SLM_TILE_COLS, last = piece->last * SLM_TILE_COLS;
+    last = last < w->rows ? last : w->rows;
+    struct slm_matrix some = slm_matrix_from(w, first / SLM_PANEL_ROWS, last - first);
     const struct slm_product p = {.w = &some, .y = y, .y_stride = piece->stride, .scale = 1};
     slm_product_rows(f, &p, in, piece->n, 0, some.n_panels);
 }

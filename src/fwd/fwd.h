@@ -191,6 +191,17 @@ static inline struct slm_operand slm_operand_from(const struct slm_operand *in, 
     return from;
 }
 
+/* `rows` rows of w, from a panel on. Of a matrix that there is not, only its shape changes. */
+static inline struct slm_matrix slm_matrix_from(const struct slm_matrix *w, size_t panel, size_t rows)
+{
+    struct slm_matrix some = *w;
+    some.panels = w->panels ? w->panels + panel * w->n_tiles * w->quant->tile_bytes : NULL;
+    some.bias = w->bias ? w->bias + panel * SLM_PANEL_ROWS : NULL;
+    some.rows = rows;
+    some.n_panels = (rows + SLM_PANEL_ROWS - 1) / SLM_PANEL_ROWS;
+    return some;
+}
+
 /* Of `rows` rows, how many are taken through panels of w together. */
 size_t slm_rows_at_once(const struct slm_matrix *w, size_t rows);
 
