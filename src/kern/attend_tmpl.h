@@ -50,7 +50,7 @@ INLINED void score_floats(const struct slm_attend *a, size_t position, float *sc
         acc[i] = vf_set(0);
     const uint8_t *values = values_of(a, position); /* are wanted next, and as long as keys */
     for (size_t d = 0; d < a->head_dim; d++, query += SLM_TILE_ROWS) {
-        __builtin_prefetch(values + d * column);
+        ask_soon(values + d * column, 1);
         UNROLLED
         for (int v = 0; v < vectors; v++) {
             vf k = kv_load(keys + d * column + (size_t)v * 16 * element_bytes(kv), kv);
@@ -427,13 +427,17 @@ INLINED void value_page(const struct slm_attend *a, const struct weights *w, siz
     }
 }
 
+/* While keys are multiplied their values come from memory, and with these the keys of the next span:
+ * memory never waits for softmax. */
 static void attend_integers(const struct slm_attend *a, size_t span)
 {
     enum { AT_ONCE = VM_TOKENS < 4 ? VM_TOKENS : 4 }; /* more are larger, and not faster */
     size_t start = span * SLM_SPAN, from, to;
     pages_seen(a, start, &from, &to);
     for (size_t position = from; position < to; position += 16) {
+        size_t bytes = 16 * a->shape.value_stride;
         show_next_page(keys_of(a, position));
+        ask_soon(values_of(a, position) + position % SLM_PAGE / 16 * bytes, bytes);
 #define SCORE(rows) score_panel(a, position, r, rows)
         EACH_ROWS(a->n_rows, AT_ONCE, SCORE);
 #undef SCORE
@@ -444,6 +448,8 @@ static void attend_integers(const struct slm_attend *a, size_t span)
         quantize_weights(a, &w, r, from, to);
     for (size_t page = from; page < to; page += SLM_PAGE) {
         show_next_page(values_of(a, page));
+        if (page + SLM_SPAN < a->end[a->n_rows - 1])
+            ask_soon(keys_of(a, page + SLM_SPAN), a->shape.key_bytes);
 #define VALUE(rows) value_page(a, &w, page, r, rows)
         EACH_ROWS(a->n_rows, AT_ONCE, VALUE);
 #undef VALUE

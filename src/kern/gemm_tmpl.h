@@ -141,18 +141,19 @@ static __attribute__((noinline)) void store_panel(const struct slm_gemm *g, size
 }
 
 /*
- * What is asked for while a tile is multiplied. A single token needs memory as fast as it comes, and
- * gets it from the CPU's own looking ahead. More tokens take so long over a page of weights that the
- * CPU begins too late: they ask for every line, a page before.
+ * What is asked for while a tile is multiplied. A single token reads weights as fast as memory gives
+ * them, and won't read them again before all others: two lines ahead is enough. More tokens share a
+ * panel, and take so long over a page of weights that the CPU stops looking ahead at its end: they ask
+ * for every line, a page before.
  */
 INLINED void read_ahead(const uint8_t *tile, const size_t tile_bytes, const int tokens)
 {
     enum { PAGE = 4096, LINE = 64 };
-    if (tokens > 1)
+    if (tokens == 1)
+        ask_once(tile + 2 * LINE, tile_bytes);
+    else
         for (size_t i = 0; i < tile_bytes; i += LINE)
             __builtin_prefetch(tile + PAGE + i);
-    else if (((uintptr_t)tile + PAGE / 2) % PAGE < tile_bytes) /* once a page, in its middle */
-        show_next_page(tile);
 }
 
 /* One panel for `tokens` tokens from t on; they share every load of weights. */

@@ -129,6 +129,27 @@ INLINED void show_next_page(const uint8_t *stream)
 }
 
 /*
+ * Asking for memory before it is read: n bytes from p on, line by line. Addresses beyond the end of
+ * what is there do no harm.
+ *
+ * ask_once   what is read once and not again for long, just before it is read: it stays out of the
+ *            last cache, whose lines go on being of use. The CPU sees a stream in the requests, as in
+ *            reads, and looks ahead itself.
+ * ask_soon   what the next piece of work reads, into the level 2 cache.
+ */
+INLINED void ask_once(const void *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += 64)
+        __builtin_prefetch((const char *)p + i, 0, 0);
+}
+
+INLINED void ask_soon(const void *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += 64)
+        __builtin_prefetch((const char *)p + i, 0, 2);
+}
+
+/*
  * What each of a few tokens has in memory, `stride` bytes apart. An instruction can add 0, 1 or 2
  * strides to a register, so three tokens share a pointer: a compiler left to itself keeps one for
  * each, and runs out of registers.
