@@ -7,6 +7,8 @@
  * between two shared steps, who ends the one does what is little before the next. When one token
  * is decoded that is half of the steps.
  *
+ * Many texts together need not share: each thread takes some of them through all steps (apart.c).
+ *
  * Once the interrupt is seen, what is left does nothing, so the rest of the plan takes
  * microseconds; long parts look for it on their way.
  */
@@ -48,17 +50,43 @@ static void end_step(void *arg, size_t shared)
     do_little(f, f->shared[shared] + 1);
 }
 
-static int run(struct slm_fwd *f, const struct slm_step *steps, size_t n)
+/* All steps together. */
+static void run_shared(struct slm_fwd *f, const struct slm_step *steps)
 {
     struct slm_team_job job = {do_part, end_step, f, 0};
-    f->end = steps + n;
     for (const struct slm_step *step = steps; step < f->end; step++)
         if (is_shared(f, step))
             f->shared[job.n_steps++] = step;
-    atomic_store(&f->interrupted, false);
     do_little(f, steps);
     slm_team_run(f->team, &job);
-    if (atomic_load(&f->interrupted))
+}
+
+/* All steps for the texts of one thread. */
+static void do_texts(void *arg, size_t shared, int part, int n_parts)
+{
+    struct slm_fwd *own = &((struct slm_fwd *)arg)->apart[part];
+    (void)shared, (void)n_parts;
+    for (const struct slm_step *step = own->plan; step < own->end; step++)
+        if (belongs(own, step))
+            do_step(own, step, 0, 1);
+}
+
+static void run_apart(struct slm_fwd *f)
+{
+    const struct slm_team_job job = {do_texts, NULL, f, 1};
+    slm_team_run(f->team, &job);
+}
+
+static int run(struct slm_fwd *f, const struct slm_step *steps, size_t n)
+{
+    f->end = steps + n;
+    atomic_store(f->interrupted, false);
+    f->is_apart = steps == f->plan && slm_take_apart(f);
+    if (f->is_apart)
+        run_apart(f);
+    else
+        run_shared(f, steps);
+    if (atomic_load(f->interrupted))
         return slm_fail(SLM_EINTR,
                         "evaluation was interrupted; no sequence has what it was computing");
     return SLM_OK;

@@ -74,7 +74,7 @@ struct slm_fwd {
     const struct slm_kv *kv;
     struct slm_team *team;
     const atomic_bool *interrupt;
-    atomic_bool interrupted; /* a part was left out because of it */
+    atomic_bool *interrupted; /* a part was left out because of it */
 
     struct slm_step *plan; /* [n_steps] */
     size_t n_steps;
@@ -87,6 +87,9 @@ struct slm_fwd {
 
     size_t max_rows, n_rows;
     struct slm_row *rows;  /* [max_rows] */
+    bool is_apart;         /* in this pass each thread has texts of its own (apart.c) */
+    struct slm_fwd *apart; /* [threads] the same with these texts' rows */
+    size_t first_row; /* of all rows: pointers of steps, which know only all, are advanced so far */
 
     size_t dim_stride, query_stride, kv_stride; /* floats from row to row */
     float *x;              /* [rows][dim]                  residual stream */
@@ -159,13 +162,17 @@ enum { SLM_FFN_PIECE = 1 << 14 };
  * somebody clears the interrupt meanwhile: what was left out leaves buffers that must not be read. */
 static inline bool slm_interrupted(struct slm_fwd *f)
 {
-    if (atomic_load_explicit(&f->interrupted, memory_order_relaxed))
+    if (atomic_load_explicit(f->interrupted, memory_order_relaxed))
         return true;
     if (!atomic_load_explicit(f->interrupt, memory_order_relaxed))
         return false;
-    atomic_store_explicit(&f->interrupted, true, memory_order_relaxed);
+    atomic_store_explicit(f->interrupted, true, memory_order_relaxed);
     return true;
 }
+
+/* apart.c: deals texts to threads, f->apart[thread] with its rows; false where steps are to be
+ * shared. */
+bool slm_take_apart(struct slm_fwd *f);
 
 /* plan.c */
 size_t slm_plan(struct slm_fwd *f, struct slm_step *steps); /* steps NULL: only counts */

@@ -195,7 +195,7 @@ size_t slm_plan(struct slm_fwd *f, struct slm_step *steps)
                                  .norm = &m->final_norm,
                                  .quantize = head && m->head.quant->integer});
     if (head)
-        add(&plan, (struct slm_step){.run = slm_head, .input = &f->h});
+        add(&plan, (struct slm_step){.run = slm_head});
     add(&plan, (struct slm_step){.run = slm_pool, .width = m->traits->dim});
     return plan.n;
 }
@@ -309,6 +309,7 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->kv_stride = row_stride(key);
     f->rows = slm_arena_take(arena, max_rows, sizeof *f->rows);
     f->out_rows = slm_arena_take(arena, max_rows, sizeof *f->out_rows);
+    f->apart = slm_arena_take(arena, (size_t)n_threads, sizeof *f->apart);
     f->x = take_rows(arena, max_rows, f->dim_stride);
     f->block = take_rows(arena, blocks ? max_rows : 0, f->dim_stride);
     take_operand(arena, &f->h, max_rows, most(model->traits->dim, query), true);

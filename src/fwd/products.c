@@ -94,9 +94,12 @@ void slm_products(struct slm_fwd *f, const struct slm_step *step, int part, int 
     for (uint32_t i = 0; i < step->n_products; i++)
         total += step->products[i].w->n_panels * panel_bytes(step->products[i].w);
     slm_share(total, part, n_parts, &first, &last);
+    struct slm_operand input = slm_operand_from(step->input, f->first_row);
     for (uint32_t i = 0; i < step->n_products; i++) {
-        const struct slm_matrix *w = step->products[i].w;
-        slm_product_rows(f, &step->products[i], step->input, f->n_rows, panel_at(w, start, first),
+        struct slm_product product = step->products[i];
+        const struct slm_matrix *w = product.w;
+        product.y += f->first_row * product.y_stride;
+        slm_product_rows(f, &product, &input, f->n_rows, panel_at(w, start, first),
                          panel_at(w, start, last));
         start += w->n_panels * panel_bytes(w);
     }
@@ -104,6 +107,7 @@ void slm_products(struct slm_fwd *f, const struct slm_step *step, int part, int 
 
 void slm_head(struct slm_fwd *f, const struct slm_step *step, int part, int n_parts)
 {
+    (void)step;
     if (f->n_out_rows == 0 || !f->out_rows[0]->logits)
         return;
     size_t first, last;
@@ -113,7 +117,7 @@ void slm_head(struct slm_fwd *f, const struct slm_step *step, int part, int n_pa
                             .y = f->out_rows[0]->logits,
                             .y_stride = f->model->head.n_panels * SLM_PANEL_ROWS,
                             .scale = f->model->traits->logit_scale};
-    slm_product_rows(f, &p, step->input, f->n_out_rows, first, last);
+    slm_product_rows(f, &p, &f->h, f->n_out_rows, first, last);
     if (f->model->traits->logit_cap > 0)
         for (size_t i = 0; i < f->n_out_rows && !slm_interrupted(f); i++)
             f->kern->soft_cap(p.y + i * p.y_stride + first * SLM_PANEL_ROWS,

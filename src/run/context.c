@@ -202,8 +202,10 @@ static int build(struct slm_ctx *ctx, struct slm_model *model, const struct size
     atomic_init(&ctx->references, 1);
     atomic_init(&ctx->n_left, 0);
     atomic_init(&ctx->interrupt, false);
+    atomic_init(&ctx->interrupted, false);
     ctx->fwd.team = ctx->team;
     ctx->fwd.interrupt = &ctx->interrupt;
+    ctx->fwd.interrupted = &ctx->interrupted;
     ctx->model = model;
     atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
     return SLM_OK;

@@ -41,6 +41,7 @@ struct slm_ctx {
     void *work;                  /* the second block */
     struct slm_model *model;     /* a reference */
     atomic_bool interrupt;
+    atomic_bool interrupted; /* the pass that is computed, or was last */
 
     /* Limits, with the options' defaults filled in. */
     int n_threads;

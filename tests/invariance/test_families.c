@@ -6,6 +6,7 @@
  * family needs is there, with the text that PyTorch has seen.
  */
 #include "golden/golden.h"
+#include "run/run.h"
 #include "support/evaluate.h"
 
 #include <dirent.h>
@@ -65,6 +66,33 @@ static void side_by_side(const struct subject *s)
     slm_ctx_free(ctx);
 }
 
+/* The text in many sequences at once, which threads take apart. */
+static void many_together(const struct subject *s, int32_t threads)
+{
+    enum { TEXTS = 9, CHUNK = 11 };
+    size_t n = s->golden.n, n_vocab = s->golden.n_vocab;
+    struct way way = {.max_batch = TEXTS * CHUNK, .threads = threads};
+    slm_ctx *ctx = make_context(s->model, &way, TEXTS * n, TEXTS);
+    slm_seq *seqs[TEXTS];
+    for (int i = 0; i < TEXTS; i++)
+        must(slm_seq_new(&seqs[i], ctx));
+    for (size_t at = 0; at < n; at += CHUNK) {
+        size_t count = CHUNK < n - at ? CHUNK : n - at;
+        slm_span spans[TEXTS];
+        for (int i = 0; i < TEXTS; i++)
+            spans[i] = (slm_span){sizeof *spans, seqs[i], s->golden.ids + at, count, count};
+        must(slm_eval(ctx, spans, TEXTS));
+        if (count == CHUNK)
+            assert_int_equal(ctx->fwd.is_apart, ctx->fwd.most_experts == 0);
+        for (size_t i = 0; i < TEXTS * count; i++)
+            same_logits(slm_logits(ctx, i / count, i % count),
+                        s->truth + (at + i % count) * n_vocab, 1, n_vocab, "one of many");
+    }
+    for (int i = 0; i < TEXTS; i++)
+        slm_seq_free(seqs[i]);
+    slm_ctx_free(ctx);
+}
+
 /* The context of two texts is twice as large, which models with two RoPE tables notice. */
 static bool depends_on_context(const char *name)
 {
@@ -85,8 +113,11 @@ static void check_model(const char *name)
         struct way way = {.cpu = SLM_CPU_C, .threads = 1};
         s.truth = text_logits(s.model, &way, s.golden.ids, s.golden.n);
         every_way(&s);
-        if (!depends_on_context(name))
+        if (!depends_on_context(name)) {
             side_by_side(&s);
+            many_together(&s, 2);
+            many_together(&s, 3);
+        }
         free(s.truth);
     }
     golden_free(&s.golden);

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-enum { LENGTH = 700, BATCH = 512 };
+enum { LENGTH = 700, BATCH = 512, TEXTS = 70 };
 
 static const struct tiny_model wide = {
     .name = "interrupted",
@@ -50,7 +50,7 @@ static void begin_call(size_t work)
         atomic_fetch_add(&watch.late, work);
     if (n == watch.raise_at) {
         if (watch.cleared)
-            atomic_store(&watch.ctx->fwd.interrupted, true);
+            atomic_store(watch.ctx->fwd.interrupted, true);
         else
             slm_ctx_interrupt(watch.ctx);
         atomic_store(&watch.raised, true);
@@ -121,22 +121,26 @@ struct bench {
     slm_model *model;
     slm_token *text;
     slm_ctx *ctx;
-    slm_seq *seq;
+    slm_seq *seqs[TEXTS];
+    size_t n; /* texts, each of LENGTH / n tokens */
     struct slm_kern kern;
 };
 
-static void set_up(struct bench *b, int32_t threads)
+static void set_up(struct bench *b, int32_t threads, size_t n)
 {
     memset(b, 0, sizeof *b);
+    b->n = n;
     b->model = open_tiny(&wide);
     b->text = make_text(&wide, LENGTH, 1);
     slm_ctx_options options = {.size = sizeof options,
                                .n_threads = threads,
-                               .max_tokens = LENGTH,
+                               .max_tokens = LENGTH + (int64_t)n * SLM_PAGE,
+                               .max_seqs = (int32_t)n,
                                .max_batch = BATCH,
                                .max_logits = LENGTH};
     must(slm_ctx_new(&b->ctx, b->model, &options));
-    must(slm_seq_new(&b->seq, b->ctx));
+    for (size_t i = 0; i < n; i++)
+        must(slm_seq_new(&b->seqs[i], b->ctx));
     memset(&watch, 0, sizeof watch);
     watch.ctx = b->ctx;
     watch.kern = b->ctx->fwd.kern;
@@ -155,7 +159,8 @@ static void set_up(struct bench *b, int32_t threads)
 
 static void tear_down(struct bench *b)
 {
-    slm_seq_free(b->seq);
+    for (size_t i = 0; i < b->n; i++)
+        slm_seq_free(b->seqs[i]);
     slm_ctx_free(b->ctx);
     slm_model_unref(b->model);
     free(b->text);
@@ -166,32 +171,41 @@ static int evaluate(struct bench *b, size_t raise_at)
     watch.raise_at = raise_at;
     watch.n_calls = watch.late = 0;
     watch.raised = false;
-    must(slm_seq_truncate(b->seq, 0));
-    slm_span span = {sizeof span, b->seq, b->text, LENGTH, LENGTH};
-    return slm_eval(b->ctx, &span, 1);
+    slm_span spans[TEXTS];
+    for (size_t i = 0, n = LENGTH / b->n; i < b->n; i++) {
+        must(slm_seq_truncate(b->seqs[i], 0));
+        spans[i] = (slm_span){sizeof *spans, b->seqs[i], b->text + i * n, n, n};
+    }
+    return slm_eval(b->ctx, spans, b->n);
 }
 
 /* Wherever the interrupt comes, each thread ends what is between two looks, and no more. */
+static void expect_little(int32_t threads, size_t n_texts)
+{
+    struct bench b;
+    set_up(&b, threads, n_texts);
+    must(evaluate(&b, 0));
+    assert_int_equal(b.ctx->fwd.is_apart, threads > 1 && n_texts > 1);
+    size_t n_calls = watch.n_calls;
+    assert_true(n_calls > 100);
+    assert_in_range(watch.greatest, SLM_INTERRUPT_WORK / 4, SLM_INTERRUPT_WORK);
+    for (size_t at = 1; at <= n_calls; at += n_calls / 31) {
+        int rc = evaluate(&b, at);
+        if (rc == SLM_OK) /* it came in the very last calls */
+            assert_true(at + 100 > n_calls && slm_ctx_interrupt_clear(b.ctx));
+        else
+            assert_int_equal(rc, SLM_EINTR);
+        assert_in_range(watch.late, 0, (size_t)threads * SLM_INTERRUPT_WORK);
+    }
+    tear_down(&b);
+}
+
 static void little_follows(void **state)
 {
     (void)state;
-    for (int32_t threads = 1; threads <= 3; threads += 2) {
-        struct bench b;
-        set_up(&b, threads);
-        must(evaluate(&b, 0));
-        size_t n_calls = watch.n_calls;
-        assert_true(n_calls > 100);
-        assert_in_range(watch.greatest, SLM_INTERRUPT_WORK / 4, SLM_INTERRUPT_WORK);
-        for (size_t at = 1; at <= n_calls; at += n_calls / 31) {
-            int rc = evaluate(&b, at);
-            if (rc == SLM_OK) /* it came in the very last calls */
-                assert_true(at + 100 > n_calls && slm_ctx_interrupt_clear(b.ctx));
-            else
-                assert_int_equal(rc, SLM_EINTR);
-            assert_in_range(watch.late, 0, (size_t)threads * SLM_INTERRUPT_WORK);
-        }
-        tear_down(&b);
-    }
+    expect_little(1, 1);
+    expect_little(3, 1);
+    expect_little(3, TEXTS);
 }
 
 /* What one thread has left out, no other may use, even if the interrupt is taken back meanwhile. */
@@ -200,7 +214,7 @@ static void clearing_resumes_nothing(void **state)
     (void)state;
     for (int32_t threads = 1; threads <= 3; threads += 2) {
         struct bench b;
-        set_up(&b, threads);
+        set_up(&b, threads, 1);
         watch.cleared = true;
         must(evaluate(&b, 0));
         size_t n_calls = watch.n_calls;
@@ -217,14 +231,14 @@ static void groups_change_nothing(void **state)
 {
     (void)state;
     struct bench b;
-    set_up(&b, 1);
+    set_up(&b, 1, 1);
     must(evaluate(&b, 0));
     float *all = malloc(LENGTH * (size_t)wide.n_vocab * sizeof *all);
     for (size_t i = 0; i < LENGTH; i++)
         memcpy(all + i * wide.n_vocab, slm_logits(b.ctx, 0, i), wide.n_vocab * sizeof *all);
     for (size_t i = LENGTH - 50; i > 100; i -= 99) { /* one by one: a group is a row */
-        must(slm_seq_truncate(b.seq, (int32_t)i));
-        slm_span span = {sizeof span, b.seq, b.text + i, 1, 1};
+        must(slm_seq_truncate(b.seqs[0], (int32_t)i));
+        slm_span span = {sizeof span, b.seqs[0], b.text + i, 1, 1};
         must(slm_eval(b.ctx, &span, 1));
         same_logits(slm_logits(b.ctx, 0, 0), all + i * wide.n_vocab, 1, wide.n_vocab, "alone");
     }
