@@ -8,7 +8,11 @@
  */
 #include "vocab/json.h"
 
+#include "base/number.h"
+
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 /* -------------------------------------------------------------------------------- model --- */
 
@@ -98,6 +102,49 @@ static int read_wordpiece(struct importer *im, slm_json_node model)
     return slm_buf_ok(&v->pool);
 }
 
+/* Append a decimal digit; false: the number would not fit. */
+static bool push_digit(uint64_t *number, char c)
+{
+    uint64_t digit = (uint64_t)(c - '0');
+    bool fits = *number <= (UINT64_MAX - digit) / 10;
+    *number = fits ? *number * 10 + digit : *number;
+    return fits;
+}
+
+/* A score as Hugging Face's tokenizers read it: all digits as one number, times a power of ten or
+ * divided by it. Both steps round, so many a score is not the double that is nearest to what is
+ * written; and where the sums of two ways are equal but for that, it decides. */
+static double score_of(const char *text)
+{
+    enum { MOST = 308 }; /* 1e308 is the largest power that is a double */
+    bool negative = *text == '-', room = true;
+    uint64_t digits = 0;
+    long long power = 0;
+    double value, factor = 1;
+    char name[8];
+    for (text += negative; *text >= '0' && *text <= '9'; text++)
+        if (!room || !(room = push_digit(&digits, *text)))
+            power++;
+    room = true;
+    if (*text == '.')
+        for (text++; *text >= '0' && *text <= '9'; text++)
+            if (room && (room = push_digit(&digits, *text)))
+                power--;
+    if (*text) { /* e */
+        long more = strtol(text + 1, NULL, 10);
+        power += more > INT32_MAX ? INT32_MAX : more < -INT32_MAX ? -INT32_MAX : more;
+    }
+    value = (double)digits;
+    for (; power < -MOST && value > 0; power += MOST)
+        value /= 1e308;
+    if (digits == 0 || power < -MOST || power > MOST)
+        return digits == 0 || power < 0 ? 0 : INFINITY;
+    snprintf(name, sizeof name, "1e%d", (int)(power < 0 ? -power : power));
+    slm_number_read(name, &factor, NULL);
+    value = power < 0 ? value / factor : value * factor;
+    return negative ? -value : value;
+}
+
 /* model.vocab: an array of [text, score]; the place is the id. What is unknown costs 10 more than
  * the worst token, special ones among them. */
 static int read_unigram(struct importer *im, slm_json_node model)
@@ -112,8 +159,9 @@ static int read_unigram(struct importer *im, slm_json_node model)
         size_t n;
         const char *text = slm_json_string(im->doc, slm_json_at(im->doc, i, 0), &n);
         slm_json_node number = slm_json_at(im->doc, i, 1);
-        double score = slm_json_number(im->doc, number, 0);
-        if (!text || slm_json_type(im->doc, number) != JSON_NUMBER || !isfinite(score))
+        const char *written = slm_json_number_text(im->doc, number);
+        double score = written ? score_of(written) : NAN;
+        if (!text || !isfinite(score))
             return slm_fail(SLM_EFORMAT,
                             "tokenizer.json: model.vocab[%u] is no pair of text and score", id);
         if ((rc = slm_vocab_set(v, id, text, n, SLM_TOKEN_NORMAL)) < 0)

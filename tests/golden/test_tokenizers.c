@@ -238,6 +238,7 @@ int main(void)
         JSON("unigram"),
         JSON("unigram-strip"),
         JSON("unigram-bytes"),
+        JSON("unigram-read"),
         JSON("mistral"),
         JSON("gemma"),
         JSON("metaspace"),

@@ -10,6 +10,8 @@
 #include "support/random.h"
 #include "unit/source_files.h"
 
+#include <math.h>
+
 static uint64_t seed;
 
 /* ------------------------------------------------------------------------------- gguf --- */
@@ -557,6 +559,64 @@ static void test_json_refused(void **state)
     }
 }
 
+/* What tokenizers 0.23.3 reads a score as; the nearest double in some cases, and not in others. */
+static void test_scores(void **state)
+{
+    static const struct {
+        const char *written;
+        double read;
+    } SCORES[] = {
+        {"-7.4715776443481445", -0x1.de2e53fffffffp+2},
+        {"-7.7206902503967285", -0x1.ee1fc9fffffffp+2},
+        {"-7.7708048820495605", -0x1.f154ddfffffffp+2},
+        {"-13.521750450134277", -0x1.b0b22dfffffffp+3},
+        {"-13.521763801574707", -0x1.b0b24a0000001p+3},
+        {"-11.1865234375001", -0x1.65f8000000038p+3},
+        {"-8.1093988418579", -0x1.038031ffffffap+3},
+        {"-9.2131004333496094", -0x1.26d1b80000000p+3},
+        {"-13.8190155029296875", -0x1.ba35600000000p+3},
+        {"9.87654321098765432e-25", 0x1.31aa097cc26c7p-80},
+        {"-4.625566482543945", -0x1.2809480000000p+2},
+        {"-12.345678901234567", -0x1.8b0fcd32f707ap+3},
+        {"123456789012345678.9e-40", 0x1.dd99ae89eb84bp-77},
+        {"-5.137300014495850", -0x1.48c9860000000p+2},
+        {"-3.4635426998138428", -0x1.bb555e0000000p+1},
+        {"1e-7", 0x1.ad7f29abcaf48p-24},
+        {"-123456789012345678901234567890", -0x1.8ee90ff6c373ep+96},
+        {"0.1234567890123456789012345", 0x1.f9add3746f65fp-4},
+        {"18446744073709551615.5", 0x1.0000000000000p+64},
+        {"18446744073709551616", 0x1.0000000000000p+64},
+        {"-1E+2", -0x1.9000000000000p+6},
+        {"3e-320", 0x0.00000000017b8p-1022},
+        {"1234567e-330", 0x0.0p+0},
+        {"-0", -0x0.0p+0},
+        {"7.000000000000000000000000001e22", 0x1.da56a4b0835c0p+75},
+        {"-11.21314151617181920e-5", -0x1.d65030b3cb5cap-14},
+        {"2.5e307", 0x1.1ccf385ebc8a0p+1021},
+        {"1e309", INFINITY},
+        {"18446744073709551616e300", INFINITY},
+        {"1e99999999999999999999", INFINITY},
+        {"-1e-99999999999999999999", 0},
+        {"0e400", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof SCORES / sizeof SCORES[0]; i++) {
+        char json[200];
+        struct slm_vocab v;
+        snprintf(json, sizeof json,
+                 "{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"?\",0],[\"a\",%s]]}}",
+                 SCORES[i].written);
+        struct slm_vocab_json files = {.tokenizer = json, .tokenizer_length = strlen(json)};
+        slm_vocab_init(&v, NULL);
+        int rc = slm_vocab_from_json(&v, &files);
+        if (isinf(SCORES[i].read))
+            assert_int_equal(rc, SLM_EFORMAT);
+        else if (rc < 0 || v.tokens[1].score != SCORES[i].read)
+            fail_msg("%s becomes %a, should be %a", SCORES[i].written, v.tokens[1].score, SCORES[i].read);
+        slm_vocab_free(&v);
+    }
+}
+
 /* Each allocation of an import and of building refused in turn. */
 static void test_memory(void **state)
 {
@@ -721,6 +781,7 @@ int main(void)
         cmocka_unit_test(test_duplicates),
         cmocka_unit_test(test_configs),
         cmocka_unit_test(test_json_refused),
+        cmocka_unit_test(test_scores),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_sentencepiece_refused),
