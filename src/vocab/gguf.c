@@ -79,6 +79,10 @@ static void texts_to_bytes(struct importer *im)
         if (token->length == 0 || token->kind == SLM_TOKEN_BYTE)
             continue;
         if (!im->byte_level) {
+            /* Runs of spaces that the user defined are found in the text as it is; to merging,
+             * where spaces are U+2581, such a token is none. */
+            if (memchr(text, ' ', token->length))
+                token->in_model = false;
             token->length = slm_vocab_plain_spaces(text, token->length);
         } else if (token->in_model) {
             size_t n = slm_vocab_printable_bytes((const char *)text, token->length, bytes);

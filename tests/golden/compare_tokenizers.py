@@ -7,7 +7,7 @@
 BUILD is a build folder (with examples/slm/slm and tests/tokenize_cases). FILE is what libslm reads. REFERENCE, or FILE
 itself, says what is right: a tokenizer.json by Hugging Face's tokenizers; a SentencePiece model by sentencepiece; a
 tekken.json by tiktoken, as Mistral's own library does it; a GGUF file by sentencepiece, with a model made of its
-pieces and scores.
+pieces and scores; or, where REFERENCE is a program that was made of llama_tokens.c, by llama.cpp.
 
 For each tokenizer: the ids of the text, of the stress file (tests/data/tokenizers/cases.bin), and of random strings;
 then the text of those ids, of parts of them and of random ids, token by token. Prints one row of a table each. It must
@@ -84,10 +84,35 @@ def readable(data):
     return data.decode("utf-8", "replace")
 
 
+# -------------------------------------------------------------------------------- programs --
+
+def blocks_by(command, blocks, width):
+    """What a program makes of blocks of bytes (width 1) or of tokens (width 4): blocks of the other kind."""
+    data = b"".join(struct.pack("<I", len(b) // width) + b for b in blocks)
+    out = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
+    at, width = 0, 5 - width
+    while at < len(out):
+        n = struct.unpack_from("<I", out, at)[0] * width
+        yield out[at + 4:at + 4 + n]
+        at += 4 + n
+
+
+def encode_by(command, texts, special):
+    texts = [t.encode() if isinstance(t, str) else t for t in texts]
+    return [list(struct.unpack(f"<{len(b) // 4}i", b))
+            for b in blocks_by(command + ["encode-special" if special else "encode"], texts, 1)]
+
+
+def decode_by(command, sequences, special):
+    sequences = [struct.pack(f"<{len(s)}i", *s) for s in sequences]
+    return list(blocks_by(command + ["decode-special" if special else "decode"], sequences, 4))
+
+
 # ------------------------------------------------------------------------------ references --
 
 class Reference:
     special = []
+    finds_special = False  # special tokens that stand in a text
 
     def makes_special(self, text):
         """Whether a text without a special token becomes one. In libslm plain text never does."""
@@ -96,6 +121,7 @@ class Reference:
 
 class HuggingFace(Reference):
     library = "tokenizers"
+    finds_special = True
 
     def __init__(self, file):
         from tokenizers import Tokenizer
@@ -169,6 +195,27 @@ class Tekken(Reference):
                                      for s in sequences]
 
 
+class LlamaCpp(Reference):
+    library = "llama.cpp"
+    finds_special = True
+
+    def __init__(self, program, file):
+        import gguf
+        fields = gguf.GGUFReader(file).fields
+        texts = fields["tokenizer.ggml.tokens"].contents()
+        kinds = fields["tokenizer.ggml.token_type"].contents()
+        self.command = [program, file]
+        self.special = [t for t, kind in zip(texts, kinds) if kind in (3, 4)][:80]
+        # Tokens with some names are control tokens to it, whatever the file says.
+        self.ids = [i for i, kind in enumerate(kinds) if kind != 6 and texts[i] != "</s>"]
+
+    def encode(self, texts):
+        return encode_by(self.command, texts, True)
+
+    def decode(self, sequences, special):
+        return [readable(b) for b in decode_by(self.command, sequences, special)]
+
+
 def gguf_model(file):
     """A SentencePiece model with the pieces of a GGUF's llama or t5 tokenizer."""
     import gguf
@@ -190,7 +237,10 @@ def gguf_model(file):
     return model.SerializeToString()
 
 
-def reference_of(file):
+def reference_of(reference, file):
+    if os.access(reference, os.X_OK):
+        return LlamaCpp(reference, file)
+    file = reference
     if os.path.basename(file).startswith("tekken"):
         return Tekken(file)
     return HuggingFace(file) if file.endswith(".json") else SentencePiece(file)
@@ -200,27 +250,16 @@ def reference_of(file):
 
 class Ours:
     def __init__(self, build, file, folder):
-        self.tool = os.path.join(build, "tests", "tokenize_cases")
-        self.model = os.path.join(folder, "vocabulary.slm")
-        subprocess.run([os.path.join(build, "examples", "slm", "slm"), "convert", file, "-o", self.model, "--vocabulary"],
+        model = os.path.join(folder, "vocabulary.slm")
+        self.command = [os.path.join(build, "tests", "tokenize_cases"), model]
+        subprocess.run([os.path.join(build, "examples", "slm", "slm"), "convert", file, "-o", model, "--vocabulary"],
                        check=True, stdout=subprocess.DEVNULL)
 
-    def blocks(self, what, blocks, width):
-        data = b"".join(struct.pack("<I", len(b) // width) + b for b in blocks)
-        out = subprocess.run([self.tool, self.model, what], input=data, stdout=subprocess.PIPE, check=True).stdout
-        at, width = 0, 5 - width
-        while at < len(out):
-            n = struct.unpack_from("<I", out, at)[0] * width
-            yield out[at + 4:at + 4 + n]
-            at += 4 + n
-
     def encode(self, texts, special):
-        return [list(struct.unpack(f"<{len(b) // 4}i", b))
-                for b in self.blocks("encode-special" if special else "encode", texts, 1)]
+        return encode_by(self.command, texts, special)
 
     def decode(self, sequences, special):
-        return [b.decode() for b in self.blocks("decode-special" if special else "decode",
-                                                [struct.pack(f"<{len(s)}i", *s) for s in sequences], 4)]
+        return [b.decode() for b in decode_by(self.command, sequences, special)]
 
 
 def show(what, text, ours, theirs):
@@ -260,8 +299,7 @@ def cases():
 
 
 def campaign(options, name, file, reference_file, folder):
-    reference, ours = reference_of(reference_file), Ours(options.build, file, folder)
-    special = reference.library == "tokenizers"
+    reference, ours = reference_of(reference_file, file), Ours(options.build, file, folder)
     text = open(options.text, "rb").read()
     words = readable(text).split(" ")
     r = random.Random(options.seed)
@@ -274,7 +312,7 @@ def campaign(options, name, file, reference_file, folder):
     row, encoded = [], []
     for what, texts in (("text", [text]), ("stress", [clean(c) for c in cases()]), ("random", strings)):
         theirs = reference.encode([readable(t) for t in texts])
-        row.append(compare(what, texts, ours.encode(texts, special), theirs))
+        row.append(compare(what, texts, ours.encode(texts, reference.finds_special), theirs))
         encoded.append(theirs)
     sequences = sequences_of(r, reference, encoded[2]) + encoded[1] + encoded[0]
     decoded = []

@@ -259,6 +259,72 @@ static void test_gguf_scores(void **state)
     same_section("tok512", &a, &b);
 }
 
+/* Runs of spaces that the user defined, as converters from SentencePiece write them: found in the
+ * text as it is, but no piece that U+2581 in the text could merge to. The ids are llama.cpp's. */
+static void test_gguf_spaces(void **state)
+{
+#define META SLM_META_SPACE
+    static const struct {
+        const char *text;
+        uint32_t kind;
+        float score;
+    } TOKENS[] = {
+        {"<unk>", 2, 0},   {"<s>", 3, 0}, {"</s>", 3, 0},     {"  ", 4, -1000},
+        {"   ", 4, -1000}, {META, 1, -9}, {"a", 1, -10},      {"b", 1, -11},
+        {META "a", 1, -1}, {"ab", 1, -2}, {META "ab", 1, -3},
+    };
+    static const struct {
+        const char *text;
+        slm_token ids[5];
+        int n;
+    } CASES[] = {
+        {"  ", {3}, 1},
+        {"   ", {4}, 1},
+        {" ", {5}, 1},
+        {"    a", {4, 8}, 2},
+        {"     ", {4, 3}, 2},
+        {"a  b", {6, 3, 7}, 3},
+        {META META, {5, 5}, 2},
+        {META META META, {5, 5, 5}, 3},
+        {META " a", {5, 8}, 2},
+        {" " META "ab", {5, 10}, 2},
+        {"  " META "a", {3, 8}, 2},
+        {META "  ab", {5, 3, 9}, 3},
+        {META META "ab", {5, 10}, 2},
+        {"a" META META META "b", {6, 5, 5, 5, 7}, 5},
+        {" " META " ", {5, 5, 5}, 3},
+    };
+#undef META
+    enum { N = sizeof TOKENS / sizeof TOKENS[0] };
+    struct gguf_builder g = {.version = 3};
+    struct tokenizer t;
+    struct slm_vocab v;
+    (void)state;
+    gguf_text(&g, "tokenizer.ggml.model", "llama");
+    gguf_array(&g, "tokenizer.ggml.tokens", SLM_GGUF_STRING, N);
+    for (int i = 0; i < N; i++)
+        put_text(&g.keys, TOKENS[i].text);
+    gguf_array(&g, "tokenizer.ggml.scores", SLM_GGUF_F32, N);
+    for (int i = 0; i < N; i++)
+        put_f32(&g.keys, TOKENS[i].score);
+    gguf_array(&g, "tokenizer.ggml.token_type", SLM_GGUF_I32, N);
+    for (int i = 0; i < N; i++)
+        slm_buf_u32(&g.keys, TOKENS[i].kind);
+    gguf_key(&g, "tokenizer.ggml.add_space_prefix", SLM_GGUF_BOOL);
+    slm_buf_byte(&g.keys, 0);
+    struct slm_buf file = gguf_finish(&g);
+    slm_vocab_init(&v, NULL);
+    tokenizer_build(&t, &v, from_gguf(&v, &file));
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        slm_token ids[8];
+        const char *text = CASES[i].text;
+        int64_t n = slm_text_encode(&t.text, text, strlen(text), 0, NULL, 0, ids, 8, NULL);
+        if (n != CASES[i].n || memcmp(ids, CASES[i].ids, (size_t)n * sizeof *ids) != 0)
+            fail_msg("'%s': %d tokens, the first is %d", text, (int)n, (int)ids[0]);
+    }
+    tokenizer_free(&t);
+}
+
 /* The same text as ids, whichever form. */
 static void same_ids(const struct slm_text *a, const struct slm_text *b, const char *text)
 {
@@ -775,6 +841,7 @@ int main(void)
         cmocka_unit_test(test_gguf_bytes),
         cmocka_unit_test(test_gguf_special),
         cmocka_unit_test(test_gguf_scores),
+        cmocka_unit_test(test_gguf_spaces),
         cmocka_unit_test(test_order_of_scores),
         cmocka_unit_test(test_gguf_refused),
         cmocka_unit_test(test_gguf_bert),
