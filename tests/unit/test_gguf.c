@@ -460,7 +460,7 @@ static void values_equal_the_reference(void **state)
             fail_msg("%s: values differ from the reference", name);
 
         for (size_t i = 0; type->transfer && i < n_values; i += 32) {
-            struct slm_block block;
+            struct slm_block block = {0}; /* not every transfer writes a minimum */
             float worth[32];
             type->transfer(blocks + i / block_values * block_bytes,
                            (unsigned)(i % block_values / 32), &block);
