@@ -14,7 +14,7 @@ import tempfile
 
 import tiktoken
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+from transformers import AddedToken, AutoTokenizer, Qwen3_5Tokenizer
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "python"))
@@ -31,13 +31,25 @@ def pairs_of(tokenizer):
     return out
 
 
+def load(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not isinstance(tokenizer, Qwen3_5Tokenizer):
+        return tokenizer
+    # This class does not say which files are its own, so that its vocabulary would be empty.
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    added = {int(i): AddedToken(t.pop("content"), **t) for i, t in config["added_tokens_decoder"].items()}
+    merges = (folder / "merges.txt").read_text("utf-8").split("\n")[1:-1]
+    return Qwen3_5Tokenizer(vocab=json.loads((folder / "vocab.json").read_text()), added_tokens_decoder=added,
+                            merges=[tuple(m.split(" ")) for m in merges])
+
+
 def main():
     result = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         for name in [*sources.DIRECTORIES, *sources.RANKS]:
             sources.write_directory(TOKENIZERS, name, folder / name)
-            t = AutoTokenizer.from_pretrained(folder / name)
+            t = load(folder / name)
             result[name] = {"ids": [[t(x, add_special_tokens=s)["input_ids"] for s in (False, True)] for x in sources.TEXTS],
                             "pairs": pairs_of(t.backend_tokenizer) if "roberta" in name else None}
         pattern, ranks, n_special, n_vocab = sources.write_tekken(TOKENIZERS, folder / "tekken.json")

@@ -8,7 +8,9 @@ import json
 
 MARKS = "one <mask> two<mask>three <|endoftext|>x <s></s> <pad> <|im_start|>user\nHi<|im_end|> <tool> {} </tool><|mine|> <|pad|> end"
 TEXTS = ["", " ", "Hello, world!", "it's IT'S don't we'll 12345 1234567", "  three   spaces  \n\n\t x\r\n \r\n",
-         "naïve ｆｕｌｌ Å e\u0301 日本語 한국어 👩‍👩‍👧 \u0958", "<html>a && b</html>", MARKS]
+         "naïve ｆｕｌｌ Å e\u0301 日本語 한국어 👩‍👩‍👧 \u0958", "<html>a && b</html>", MARKS,
+         # Marks behind letters, which patterns with \\p{M} keep together with them.
+         "\u0b05\u0d47\u0d88 \u1246\u09d7\u1479 \u0c09\u0cbe\u13a2 \u0907\u0945\u14e4x e\u0305\u0301!"]
 PAIRS = [("the first", "and the second"), ("", "one"), ("Hello", "")]
 ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
@@ -43,6 +45,8 @@ DIRECTORIES = {
                                         "added_tokens_decoder": "decoder",
                                         "extra_special_tokens": ["<|im_start|>", "<|im_end|>", "<|mine|>"]},
                    "config": {"model_type": "qwen2"}}),
+    "qwen3.5": ([], {"tokenizer_config": {"tokenizer_class": "Qwen3_5Tokenizer", "added_tokens_decoder": "decoder"},
+                     "config": {"model_type": "qwen3_5_text"}}),
 }
 # Of tiktoken's kind: only what transformers reads, too.
 RANKS = {
