@@ -161,22 +161,55 @@ static int fail(const struct cli_settings *s, int64_t code)
     return cli_fail_library((int)code);
 }
 
+/* The prompt, appended to *text: its length, or an error. */
+static int64_t format(const slm_model *model, const slm_chat_options *how, struct slm_buf *text)
+{
+    int64_t n = slm_chat_format(model, NULL, 0, how, NULL, 0);
+    char *room = n > 0 ? slm_buf_grow(text, (size_t)n) : NULL;
+    if (n > 0 && !room)
+        return slm_set_last_error(SLM_ENOMEM, "out of memory");
+    if (room && slm_chat_format(model, NULL, 0, how, room, (size_t)n) != n)
+        return slm_set_last_error(SLM_ESTATE, "the chat template gave two different prompts");
+    return n; /* strftime_now, between two seconds, is how it can give two */
+}
+
 static int print_prompt(const struct cli_settings *s, const slm_model *model,
                         const slm_chat_options *how)
 {
-    int64_t n = slm_chat_format(model, NULL, 0, how, NULL, 0), again = n;
-    char *text = n > 0 ? malloc((size_t)n) : NULL;
-    int code = n < 0 ? fail(s, n) : n > 0 && !text ? cli_fail("out of memory") : CLI_OK;
-    if (text)
-        again = slm_chat_format(model, NULL, 0, how, text, (size_t)n);
-    if (text && again != n) /* strftime_now, between two seconds */
-        code = cli_fail("the chat template gave two different prompts");
-    if (code == CLI_OK && n > 0)
-        fwrite(text, 1, (size_t)n, stdout);
+    struct slm_buf text = {0};
+    int64_t n = format(model, how, &text);
+    int code = n < 0 ? fail(s, n) : CLI_OK;
+    if (n > 0)
+        fwrite(text.data, 1, text.length, stdout);
     if (code == CLI_OK && cli_is_terminal(stdout))
         putchar('\n');
-    free(text);
+    slm_buf_free(&text);
     return code;
+}
+
+/* Many templates know nothing of tools or documents, and leave them out without a word. Whether
+ * this one does shows in the prompt without them. */
+static void note_unused(const slm_model *model, const slm_chat_options *how, const char *name)
+{
+    const char *json = how->variables_json;
+    struct slm_json *doc = NULL;
+    struct slm_buf without = {0}, texts[2] = {{0}, {0}};
+    if (slm_json_parse(&doc, json, strlen(json), NULL) == 0 &&
+        slm_json_count(doc, slm_json_get(doc, 0, name)) > 0) {
+        slm_buf_append(&without, json, strlen(json) - 1); /* but for its bracket */
+        slm_buf_format(&without, ",\"%s\":null}", name);
+        slm_buf_byte(&without, 0);
+        slm_chat_options other = *how;
+        other.variables_json = (const char *)without.data;
+        int64_t n = slm_buf_ok(&without) == 0 ? format(model, &other, &texts[0]) : -1;
+        if (n >= 0 && format(model, how, &texts[1]) == n &&
+            (n == 0 || memcmp(texts[0].data, texts[1].data, (size_t)n) == 0))
+            cli_note("note: the template makes no use of %s: without them the prompt is the same", name);
+    }
+    slm_json_free(doc);
+    slm_buf_free(&without);
+    slm_buf_free(&texts[0]);
+    slm_buf_free(&texts[1]);
 }
 
 static int print_ids(const struct cli_settings *s, const slm_model *model,
@@ -218,6 +251,10 @@ static int run(const struct cli_settings *s)
     };
     if (code == CLI_OK)
         code = s->print_ids ? print_ids(s, engine.model, &how) : print_prompt(s, engine.model, &how);
+    if (code == CLI_OK) {
+        note_unused(engine.model, &how, "tools");
+        note_unused(engine.model, &how, "documents");
+    }
     slm_buf_free(&json);
     slm_buf_free(&source);
     cli_engine_close(&engine);

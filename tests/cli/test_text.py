@@ -138,6 +138,23 @@ class Template(CliTest):
         self.assertEqual(self.render("--template", "all.jinja", "--documents", "documents.json", "--set", "mode=n", stdin=request),
                          "D[user]x<n>[assistant]")
 
+    def test_unused(self):
+        """A template that knows nothing of tools says nothing of them: the command does, beside the exact prompt."""
+        (self.folder / "tools.json").write_text('[{"name": "f"}]')
+        (self.folder / "none.json").write_text("[]")
+        request = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "documents": [{"text": "D"}]})
+        words = "note: the template makes no use of {}: without them the prompt is the same"
+        for ids in ([], ["--ids"]):
+            plain = self.good("template", self.chat_model, "-f", "two.json", *ids)
+            self.assertEqual(plain.err, "")
+            done = self.good("template", self.chat_model, "-f", "two.json", "--tools", "tools.json", *ids)
+            self.assertEqual((done.raw, done.err), (plain.raw, f"slm: {words.format('tools')}\n"))
+        self.assertEqual(self.good("template", self.chat_model, "-f", "two.json", "--tools", "none.json").err, "")
+        self.assertEqual(self.good("template", self.chat_model, stdin=request).err, f"slm: {words.format('documents')}\n")
+        base = ["template", "--template", "all.jinja"]
+        self.assertEqual(self.good(*base, "-f", "two.json", "--tools", "tools.json").err, "")
+        self.assertEqual(self.good(*base, stdin=request).err, "")
+
     def test_wrong(self):
         base = ["template", "--template", "all.jinja"]
         self.bad(2, "Give MODEL or --template FILE", "template", "-f", "two.json")
