@@ -23,8 +23,8 @@ static const struct cli_option options[] = {
     {0, "tools", CLI_TEXT, FIELD(tools), "FILE", "tool definitions: a JSON array", 1, 0, NULL},
     {0, "documents", CLI_TEXT, FIELD(documents), "FILE", "documents: a JSON array", 1, 0, NULL},
     {0, "set", CLI_LIST, FIELD(variables), "NAME=VALUE",
-     "a variable of the template, such as enable_thinking=false; a\n"
-     "value that is no JSON is a text. Repeatable",
+     "a variable of the template: JSON, as in enable_thinking=false\n"
+     "(False does as well), or else a text. Repeatable",
      0, 0, NULL},
     {0, "bos", CLI_TEXT, FIELD(bos), "TEXT", "the template's bos_token", 0, 0, NULL},
     {0, "eos", CLI_TEXT, FIELD(eos), "TEXT", "its eos_token", 0, 0, NULL},
@@ -111,20 +111,34 @@ static int put_messages(struct slm_buf *json, const char *path)
     return code;
 }
 
+/* A value as JSON: most templates are documented in Python, which has other names for three of
+ * them. NULL: it is a text. */
+static const char *as_json(const char *value)
+{
+    static const char *const names[][2] = {{"True", "true"}, {"False", "false"}, {"None", "null"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(value, names[i][0]) == 0)
+            return names[i][1];
+    struct slm_json *doc = NULL;
+    int rc = slm_json_parse(&doc, value, strlen(value), NULL);
+    slm_json_free(doc);
+    return rc == 0 ? value : NULL;
+}
+
 /* NAME=VALUE of --set. */
 static int put_variable(struct slm_buf *json, const char *text)
 {
     const char *equals = strchr(text, '=');
     if (!equals || equals == text)
         return cli_usage_error("template", "--set: '%s' is not NAME=VALUE", text);
-    struct slm_json *doc = NULL;
-    const char *value = equals + 1;
+    const char *value = equals + 1, *whole = as_json(value);
+    if (!whole && strchr("{[\"", *value) && *value) /* nobody means a text that begins so */
+        return cli_usage_error("template", "--set %s: %s", text, slm_last_error());
     put_key(json, text, (size_t)(equals - text));
-    if (slm_json_parse(&doc, value, strlen(value), NULL) == 0)
-        slm_buf_text(json, value);
+    if (whole)
+        slm_buf_text(json, whole);
     else
         slm_json_write_string(json, value, strlen(value));
-    slm_json_free(doc);
     return CLI_OK;
 }
 

@@ -132,6 +132,11 @@ class Template(CliTest):
         self.assertEqual(self.render(*base, "--set", "mode=1"), messages + "<1>")
         self.assertEqual(self.render(*base, "--set", "mode=1", "--set", "mode=a b"), messages + "<a b>")
         self.assertEqual(self.render(*base, "--set", "mode=false"), messages + "<False>")
+        # Python's names, which model cards have; in quotes they are texts.
+        (self.folder / "kind.jinja").write_text("{{ mode }} {{ 'text' if mode is string else 'none' if mode is none else 'bool' }}")
+        for value, shown in (("False", "False bool"), ("True", "True bool"), ("true", "True bool"), ("None", "None none"),
+                             ("null", "None none"), ('"False"', "False text"), ("FALSE", "FALSE text"), ("", " text")):
+            self.assertEqual(self.render("--template", "kind.jinja", "--set", "mode=" + value, stdin="[]"), shown)
         # An object brings its own variables; options count more.
         request = json.dumps({"messages": [{"role": "user", "content": "x"}], "documents": [{"text": "E"}], "mode": "m"})
         self.assertEqual(self.render("--template", "all.jinja", stdin=request), "E[user]x<m>[assistant]")
@@ -160,6 +165,8 @@ class Template(CliTest):
         self.bad(2, "Give MODEL or --template FILE", "template", "-f", "two.json")
         self.bad(2, "--ids needs MODEL", *base, "--ids", "-f", "two.json")
         self.bad(2, "'mode' is not NAME=VALUE", *base, "-f", "two.json", "--set", "mode")
+        for value in ('{"a": 1,}', "[1, 2", '"a'):  # JSON that is broken is no text
+            self.bad(2, f"--set mode={value}: JSON", *base, "-f", "two.json", "--set", "mode=" + value)
         self.bad(1, "messages are a JSON array", *base, stdin='{"role": "user"}')
         self.bad(1, "messages are a JSON array", *base, stdin='"Hi"')
         self.bad(1, "line 2, column 3", *base, stdin="[\n  x]")
