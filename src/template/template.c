@@ -148,25 +148,27 @@ static void trust_role(struct render *r, struct dict *message)
     role->marks = NULL;
 }
 
-/* Reasoning goes by three names: a message that has one of them also gets those that templates
- * read, in the order that transformers gives them. */
-static struct dict *name_reasoning(struct render *r, struct dict *message)
+/* A message as transformers hands it on: without members that are null, as some programs write
+ * content beside tool_calls; and since reasoning goes by three names, one that has it under any of
+ * them gets those that templates read, in transformers' order. */
+static struct dict *complete_message(struct render *r, const struct dict *message)
 {
     static const char *const names[] = {"reasoning_content", "thinking", "reasoning"};
     struct workspace *w = &r->work;
+    struct dict *d = slm_dict_new(w);
     const struct value *reasoning = NULL;
     for (int i = 0; i < 3 && !reasoning; i++) {
         reasoning = slm_dict_get_text(w, message, names[i]);
         if (reasoning && reasoning->type == VALUE_NONE)
             reasoning = NULL;
     }
-    if (!reasoning)
-        return message;
-    struct dict *d = slm_dict_new(w);
-    slm_dict_set(w, d, value_text("thinking", 8), *reasoning);
+    if (reasoning)
+        slm_dict_set(w, d, value_text("thinking", 8), *reasoning);
     for (uint32_t i = 0; i < message->n; i++)
-        slm_dict_set(w, d, message->entries[i].key, message->entries[i].value);
-    slm_dict_set(w, d, value_text("reasoning_content", 17), *reasoning);
+        if (message->entries[i].value.type != VALUE_NONE)
+            slm_dict_set(w, d, message->entries[i].key, message->entries[i].value);
+    if (reasoning)
+        slm_dict_set(w, d, value_text("reasoning_content", 17), *reasoning);
     return d;
 }
 
@@ -179,7 +181,7 @@ static void prepare_messages(struct render *r, struct value messages)
         if (message->type != VALUE_DICT || !message->dict)
             continue;
         trust_role(r, message->dict);
-        message->dict = name_reasoning(r, message->dict);
+        message->dict = complete_message(r, message->dict);
     }
 }
 

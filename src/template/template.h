@@ -24,8 +24,9 @@ void slm_template_free(struct slm_template *t); /* NULL is a no-op */
 
 /* Render with the members of the document's root object as variables: messages,
  * add_generation_prompt, bos_token, eos_token... The caller passes tools and documents as null when
- * there are none, because transformers always defines them. As in transformers, a message's
- * "reasoning_content" may also be called "thinking" or "reasoning".
+ * there are none, because transformers always defines them. As in transformers, members of a
+ * message that are null are left out, and "reasoning_content" may also be called "thinking" or
+ * "reasoning".
  *
  * The text is appended to *out. ranges (may be NULL) gets a pair of uint32_t {begin, end} for each
  * run of bytes of out->data that came from data, ascending and disjoint. Data is every variable

@@ -20,6 +20,8 @@ import os
 import shutil
 import sys
 
+import tokenizers
+import transformers
 import transformers.utils.chat_template_utils as utils
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -121,12 +123,16 @@ CONVERSATIONS = {
 }
 
 
+TOKENIZER = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0})))
+
+
 def render(source, variables):
-    """As apply_chat_template does; None when it raises."""
-    more = {k: v for k, v in variables.items() if k not in ("messages", "tools", "documents")}
+    """As apply_chat_template does, which refuses a conversation without messages; None when it raises."""
+    more = {k: v for k, v in variables.items() if k != "messages"}
     try:
-        return utils.render_jinja_template([variables["messages"]], chat_template=source, tools=variables["tools"],
-                                           documents=variables["documents"], **more)[0][0]
+        if not variables["messages"]:
+            return utils.render_jinja_template([[]], chat_template=source, **more)[0][0]
+        return TOKENIZER.apply_chat_template(variables["messages"], chat_template=source, tokenize=False, **more)
     except RecursionError:
         raise
     except Exception:
