@@ -167,10 +167,10 @@ static int put_variables(struct slm_buf *json, const struct cli_settings *s)
 
 /* ------------------------------------------------------------------------- output --- */
 
-/* What went wrong is in the template, unless the library says that it is not. */
+/* What went wrong is in the template, or in the messages that it got. */
 static int fail(const struct cli_settings *s, int64_t code)
 {
-    if (s->template_file)
+    if (s->template_file && strncmp(slm_last_error(), "messages[", 9) != 0)
         return cli_fail("%s: %s", s->template_file, slm_last_error());
     return cli_fail_library((int)code);
 }

@@ -132,20 +132,22 @@ static struct value load(struct render *r, const struct slm_json *doc, slm_json_
     return value_dict(d);
 }
 
-/* Templates build "<|user|>" from roles: one that is a plain word is not treated as data. */
-static void trust_role(struct render *r, struct dict *message)
+/* Templates build "<|user|>" from roles: one that is a plain word is not treated as data. False:
+ * there is none. */
+static bool trust_role(struct render *r, struct dict *message)
 {
     struct value *role = slm_dict_get_text(&r->work, message, "role");
     if (!role || !is_string(*role))
-        return;
+        return role != NULL;
     for (size_t i = 0; i < role->length; i++) {
         char c = role->text[i];
         bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                      c == '_' || c == '-';
         if (!plain)
-            return;
+            return true;
     }
     role->marks = NULL;
+    return true;
 }
 
 /* A message as transformers hands it on: without members that are null, as some programs write
@@ -172,16 +174,23 @@ static struct dict *complete_message(struct render *r, const struct dict *messag
     return d;
 }
 
+/* Here transformers is milder: what a template makes of a message without a role looks right, and
+ * is not. */
 static void prepare_messages(struct render *r, struct value messages)
 {
     if (messages.type != VALUE_LIST || !messages.sequence)
         return;
+    bool reads_role = strstr(r->template->source, "role") != NULL;
     for (uint32_t i = 0; i < messages.sequence->n && !r->work.code; i++) {
         struct value *message = &messages.sequence->items[i];
-        if (message->type != VALUE_DICT || !message->dict)
-            continue;
-        trust_role(r, message->dict);
+        if (message->type != VALUE_DICT) {
+            r->work.code =
+                slm_fail(SLM_EINVAL, "messages[%u] is no object with role and content", i);
+            return;
+        }
         message->dict = complete_message(r, message->dict);
+        if (!r->work.code && !trust_role(r, message->dict) && reads_role)
+            r->work.code = slm_fail(SLM_EINVAL, "messages[%u] has no role", i);
     }
 }
 

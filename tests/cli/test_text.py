@@ -170,6 +170,8 @@ class Template(CliTest):
         self.bad(1, "messages are a JSON array", *base, stdin='{"role": "user"}')
         self.bad(1, "messages are a JSON array", *base, stdin='"Hi"')
         self.bad(1, "line 2, column 3", *base, stdin="[\n  x]")
+        self.bad(1, "slm: messages[1] has no role", *base, stdin='[{"role": "user"}, {"rol": "user", "content": "x"}]')
+        self.bad(1, "slm: messages[0] is no object", "template", self.chat_model, stdin='["Hi"]')
         self.bad(1, "NUL", *base, stdin="[\0]")
         (self.folder / "object.json").write_text("{}")
         self.bad(1, "object.json: tools are a JSON array", *base, "-f", "two.json", "--tools", "object.json")

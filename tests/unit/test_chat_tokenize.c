@@ -235,10 +235,14 @@ static void wrong_shapes(void **state)
     static const struct {
         const char *messages, *words;
     } CASES[] = {
-        {"[1]", "line 1, column"},
-        {"[null]", "line 1, column"},
-        {"[\"Hi\"]", "line 1, column"},
-        {"[{}]", ""}, /* undefined renders as nothing, in Jinja too */
+        {"[1]", "messages[0] is no object with role and content"},
+        {"[{\"role\":\"user\"},null]", "messages[1] is no object"},
+        {"[\"Hi\"]", "messages[0] is no object"},
+        {"[[\"user\",\"Hi\"]]", "messages[0] is no object"},
+        {"[{}]", "messages[0] has no role"},
+        {"[{\"role\":\"user\"},{\"rol\":\"user\"}]", "messages[1] has no role"},
+        {"[{\"role\":null,\"content\":\"Hi\"}]", "messages[0] has no role"},
+        {"[{\"role\":\"user\"}]", ""}, /* undefined renders as nothing, in Jinja too */
         {"[{\"role\":\"user\",\"content\":{\"a\":1}}]", ""},
         {"{}", "expected a JSON array"},
         {"[", "line 1, column 2"},
@@ -247,13 +251,19 @@ static void wrong_shapes(void **state)
         {"\xFF", "messages_json"},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        slm_chat_options how = {.size = sizeof how, .messages_json = CASES[i].messages,
-                                .template_source = "{% for m in messages %}{{ m.content + '' if m is string else m['role'] }}"
-                                                   "{{ m.content.strip() if m is not mapping }}{% endfor %}"};
+        slm_chat_options how = {
+            .size = sizeof how,
+            .messages_json = CASES[i].messages,
+            .template_source = "{% for m in messages %}{{ m['role'] }}{{ m.content }}{% endfor %}"};
         int64_t rc = slm_chat_format(model, NULL, 0, &how, NULL, 0);
         if (CASES[i].words[0] ? rc != SLM_EINVAL || !strstr(slm_last_error(), CASES[i].words) : rc < 0)
             fail_msg("%s: %d, '%s', wanted '%s'", CASES[i].messages, (int)rc, slm_last_error(), CASES[i].words);
     }
+    /* As in transformers, a template may do without. */
+    slm_chat_options no_role = {.size = sizeof no_role,
+                                .messages_json = "[{\"content\":\"Hi\"}]",
+                                .template_source = "{{ messages[0].content }}"};
+    assert_int_equal(slm_chat_format(model, NULL, 0, &no_role, NULL, 0), 2);
     slm_chat_options how = {.size = sizeof how, .template_source = "{% if %}"};
     assert_int_equal(slm_chat_format(NULL, NULL, 0, &how, NULL, 0), SLM_EFORMAT);
     assert_non_null(strstr(slm_last_error(), "line 1, column"));

@@ -359,10 +359,11 @@ static void test_roles(void **state)
                 "{\"role\": \"us er\"}, {\"role\": \"\\u00fcser\"}]}",
                 "<|[x|>]|>[a]<||><|[us er]|><|[\xC3\xBCser]|>");
     /* Only a message's own role: not a member of that name elsewhere. */
-    check_marks("{{ messages[0].content.role }}{{ role }}{{ tools[0].role }}",
-                "{\"messages\": [{\"content\": {\"role\": \"a\"}}], \"role\": \"b\", "
-                "\"tools\": [{\"role\": \"c\"}]}",
-                "[abc]");
+    check_marks(
+        "{{ messages[0].content.role }}{{ role }}{{ tools[0].role }}",
+        "{\"messages\": [{\"role\": \"x\", \"content\": {\"role\": \"a\"}}], \"role\": \"b\", "
+        "\"tools\": [{\"role\": \"c\"}]}",
+        "[abc]");
 }
 
 /* ChatML: what the user wrote is data to the byte, what the template wrote is not. */
