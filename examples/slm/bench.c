@@ -203,7 +203,7 @@ static int run(const struct cli_settings *s)
         return cli_usage_error("bench", "%zu tokens are more than a context can hold",
                                b.length * b.batch);
 
-    int code = cli_engine_model(&b.engine, s);
+    int code = cli_engine_decoder(&b.engine, s);
     if (code == CLI_OK)
         cli_note_untrained(&b.engine, "a sequence", b.length);
     /* A sequence takes whole pages, so leave room for one more each. */

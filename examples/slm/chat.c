@@ -488,7 +488,7 @@ static int run(const struct cli_settings *s)
     uint64_t seed;
     int code = cli_check_stop("chat", s);
     if (code == CLI_OK)
-        code = cli_engine_model(&chat.engine, s);
+        code = cli_engine_decoder(&chat.engine, s);
     if (code == CLI_OK && !chat.engine.info.has_template)
         code = cli_fail("this model has no chat template; 'slm run --raw' continues texts with it");
     if (code == CLI_OK)

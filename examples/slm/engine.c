@@ -47,6 +47,16 @@ int cli_engine_model(struct cli_engine *engine, const struct cli_settings *setti
     return open_model(engine, settings, false);
 }
 
+int cli_engine_decoder(struct cli_engine *engine, const struct cli_settings *settings)
+{
+    int code = open_model(engine, settings, false);
+    if (code == CLI_OK && engine->info.is_encoder)
+        code = cli_fail(
+            "%s is an encoder, which can't continue a text: 'slm embed' makes vectors with it",
+            settings->arguments[0]);
+    return code;
+}
+
 int cli_engine_vocabulary(struct cli_engine *engine, const struct cli_settings *settings)
 {
     return open_model(engine, settings, true);

@@ -28,6 +28,8 @@ void cli_traits(struct cli_table *table, const slm_model *model);
 
 /* Each returns an exit code and has said why on stderr. cli_engine_close() is safe after any. */
 int cli_engine_model(struct cli_engine *engine, const struct cli_settings *settings);
+/* The same for what only decoders can do. */
+int cli_engine_decoder(struct cli_engine *engine, const struct cli_settings *settings);
 /* The same without weights: MODEL may then be a vocabulary, too (see slm_convert_options). */
 int cli_engine_vocabulary(struct cli_engine *engine, const struct cli_settings *settings);
 int cli_engine_context(struct cli_engine *engine, const struct cli_settings *settings,

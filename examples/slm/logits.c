@@ -140,7 +140,7 @@ static int run(const struct cli_settings *s)
         return cli_usage_error("logits", "give one of --ids, -f, -p and a text behind the model");
     struct cli_engine engine = {0};
     struct cli_tokens tokens = {0};
-    int code = cli_engine_model(&engine, s);
+    int code = cli_engine_decoder(&engine, s);
     if (code == CLI_OK)
         code = read_tokens(&engine, s, &tokens);
     if (code == CLI_OK && tokens.n == 0)

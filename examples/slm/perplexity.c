@@ -157,7 +157,7 @@ static int run(const struct cli_settings *s)
     struct cli_tokens tokens = {0};
     if (!s->file)
         return cli_usage_error("perplexity", "of what? give -f FILE");
-    int code = cli_engine_model(&engine, s);
+    int code = cli_engine_decoder(&engine, s);
     if (code == CLI_OK)
         code = cli_read_file(s->file, CLI_CORPUS_LIMIT, &text);
     if (code == CLI_OK) {

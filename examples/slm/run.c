@@ -179,7 +179,7 @@ static int run(const struct cli_settings *s)
     if (code == CLI_OK)
         code = cli_read_prompt("run", s, CLI_TEXT_LIMIT, &text);
     if (code == CLI_OK)
-        code = cli_engine_model(&engine, s);
+        code = cli_engine_decoder(&engine, s);
     slm_buf_byte(&text, 0); /* chat messages end with NUL */
     text.length--;
     if (code == CLI_OK && slm_buf_ok(&text) < 0)

@@ -109,8 +109,8 @@ int slm_seq_new(slm_seq **out, slm_ctx *ctx)
     if (!ctx)
         return slm_fail(SLM_EINVAL, "slm_seq_new: ctx is NULL");
     if (ctx->model->traits->attention != SLM_ATTENTION_CAUSAL)
-        return slm_fail(SLM_EUNSUPPORTED, "slm_seq_new: the model is an encoder, which can't continue a "
-                        "text; slm_embed() gives its embeddings");
+        return slm_fail(SLM_EUNSUPPORTED, "the model is an encoder, which can't continue a "
+                                          "text; slm_embed() gives its embeddings");
     return slm_sequence_open(out, ctx);
 }
 

@@ -263,7 +263,7 @@ static int64_t score(slm_ctx *ctx, const struct batch *b, size_t n, const slm_em
                      size_t cap)
 {
     if (ctx->model->traits->n_scores == 0)
-        return slm_fail(SLM_EUNSUPPORTED, "slm_score: the model has no score head");
+        return slm_fail(SLM_EUNSUPPORTED, "the model has no score head");
     for (size_t i = 0; i < n && o->n_rows; i++)
         o->n_rows[i] = 1;
     if (!out && cap == 0)

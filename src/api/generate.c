@@ -35,8 +35,7 @@ int slm_generate(slm_seq *seq, slm_sampler *sampler, const slm_token *tokens, si
     if (code < 0)
         return code;
     if (what.options.n_stop > 0 && !what.text)
-        return slm_fail(SLM_EUNSUPPORTED,
-                        "slm_generate: stop texts need a tokenizer, and the model has none");
+        return slm_fail(SLM_EUNSUPPORTED, "stop texts need a tokenizer, and the model has none");
     if (!sampler)
         code = slm_sampler_new(&what.sampler, model, NULL);
     if (code == SLM_OK)

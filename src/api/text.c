@@ -19,8 +19,9 @@ static int need_text(const slm_model *model, const char *function)
     if (!model)
         return slm_fail(SLM_EINVAL, "%s: model is NULL", function);
     if (!model->has_text)
-        return slm_fail(SLM_EUNSUPPORTED, "%s: the model file has no tokenizer; convert it again from a "
-                        "source that has one", function);
+        return slm_fail(SLM_EUNSUPPORTED,
+                        "the model file has no tokenizer; convert it again from a source "
+                        "that has one");
     return SLM_OK;
 }
 
@@ -35,7 +36,7 @@ int64_t slm_tokenize(const slm_model *model, const char *text, size_t n, unsigne
     if ((!text && n) || (!out && cap))
         return slm_fail(SLM_EINVAL, "slm_tokenize: %s is NULL", text ? "out" : "text");
     if (n > SLM_LIMIT_TEXT)
-        return slm_fail(SLM_ELIMIT, "slm_tokenize: %zu bytes of text; the limit is %u", n,
+        return slm_fail(SLM_ELIMIT, "%zu bytes of text; the limit is %u", n,
                         (unsigned)SLM_LIMIT_TEXT);
     struct slm_fenv env;
     slm_fenv_enter(&env);
@@ -59,8 +60,7 @@ int64_t slm_tokenize_pair(const slm_model *model, const char *first, size_t n_fi
     if ((!first && n_first) || (!second && n_second) || (!out && cap))
         return slm_fail(SLM_EINVAL, "slm_tokenize_pair: a text or out is NULL");
     if (n_first > SLM_LIMIT_TEXT || n_second > SLM_LIMIT_TEXT)
-        return slm_fail(SLM_ELIMIT, "slm_tokenize_pair: the limit of a text is %u bytes",
-                        (unsigned)SLM_LIMIT_TEXT);
+        return slm_fail(SLM_ELIMIT, "the limit of a text is %u bytes", (unsigned)SLM_LIMIT_TEXT);
     struct slm_fenv env;
     slm_fenv_enter(&env);
     int64_t count = slm_text_encode_pair(&model->text, texts, n, flags, out, cap,
@@ -329,8 +329,8 @@ static int choose_template(const slm_model *model, const slm_chat_options *o, co
     if (model->chat)
         return SLM_OK;
     if (!model->file.chat_template)
-        return slm_fail(SLM_EUNSUPPORTED, "%s: the model has no chat template; it continues plain text",
-                        function);
+        return slm_fail(SLM_EUNSUPPORTED,
+                        "the model has no chat template; it continues plain text");
     /* It could not be parsed when the model was opened: say why. */
     rc = slm_template_parse(own, model->file.chat_template, model->file.chat_template_length, a);
     *template = *own;

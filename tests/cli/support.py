@@ -143,6 +143,7 @@ class CliTest(unittest.TestCase):
         self.assertIn(words, done.err)
         self.assertEqual(done.out, "")
         self.assertNotIn("\033", done.err, "colours only belong on a terminal")
+        self.assertNotRegex(done.err, r"\bslm_[a-z]", "shells know nothing of C's names")
         return done
 
 

@@ -117,7 +117,12 @@ class Embed(CliTest):
         self.bad(1, "9999", "embed", "bert-mean.slm", "--ids", "2 9999 3")
         self.bad(1, "missing.txt", "embed", "bert-mean.slm", "-f", "missing.txt")
         self.bad(1, "missing.slm", "embed", "missing.slm", "a")
-        self.bad(1, "slm_embed()", "run", "bert-mean.slm", "an encoder writes nothing")
+        for command, *rest in (("run", "hi"), ("chat",), ("logits", "-p", "hi", "-o", "x"), ("perplexity", "-f", "lines.txt"), ("bench",)):
+            self.bad(1, "slm: bert-mean.slm is an encoder, which can't continue a text: 'slm embed'", command, "bert-mean.slm", *rest)
+        # Encoders without a tokenizer take token ids.
+        self.good("convert", DATA / "encoders" / "bert-reranker", "-o", "no-words.slm")
+        for command, *rest in (("tokenize", "hi"), ("embed", "hi"), ("embed", "-q", "who", "hi")):
+            self.bad(1, "the model file has no tokenizer", command, "no-words.slm", *rest)
 
 
 if __name__ == "__main__":

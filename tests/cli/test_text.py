@@ -112,7 +112,8 @@ class Template(CliTest):
                          "system: Be kind\nuser: Hi\n")
         ids = self.good("tokenize", self.model, "-p", "system: Be kind\nuser: Hi\nassistant:", "--ids").out
         self.assertEqual(self.render(self.chat_model, "-f", "two.json", "--ids"), ids)
-        self.bad(1, "no chat template", "template", self.model, "-f", "two.json")
+        for ids in ([], ["--ids"]):
+            self.bad(1, "slm: the model has no chat template", "template", self.model, "-f", "two.json", *ids)
 
     def test_file(self):
         base = ["--template", "all.jinja", "-f", "two.json"]
