@@ -22,14 +22,14 @@ static const struct cli_choice poolings[] = {
 };
 
 static const struct cli_option options[] = {
-    {'p', "prompt", CLI_TEXT, FIELD(prompt), "TEXT", "the text; each of its lines is one", 0, 0,
+    {'p', "prompt", CLI_TEXT, FIELD(prompt), "TEXT", "the text; each of its lines is one", 1, 0,
      NULL},
     {'f', "file", CLI_TEXT, FIELD(file), "FILE", "read it from a file; - is standard input", 0, 0,
      NULL},
     {'q', "query", CLI_TEXT, FIELD(query), "TEXT",
      "print how well each line fits this one: what a reranker\nsays, or the cosine of the two "
      "vectors",
-     0, 0, NULL},
+     1, 0, NULL},
     {0, "scores", CLI_FLAG, FIELD(scores), NULL,
      "print what a classifier's score head says of each line", 0, 0, NULL},
     {0, "ids", CLI_FLAG, FIELD(print_ids), NULL,
@@ -149,19 +149,23 @@ static void print_line(struct job *job, const float *rows, size_t n)
         putchar('\n');
 }
 
-/* The library counts the inputs of a call from 0; people count lines of their file from 1. */
-static int fail_line(const struct job *job, int rc, bool may_truncate)
+/* What is wrong with one of the inputs, or with the query. The library counts the inputs of a call
+ * from 0, and tells C callers what to set; people count lines of their file from 1. */
+static int fail_input(const struct job *job, int rc, bool is_query)
 {
-    const char *text = slm_last_error();
+    const char *text = slm_last_error(), *hint = strstr(text, ": set slm_");
+    char line[32] = "";
     size_t i;
     int begin = 0;
     if (sscanf(text, "input %zu: %n", &i, &begin) != 1 || begin == 0)
         return cli_fail_library(rc);
-    const char *hint = strstr(text, ": set slm_");
+    if (!is_query)
+        snprintf(line, sizeof line, ", line %zu", job->done + i + 1);
     text += begin;
-    return cli_fail("%s, line %zu: %.*s%s", cli_prompt_source(job->s), job->done + i + 1,
+    return cli_fail("%s%s: %.*s%s", is_query ? "--query" : cli_prompt_source(job->s), line,
                     (int)(hint ? (size_t)(hint - text) : strlen(text)), text,
-                    may_truncate ? "; --truncate takes its beginning" : "");
+                    rc == SLM_ELIMIT && !job->s->truncate ? "; --truncate takes its beginning"
+                                                          : "");
 }
 
 static int do_lines(struct job *job, slm_embed_options *o)
@@ -182,10 +186,8 @@ static int do_lines(struct job *job, slm_embed_options *o)
         }
         if (rows >= 0)
             rows = ask(job, o, job->out, job->capacity);
-        if (rows == SLM_EINTR)
-            return CLI_INTERRUPTED;
         if (rows < 0)
-            return fail_line(job, (int)rows, rows == SLM_ELIMIT && !o->truncate);
+            return fail_input(job, (int)rows, false);
         const float *at = job->out;
         for (size_t i = 0; i < job->n; at += job->rows[i++] * job->width)
             print_line(job, at, job->rows[i]);
@@ -215,7 +217,7 @@ static int compute(struct job *job)
             return cli_fail("out of memory");
         int64_t rc = slm_embed(job->engine.ctx, &query, 1, &o, job->query, 1);
         if (rc < 0)
-            code = cli_fail_library((int)rc);
+            code = fail_input(job, (int)rc, true);
     }
     if (s->json) {
         cli_json_open(&job->json, NULL, '{');
@@ -246,6 +248,8 @@ static int run(const struct cli_settings *s)
             "embed", "--query compares one vector of a text, and --pooling none makes many");
     if (s->query && s->print_ids)
         return cli_usage_error("embed", "--query takes text, and --ids token ids");
+    if (s->arguments[1] && !*s->arguments[1])
+        return cli_usage_error("embed", "the text is empty");
     struct job *job = calloc(1, sizeof *job);
     if (!job)
         return cli_fail("out of memory");

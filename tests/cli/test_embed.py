@@ -1,6 +1,7 @@
 """slm embed on tiny models: an encoder, a reranker, a decoder and a classifier, each with a tokenizer."""
 import json
 import math
+import shutil
 import struct
 import unittest
 
@@ -100,6 +101,25 @@ class Embed(CliTest):
         self.bad(1, "--truncate", "embed", "bert-mean.slm", long)
         self.assertEqual(len(numbers(self.good("embed", "bert-mean.slm", long, "--truncate").out)), 1)
 
+    def test_nothing(self):
+        """Where there is no text: an empty line has its special tokens, an empty file no lines."""
+        for arguments in (("-p", ""), ("",), ("a", "-q", "")):
+            self.bad(2, "empty", "embed", "bert-mean.slm", *arguments)
+        self.assertEqual(self.good("embed", "bert-mean.slm", stdin="").out, "")
+        self.assertEqual(json.loads(self.good("embed", "bert-mean.slm", "--json", stdin="").out)["embeddings"], [])
+        special = self.good("embed", "bert-mean.slm", "--ids", " ".join(self.ids(""))).out
+        self.assertEqual(self.good("embed", "bert-mean.slm", stdin="\n").out, special)
+        folder = self.folder / "no-special"  # GPT-2's tokenizer adds nothing
+        folder.mkdir()
+        for name in ("config.json", "model.safetensors"):
+            shutil.copy(EMBEDDINGS / "qwen3-embedding" / name, folder)
+        tokenizer = json.loads((EMBEDDINGS / "qwen3-embedding" / "tokenizer.json").read_text())
+        tokenizer["post_processor"] = None
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+        self.good("convert", folder, "-o", "no-special.slm")
+        done = self.run_slm("embed", "no-special.slm", "--pooling", "last", stdin="a\n\nb\n")
+        self.assertEqual((done.code, done.err), (1, "slm: standard input, line 2: it has no tokens\n"))
+
     def test_errors(self):
         self.bad(2, "--scores is for single texts", "embed", "bert-pairs.slm", "-q", "a", "--scores", "b")
         self.bad(2, "--query takes text", "embed", "bert-mean.slm", "-q", "a", "--ids", "1 2")
@@ -112,6 +132,8 @@ class Embed(CliTest):
         self.assertEqual((done.code, len(done.out.splitlines())), (1, 64))
         self.assertRegex(done.err, "^slm: standard input, line 81: it has [0-9]+ tokens, and the limit of context and model "
                                    "is [0-9]+; --truncate takes its beginning\n$")
+        done = self.bad(1, "slm: --query: it has ", "embed", "bert-mean.slm", "-q", "word " * 100, "a")
+        self.assertIn("; --truncate takes its beginning\n", done.err)
         self.assertIn("-p, line 2: ", self.run_slm("embed", "bert-mean.slm", "-p", text[6 * 79:]).err)
         self.assertEqual(len(numbers(self.good("embed", self.model, "a", "--pooling", "last").out)[0]), 64)
         self.bad(1, "9999", "embed", "bert-mean.slm", "--ids", "2 9999 3")
