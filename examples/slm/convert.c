@@ -14,14 +14,15 @@
 #define FIELD(name) offsetof(struct cli_settings, name)
 
 static const struct cli_option options[] = {
-    {'o', "output", CLI_TEXT, FIELD(output), "OUT", "the new file (default: IN with .slm)", 1, 0,
-     NULL},
+    {'o', "output", CLI_TEXT, FIELD(output), "OUT", "the new file (default: beside IN, with .slm)",
+     1, 0, NULL},
     {0, "type", CLI_TEXT, FIELD(type), "T",
      "keep (default), q4, q4a, q8, f16, bf16 or f32: type of the\nmatrices", 0, 0, NULL},
     {0, "head-type", CLI_TEXT, FIELD(head_type), "T", "the same for embedding and head", 0, 0,
      NULL},
     {0, "tokenizer", CLI_TEXT, FIELD(tokenizer), "FILE",
-     "a tokenizer's file (tokenizer.json, tokenizer.model, GGUF and\nwhat else docs/format-tokenizer.md "
+     "a tokenizer's file (tokenizer.json, tokenizer.model, GGUF and\nwhat else "
+     "docs/format-tokenizer.md "
      "lists), or a model's folder\n(default: what comes with the weights)",
      1, 0, NULL},
     {0, "vocabulary", CLI_FLAG, FIELD(vocabulary), NULL,
@@ -257,8 +258,9 @@ const struct cli_command cli_convert = {
     .summary = "bring a model into the .slm format",
     .details =
         "IN is a .gguf file, a Hugging Face directory (config.json, *.safetensors, tokenizer) or\n"
-        "a llama2.c checkpoint. OUT appears when it is complete. The error is the root mean\n"
-        "square of what a tensor lost, in percent of its own; the largest of each row stands.",
+        "a llama2.c checkpoint. Without OUT, dir/model.gguf becomes dir/model.slm, and a folder\n"
+        "dir/model the file dir/model.slm. OUT appears when it is complete. The error is the root\n"
+        "mean square of what a tensor lost, in percent of its own; the largest of each row stands.",
     .examples = "  slm convert model.gguf\n"
                 "  slm convert ~/models/SmolLM2-135M-Instruct --type q8 -o smol-q8.slm",
     .min_arguments = 1,

@@ -703,6 +703,7 @@ class Convert(CliTest):
         self.assertIn("stories260K.slm", self.good("convert", folder / "stories260K.bin").out)
         self.assertIn("behind.slm", self.good("convert", folder / "stories260K.bin", folder / "behind.slm").out)
         self.good("info", folder / "stories260K.slm")
+        self.assertIn("Without OUT, dir/model.gguf becomes dir/model.slm", self.good("convert", "--help").out)
 
     def test_bundled_model(self):
         """examples/stories260K.slm is what this command makes, as examples/README.md says."""
