@@ -126,24 +126,31 @@ static void print_model(const char *out)
         return;
     struct cli_table table = {.n_columns = 2, .align = "ll"};
     const char *architecture = slm_model_metadata(model, "architecture");
-    cli_cell(&table, "architecture");
-    cli_cell(&table, "%s", architecture ? architecture : "-");
-    cli_cell(&table, "size");
-    cli_cell(&table, "%d layers, width %d, %d heads (%d key-value) of %d, feed-forward %d", info.n_layers,
-             info.dim, info.n_heads, info.n_kv_heads, info.head_dim, info.ffn_dim);
+    bool has_weights = info.n_layers > 0;
+    if (has_weights) {
+        cli_cell(&table, "architecture");
+        cli_cell(&table, "%s", architecture ? architecture : "-");
+        cli_cell(&table, "size");
+        cli_cell(&table, "%d layers, width %d, %d heads (%d key-value) of %d, feed-forward %d",
+                 info.n_layers, info.dim, info.n_heads, info.n_kv_heads, info.head_dim,
+                 info.ffn_dim);
+    }
     cli_cell(&table, "vocabulary");
     cli_cell(&table, "%d%s", info.n_vocab, info.has_tokenizer ? "" : ", no tokenizer");
-    cli_cell(&table, "parameters");
-    cli_cell(&table, "%s", cli_count(info.n_params).text);
+    cli_cell(&table, has_weights ? "parameters" : "chat template");
+    cli_cell(&table, "%s",
+             has_weights         ? cli_count(info.n_params).text
+             : info.has_template ? "yes"
+                                 : "no");
     cli_traits(&table, model);
     cli_table_print(&table, CLI_TABLE_PLAIN, false);
     putchar('\n');
     slm_model_unref(model);
 }
 
-static void print_text(const struct report *r, const char *out, uint64_t length)
+/* What the tensors' types became; a vocabulary has none. */
+static void print_kinds(const struct report *r)
 {
-    print_model(out);
     if (r->tensors) {
         cli_table_print(r->tensors, CLI_TABLE_PLAIN, true);
         putchar('\n');
@@ -165,6 +172,13 @@ static void print_text(const struct report *r, const char *out, uint64_t length)
             cli_cell(&table, "exact");
     }
     cli_table_print(&table, CLI_TABLE_PLAIN, true);
+}
+
+static void print_text(const struct report *r, const char *out, uint64_t length)
+{
+    print_model(out);
+    if (r->n > 0)
+        print_kinds(r);
     printf("%s: %s\n", out, cli_bytes(length).text);
 }
 
@@ -260,7 +274,9 @@ const struct cli_command cli_convert = {
         "IN is a .gguf file, a Hugging Face directory (config.json, *.safetensors, tokenizer) or\n"
         "a llama2.c checkpoint. Without OUT, dir/model.gguf becomes dir/model.slm, and a folder\n"
         "dir/model the file dir/model.slm. OUT appears when it is complete. The error is the root\n"
-        "mean square of what a tensor lost, in percent of its own; the largest of each row stands.",
+        "mean square of what a tensor lost, in percent of its own; the largest of each row "
+        "stands.\n"
+        "'computed' is what the source does not store: RoPE's frequencies, ALiBi's slopes.",
     .examples = "  slm convert model.gguf\n"
                 "  slm convert ~/models/SmolLM2-135M-Instruct --type q8 -o smol-q8.slm",
     .min_arguments = 1,

@@ -85,6 +85,10 @@ static void print_short(const struct cli_engine *engine)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(quant, words[i][0]) == 0)
             quant = words[i][1];
+    if (n == 0) {
+        printf("{ vocabulary %d, no weights }\n", (int)engine->info.n_vocab);
+        return;
+    }
     double params = (double)engine->info.n_params;
     const char *unit = params >= 999.5e6 ? "B" : params >= 999.5e3 ? "M" : "K";
     params /= unit[0] == 'B' ? 1e9 : unit[0] == 'M' ? 1e6 : 1e3;
@@ -114,8 +118,10 @@ static void print_text(const struct cli_engine *engine, const struct cli_setting
         cli_cell(&table, "%.*s", (int)(strcspn(value, "\n") < 100 ? strcspn(value, "\n") : 100),
                  value);
     }
-    cli_cell(&table, "parameters");
-    cli_cell(&table, "%s", cli_count(info->n_params).text);
+    if (info->n_layers > 0) {
+        cli_cell(&table, "parameters");
+        cli_cell(&table, "%s", cli_count(info->n_params).text);
+    }
     cli_cell(&table, engine->converted ? "converted into" : "file");
     cli_cell(&table, engine->converted ? "%s, %s" : "%s", cli_bytes(info->file_size).text,
              engine->converted);
@@ -134,13 +140,17 @@ static void print_text(const struct cli_engine *engine, const struct cli_setting
     cli_cell(&table, "%s", info->has_template ? "yes" : "no");
     struct type_sum sums[MOST_TYPES];
     size_t n = sum_types(model, sums);
+    if (n == 0) {
+        cli_cell(&table, "weights");
+        cli_cell(&table, "none: this is a vocabulary, for 'slm tokenize' and 'slm template'");
+    }
     for (size_t i = 0; i < n; i++) {
         cli_cell(&table, "%s", i == 0 ? "weights" : "");
         cli_cell(&table, "%s: %zu tensor%s, %s", sums[i].type, sums[i].n, cli_s(sums[i].n),
                  cli_bytes(sums[i].bytes).text);
     }
     cli_table_print(&table, CLI_TABLE_PLAIN, false);
-    if (!s->tensors)
+    if (!s->tensors || n == 0)
         return;
 
     putchar('\n');

@@ -80,8 +80,12 @@ class Vocabularies(CliTest):
         self.assertEqual(self.good("tokenize", out, "-p", "ab", "--ids").out, "263\n")
         info = json.loads(self.good("info", out, "--json").out)
         self.assertEqual((info["n_layers"], info["n_vocab"]), (0, 264))
-        self.good("info", out)
-        self.good("info", out, "--short")
+        # Nothing is said of weights but that there are none.
+        for text in (self.good("info", out, "--tensors").out, self.good("convert", path, "--vocabulary", "-o", "w.slm").out):
+            self.assertRegex(text, "vocabulary +264\n")
+            self.assertNotRegex(text, r"(?m)parameters|layers|architecture +-|tensors|layer +role|^\w.* 0$")
+        self.assertRegex(self.good("info", out).out, "weights +none: this is a vocabulary, for 'slm tokenize'")
+        self.assertEqual(self.good("info", out, "--short").out, "{ vocabulary 264, no weights }\n")
         self.bad(1, "vocabulary, no weights", "run", out, "--raw", "-p", "x")
         self.bad(1, "vocabulary, no weights", "logits", out, "--ids", "1", "-o", "x.f32")
         self.bad(1, "vocabulary, no weights", "embed", out, "-p", "x")
