@@ -98,6 +98,7 @@ static int fill_rope(struct slm_config *config, uint32_t i)
     const struct slm_rope_config *rope = i ? &config->local_rope : &config->rope;
     struct slm_rope_traits *traits = &config->rope_traits[i];
     traits->dims = rope->dims;
+    traits->base = (float)rope->base;
     if (!(config->frequencies[i] = take(config, rope->dims / 2)))
         return SLM_ENOMEM;
     int err = slm_rope_table(rope, config->frequencies[i], &traits->magnitude);
@@ -114,7 +115,6 @@ static int fill_rope(struct slm_config *config, uint32_t i)
     switch (rope->kind) {
     case SLM_ROPE_KIND_DYNAMIC:
         traits->scaling = SLM_ROPE_DYNAMIC;
-        traits->base = (float)rope->base;
         traits->factor = (float)rope->factor;
         return SLM_OK;
     case SLM_ROPE_KIND_LONG:

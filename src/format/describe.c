@@ -135,8 +135,10 @@ static void positions(struct text *t, const struct slm_file *file)
         uint32_t n = count(file, uses_rope, i);
         if (n == 0)
             continue;
-        next(t);
+        put(t, t->length ? "; " : "");
         put(t, "rotary, %u dimensions", rope->dims);
+        if (rope->base > 0)
+            put(t, ", base %.9g", (double)rope->base);
         if (rope->scaling != SLM_ROPE_TABLE)
             put(t, ", %s beyond %u",
                 rope->scaling == SLM_ROPE_DYNAMIC ? "base grows" : "another table",

@@ -130,7 +130,7 @@ struct slm_rope_traits {
     uint32_t dims;            /* leading dimensions of a head that rotate; even */
     uint32_t scaling;         /* enum slm_rope_scaling */
     float magnitude;          /* multiplies cos and sin (YaRN's attention factor); 1: none */
-    float base;               /* for SLM_ROPE_DYNAMIC: theta; else not used, as the next two */
+    float base;               /* theta, which SLM_ROPE_DYNAMIC needs; else for people, 0: unknown */
     float factor;             /* for SLM_ROPE_DYNAMIC */
     uint32_t original_context;/* for SLM_ROPE_DYNAMIC and SLM_ROPE_LONG */
     uint32_t reserved[6];     /* 0 */

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import unittest
 
-from support import EXAMPLES, IDS, SLM, STORIES, TEXT, CliTest, main, replace_in_section
+from support import DATA, EXAMPLES, IDS, SLM, STORIES, TEXT, CliTest, main, replace_in_section
 
 COMMANDS = ["run", "chat", "convert", "info", "verify", "tokenize", "template", "embed", "logits", "perplexity", "bench"]
 PROMPT = "Once upon a time"
@@ -691,6 +691,10 @@ class Convert(CliTest):
                      r"blk.4.ffn_up.weight +F32 +ffn_up of layer 4 +q8 +172 x 64"):
             self.assertRegex(text, line)
         self.assertEqual(self.good("info", "t.slm", "--short").out, "{ layers 5, params 260K, quant int8 }\n")
+        # Gemma's layers turn in two ways, which differ in their base.
+        self.good("convert", DATA / "golden" / "gemma3", "-o", "gemma3.slm")
+        self.assertEqual(json.loads(self.good("info", "gemma3.slm", "--json").out)["traits"]["positions"],
+                         "rotary, 16 dimensions, base 4000 in 1 of 6 layers; rotary, 16 dimensions, base 10000 in 5 of 6 layers")
         self.assertEqual(json.loads(self.good("info", "t.slm", "--json").out)["traits"]["head"], "the embedding")
         text = self.good("convert", STORIES / "stories260K.bin", "-o", "t.slm", "--type", "q4").out
         self.assertRegex(text, r"F32 +q4 .* %")
