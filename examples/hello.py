@@ -68,7 +68,7 @@ def answer(slm, path, text):
 
     model, ctx, seq = c_void_p(), c_void_p(), c_void_p()
     try:
-        check(slm.slm_model_open(model, path.encode(), None))
+        check(slm.slm_model_open(model, os.fsencode(path), None))
         check(slm.slm_ctx_new(ctx, model, None))
         check(slm.slm_seq_new(seq, ctx))
         n = check(prompt(None, 0))  # how many there are, then the tokens themselves
@@ -85,7 +85,11 @@ if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     try:
-        answer(load(), sys.argv[1], (sys.argv[2] if len(sys.argv) == 3 else "Once upon a time").encode())
+        library = load()
+    except (OSError, AttributeError) as error:
+        sys.exit(f"hello.py: libslm is not found: {error}; SLM_LIBRARY can name it, as in build/src/libslm.so")
+    try:
+        answer(library, sys.argv[1], os.fsencode(sys.argv[2] if len(sys.argv) == 3 else "Once upon a time"))
         print()
     except RuntimeError as error:
         sys.exit(f"hello.py: {error}")

@@ -94,6 +94,13 @@ def main(root, build, model):
         text = run(sys.executable, "-B", root / "examples/hello.py", model, env={**env, "LD_LIBRARY_PATH": str(lib)})
         if not text.startswith(", there was a little"):
             sys.exit(f"hello.py answered {text!r}")
+        for library, asked, words in (("/nowhere/libslm.so", model, "hello.py: libslm is not found: /nowhere/libslm.so"),
+                                      (__file__, model, "hello.py: libslm is not found: "),
+                                      (lib / "libslm.so", "nowhere.slm", "hello.py: nowhere.slm: No such file")):
+            done = subprocess.run([sys.executable, "-B", root / "examples/hello.py", asked], capture_output=True, text=True,
+                                  env={**env, "SLM_LIBRARY": str(library)})
+            if done.returncode != 1 or not done.stderr.startswith(words) or done.stderr.count("\n") != 1:
+                sys.exit(f"hello.py with {library} and {asked} said {done.stderr!r}")
         check_subproject(root, folder / "app")
         if shutil.which("c++"):
             (folder / "header.cc").write_text("#include <slm/slm.h>\n#include <slm/convert.h>\nint main() { return slm_version_number() == 0; }\n")
