@@ -16,9 +16,9 @@
  *
  * The output appears under its name when it is complete, synced and checked, or not at all.
  *
- * The rules of slm.h hold here as well: 0 or a negative slm_error is returned, slm_last_error() tells
- * more, nothing is printed, no state is global, and any number of threads may convert at once. It
- * needs libslm, of the same version.
+ * The rules of slm.h hold here as well: 0 or a negative slm_error is returned, slm_last_error()
+ * tells more, nothing is printed, no state is global, and any number of threads may convert at
+ * once. It needs libslm, of the same version.
  */
 #ifndef SLM_CONVERT_H
 #define SLM_CONVERT_H
@@ -51,7 +51,7 @@ SLM_API const char *slm_convert_kind_name(int kind);
 typedef struct slm_convert_tensor {
     size_t size;
     const char *source_name; /* "blk.0.attn_q.weight"; valid during the call, as the next; "" for
-                                what the source does not store: RoPE's frequencies, ALiBi's slopes */
+                                what no source stores: RoPE's frequencies, ALiBi's slopes */
     const char *source_type; /* "Q4_1"; "computed" for these */
     const char *role;        /* "attn_q"; lives as long as the library, as the next */
     const char *type;        /* "q4a" */
@@ -69,7 +69,7 @@ typedef struct slm_convert_options {
     size_t size; /* sizeof(slm_convert_options) */
 
     /* "keep" (or NULL): the nearest of our types, without loss where there is one.
-     * "f32", "f16", "bf16", "q8", "q4", "q4a": all matrices in this type. Vectors are always f32. */
+     * "f32", "f16", "bf16", "q8", "q4", "q4a": all matrices in this type. Vectors stay f32. */
     const char *type;
     const char *head_type; /* the same for embedding and head alone; NULL: as `type` */
 
@@ -114,7 +114,7 @@ typedef struct slm_convert_family {
     const char *name;   /* "gpt2": metadata "architecture" of what is converted */
     const char *models; /* published models, for people: "GPT-2, distilgpt2" */
     const char *const *classes;       /* "architectures" in config.json; ends with NULL */
-    const char *const *architectures; /* general.architecture in GGUF; ends with NULL; may be empty */
+    const char *const *architectures; /* general.architecture in GGUF; likewise, may be empty */
 } slm_convert_family;
 
 /* The i-th family that can be converted. Returns 0, or SLM_EINVAL past the last. All texts live as

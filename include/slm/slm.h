@@ -18,7 +18,7 @@
  *             From any thread come slm_ctx_interrupt(), slm_ctx_interrupt_clear() and
  *             slm_seq_free(), even while the context is busy.
  *             Different contexts never wait for one another. A model survives fork() in the
- *             child; a context, whose threads fork() does not copy, must not be used or freed there.
+ *             child; a context, whose threads fork() does not copy, must not be touched there.
  *
  * Ownership:  whatever a function called slm_x_new, slm_x_open or slm_x_fork gave you, you free,
  *             once, in any order: what others still need stays until they are freed too. After its
@@ -105,7 +105,7 @@ enum slm_error {
     SLM_OK = 0,
     SLM_EINVAL = -1,       /* an argument is wrong: a bug in the caller */
     SLM_ENOMEM = -2,       /* the allocator returned NULL */
-    SLM_EIO = -3,          /* the operating system refused: no such file, no permission, disk full */
+    SLM_EIO = -3,          /* the system refused: no such file, no permission, disk full */
     SLM_EFORMAT = -4,      /* the file is damaged or not what it claims to be */
     SLM_EVERSION = -5,     /* the file needs another version of the library, mostly a newer one */
     SLM_ELIMIT = -6,       /* larger than the context, or than a limit of the library */
@@ -123,19 +123,19 @@ SLM_API const char *slm_strerror(int code);
  * next failing call of the same thread. */
 SLM_API const char *slm_last_error(void);
 
-/* For libraries and bindings on top of this one: store a message for slm_last_error(), of which 1023
- * bytes are kept, and return code. message NULL: "". */
+/* For libraries and bindings on top of this one: store a message for slm_last_error(), of which
+ * 1023 bytes are kept, and return code. message NULL: "". */
 SLM_API int slm_set_last_error(int code, const char *message);
 
 /* --------------------------------------------------------------------------- 3 hooks --- */
 
 /* Where memory comes from. alloc returns `size` bytes aligned to `align` (a power of two, at
  * least 16), or NULL; free gets the same size back. Both are called from the thread that calls the
- * library, never from its workers. That may be any thread: a model's are called by every thread that
- * uses the model, a context's and a team's free by whoever frees the last of what belongs together
- * (a context and its sequences; a team and its contexts). So they must be safe for several at once
- * unless one thread does all of that. Copied; `user` must outlive the object it was given to, a
- * context's also the sequences, a team's also the contexts. */
+ * library, never from its workers. That may be any thread: a model's are called by every thread
+ * that uses the model, a context's and a team's free by whoever frees the last of what belongs
+ * together (a context and its sequences; a team and its contexts). So they must be safe for several
+ * at once unless one thread does all of that. Copied; `user` must outlive the object it was given
+ * to, a context's also the sequences, a team's also the contexts. */
 typedef struct slm_allocator {
     void *(*alloc)(void *user, size_t size, size_t align);
     void (*free)(void *user, void *p, size_t size);
@@ -167,7 +167,7 @@ typedef struct slm_model_options {
      *    is mapped, the operating system raises SIGBUS in the thread that touches a lost page,
      *    and no library can turn that into an error code; if somebody writes into it, weights
      *    change under way, and what the tokenizer then does is undefined: its tables were checked
-     *    when the file was opened. To replace a model file, write a new one and rename it over the old.
+     *    when the file was opened. To replace a file, write a new one and rename it over the old.
      * 1: read the file into memory first. Slower to open, twice the memory where several
      *    processes share a model, immune to changes of the file. */
     int copy;
@@ -202,8 +202,8 @@ typedef struct slm_info {
     size_t size;           /* sizeof(slm_info) */
     uint64_t file_size;    /* bytes */
     uint64_t n_params;     /* weights and biases; a tied embedding counts once */
-    int32_t n_layers;      /* 0: the file is a vocabulary without weights. It serves section 5, text,
-                              and slm_ctx_new() is SLM_EUNSUPPORTED */
+    int32_t n_layers;      /* 0: the file is a vocabulary without weights. It serves section 5,
+                              text, and slm_ctx_new() is SLM_EUNSUPPORTED */
     int32_t dim;           /* width of the residual stream */
     int32_t n_heads;       /* of the first layer, as the next three */
     int32_t n_kv_heads;
@@ -215,7 +215,7 @@ typedef struct slm_info {
     slm_token eos;
     int32_t has_tokenizer; /* 0 or 1 */
     int32_t has_template;  /* 0 or 1: slm_chat_format() works */
-    int32_t is_encoder;    /* 0 or 1: it sees a text as a whole; slm_embed() works, slm_eval() does not */
+    int32_t is_encoder;    /* 0 or 1: it sees a text as a whole: slm_embed(), no slm_eval() */
     int32_t pooling;       /* SLM_POOL_: how it makes one vector of a text; 0: it does not say */
     int32_t unit_length;   /* 0 or 1: that vector has length 1 */
     int32_t n_scores;      /* numbers that slm_score() gives for a text; 0: it has no score head */
@@ -241,7 +241,7 @@ typedef struct slm_tensor_info {
     int32_t cols;      /* inputs, or the length of a vector */
     uint64_t offset;   /* in the file, bytes */
     uint64_t length;   /* bytes, padding included */
-    int32_t rope;      /* of a table of RoPE's frequencies, which layers share: its number; else -1 */
+    int32_t rope;      /* number of a table of RoPE's frequencies, which layers share; else -1 */
 } slm_tensor_info;
 
 /* Fill *info for the i-th tensor. Returns 0, or SLM_EINVAL past the last. */
@@ -256,7 +256,7 @@ typedef struct slm_trait {
     char value[240];  /* "rotary, 64 dimensions, in 3 of 4 layers": for people, and may change */
 } slm_trait;
 
-/* The i-th line of what the transformer is made of, in words. Returns 0, or SLM_EINVAL past the last. */
+/* The i-th line of what the model is made of, in words. Returns 0, or SLM_EINVAL past the last. */
 SLM_API int slm_model_trait(const slm_model *model, size_t i, slm_trait *trait);
 
 /* Read the whole file and compare every checksum. progress may be NULL.
@@ -279,8 +279,8 @@ SLM_API int64_t slm_tokenize(const slm_model *model, const char *text, size_t n,
                              slm_token *out, size_t cap);
 
 /* Two texts to the ids of a pair, as classifiers of pairs and rerankers take them: with the special
- * tokens that the model puts around and between them. *n_first_tokens (may be NULL) gets how many ids
- * are of token type 0, those of type 1 follow: slm_input.n_first. Otherwise as slm_tokenize();
+ * tokens that the model puts around and between them. *n_first_tokens (may be NULL) gets how many
+ * ids are of token type 0, those of type 1 follow: slm_input.n_first. Otherwise as slm_tokenize();
  * SLM_TEXT_ADD_SPECIAL changes nothing. SLM_EUNSUPPORTED: the model takes no pairs. */
 SLM_API int64_t slm_tokenize_pair(const slm_model *model, const char *first, size_t n_first,
                                   const char *second, size_t n_second, unsigned flags,
@@ -291,9 +291,9 @@ SLM_API int64_t slm_tokenize_pair(const slm_model *model, const char *first, siz
 SLM_API int64_t slm_detokenize(const slm_model *model, const slm_token *tokens, size_t n,
                                unsigned flags, char *out, size_t cap);
 
-/* The vocabulary's own text of one token ("Ġthe" is " the" here); *n gets its length in bytes. It is
- * not UTF-8 where a token is part of a character, and does not end with NUL: without n it is of no
- * use. NULL when the id is out of range. Lives as long as the model. */
+/* The vocabulary's own text of one token ("Ġthe" is " the" here); *n gets its length in bytes. It
+ * is not UTF-8 where a token is part of a character, and does not end with NUL: without n it is of
+ * no use. NULL when the id is out of range. Lives as long as the model. */
 SLM_API const char *slm_token_text(const slm_model *model, slm_token token, size_t *n);
 
 /* Detokenizing piece by piece: what comes out is always whole UTF-8, and all pieces together
@@ -356,7 +356,8 @@ typedef struct slm_team slm_team;
 
 /* Runs part(arg, 0) to part(arg, n - 1), each once, in any order, on any threads, and returns when
  * all of them have: a loop is enough, a host's thread pool is what it is for. */
-typedef void (*slm_parallel_fn)(void *user, int32_t n, void (*part)(void *arg, int32_t i), void *arg);
+typedef void (*slm_parallel_fn)(void *user, int32_t n, void (*part)(void *arg, int32_t i),
+                                void *arg);
 
 typedef struct slm_team_options {
     size_t size;          /* sizeof(slm_team_options) */
@@ -390,32 +391,32 @@ typedef struct slm_ctx_options {
     int32_t n_threads;    /* of a team of its own, as in slm_team_options */
     slm_team *team;       /* NULL: a team of its own. Else n_threads must be 0 */
     int32_t max_tokens;   /* KV positions that are stored, all sequences together; 0: the smaller of
-                             the model's max_context and 4096. They come in pages of 32, and there is
-                             a page more for each of max_seqs but one: so many fit however they are
-                             spread. Of an encoder: the longest text, and how much is computed
+                             the model's max_context and 4096. They come in pages of 32, and there
+                             is a page more for each of max_seqs but one: so many fit however they
+                             are spread. Of an encoder: the longest text, and how much is computed
                              together */
     int32_t max_seq_tokens; /* tokens of the longest sequence; 0: max_tokens. More than that helps
                              where all layers have sliding windows: they store less than they read.
-                             Of a model with RoPE tables for short and for long texts ("longrope") it
-                             chooses the one for all texts, however short: above the length that the
-                             model was first trained for, the long one; so logits depend on it */
+                             Of a model with RoPE tables for short and for long texts ("longrope")
+                             it chooses the one for all texts, however short: above the length that
+                             the model was first trained for, the long one; logits depend on it */
     int32_t max_window_tokens; /* KV positions of layers with a sliding window, all sequences
                              together; 0: max_tokens. Less saves memory: positions that no window
                              reaches are dropped when room is needed. Raised to what one sequence
                              needs: two windows and a batch */
     int32_t max_seqs;     /* sequences alive at once, and texts that slm_embed() computes together;
                              0: 1, of an encoder 32 */
-    int32_t max_batch;    /* tokens computed together; longer prompts are cut. 0: 512. An encoder has
-                             no use for it, nor for the next two */
+    int32_t max_batch;    /* tokens computed together; longer prompts are cut. 0: 512. An encoder
+                             has no use for it, nor for the next two */
     int32_t max_logits;   /* rows of logits kept by a call; 0: max_seqs */
     int32_t kv_type;      /* SLM_KV_ */
     uint32_t cpu;         /* SLM_CPU_ bits to choose from; 0: all */
     const slm_allocator *allocator; /* NULL: the model's */
 } slm_ctx_options;
 
-/* What slm_ctx_new() with these options takes from the allocator, to the byte. (A shared team is not
- * counted; threads have stacks of their own from the operating system.) Returns bytes, or an error
- * as slm_ctx_new(). */
+/* What slm_ctx_new() with these options takes from the allocator, to the byte. (A shared team is
+ * not counted; threads have stacks of their own from the operating system.) Returns bytes, or an
+ * error as slm_ctx_new(). */
 SLM_API int64_t slm_ctx_memory(const slm_model *model, const slm_ctx_options *options);
 
 /* Make a context. options may be NULL. Errors: SLM_EINVAL, SLM_ENOMEM, SLM_ELIMIT, SLM_EIO (no
@@ -446,8 +447,9 @@ typedef struct slm_stats {
     uint64_t memory;          /* bytes taken from the allocator */
     int32_t kv_positions;     /* KV capacity in tokens, all sequences together: max_tokens */
     int32_t kv_positions_free; /* 32 for each page that no sequence has begun, kv_positions at most:
-                             with those left in its last page, what a sequence can grow by. Forks share
-                             a page until one of them goes on in it. Encoders keep nothing: all are free */
+                             with those left in its last page, what a sequence can grow by. Forks
+                             share a page until one of them goes on in it. Encoders keep nothing:
+                             all are free */
     int32_t n_threads;
     uint32_t cpu;             /* the SLM_CPU_ bit in use */
 } slm_stats;
@@ -476,7 +478,8 @@ SLM_API int32_t slm_seq_length(const slm_seq *seq);
 
 /* Forget all but the first n tokens. SLM_EINVAL when n is negative or above the length; SLM_ESTATE
  * when a sliding window would need positions that were dropped: only where max_window_tokens or
- * max_seq_tokens were set, or where sequences compete and all layers have windows. 0 always works. */
+ * max_seq_tokens were set, or where sequences compete and all layers have windows. 0 is always
+ * possible. */
 SLM_API int slm_seq_truncate(slm_seq *seq, int32_t n);
 
 /* ---------------------------------------------------------------------------- 8 eval --- */
@@ -493,8 +496,9 @@ typedef struct slm_span {
 /* Append every span to its sequence (a sequence at most once a call) and compute logits. One
  * call serves a prompt, a token, many sequences at once, or the check of drafted tokens.
  * All or nothing: on an error no sequence has changed.
- * Returns 0, SLM_EINVAL (a token out of range...), SLM_ELIMIT (a sequence would exceed max_seq_tokens
- * or what max_tokens can store, or the sum of n_logits exceeds max_logits), SLM_ENOSPACE, SLM_EINTR. */
+ * Returns 0, SLM_EINVAL (a token out of range...), SLM_ELIMIT (a sequence would exceed
+ * max_seq_tokens or what max_tokens can store, or the sum of n_logits exceeds max_logits),
+ * SLM_ENOSPACE, SLM_EINTR. */
 SLM_API int slm_eval(slm_ctx *ctx, const slm_span *spans, size_t n_spans);
 
 /* Row i (0 to n_logits - 1) of a span of the last slm_eval(): float[n_vocab], valid until the
@@ -605,9 +609,9 @@ enum slm_finish {
  * A character that a limit or an interrupt cut in two does not appear: it comes whole from a call
  * that goes on, if all its tokens are in that call's prompt. Where the model breaks one off, and
  * ends or writes something else, U+FFFD stands for it, as in slm_detokenize().
- * Returns an slm_finish, or an error as slm_eval(). After an error, SLM_EINTR too, the sequence is as
- * it was if the prompt was not complete, and otherwise holds the prompt and the reported tokens but
- * the last: slm_seq_length() tells which.
+ * Returns an slm_finish, or an error as slm_eval(). After an error, SLM_EINTR too, the sequence is
+ * as it was if the prompt was not complete, and otherwise holds the prompt and the reported tokens
+ * but the last: slm_seq_length() tells which.
  * The callback may use the context's other sequences, but must not free ctx, seq or sampler. */
 SLM_API int slm_generate(slm_seq *seq, slm_sampler *sampler, const slm_token *tokens, size_t n,
                          const slm_generate_options *options, slm_piece_fn on_piece, void *user);
@@ -655,22 +659,23 @@ typedef struct slm_embed_options {
 /* The vectors of n inputs, with any model: an encoder sees each text as a whole, a decoder from its
  * beginning. out: float[rows][dim], where rows is n, or with SLM_POOL_NONE the number of all
  * tokens, one input after another; dim is that of slm_info. `cap` is how many rows it can take; out
- * NULL with cap 0 only counts. inputs: an array whose step is the first one's size; options may be NULL.
+ * NULL with cap 0 only counts. inputs: an array whose step is the first one's size; options may be
+ * NULL.
  * A text's vector has the same bits whatever stands beside it, for any number of threads and on
  * every CPU. Nothing is kept; a decoder's texts need free sequences and pages meanwhile, one
  * sequence at least. Memory for tokens comes from the context's allocator during the call.
- * Returns rows, or SLM_EINVAL (an empty text; the model does not say how to pool), SLM_ELIMIT (a text
- * is longer than max_tokens or than the model's learned positions; cap is too small),
- * SLM_EUNSUPPORTED (text, and no tokenizer), SLM_ENOSPACE, SLM_ENOMEM, SLM_EINTR; what out
+ * Returns rows, or SLM_EINVAL (a text without tokens; the model does not say how to pool),
+ * SLM_ELIMIT (a text is longer than max_tokens or than the model's learned positions; cap is too
+ * small), SLM_EUNSUPPORTED (text, and no tokenizer), SLM_ENOSPACE, SLM_ENOMEM, SLM_EINTR; what out
  * then holds is undefined. */
 SLM_API int64_t slm_embed(slm_ctx *ctx, const slm_input *inputs, size_t n,
                           const slm_embed_options *options, float *out, size_t cap);
 
-/* What the model's score head says of n inputs: out is float[n][n_scores], n_scores that of slm_info.
- * A reranker has one score, the higher the better the two texts fit; a classifier has one for each
- * label. They are as the head gives them: no sigmoid, no softmax. Of options (NULL: none) only
- * truncate and n_rows (1 each) count. Returns n, or an error as slm_embed(), SLM_EUNSUPPORTED when
- * there is no head. */
+/* What the model's score head says of n inputs: out is float[n][n_scores], n_scores that of
+ * slm_info. A reranker has one score, the higher the better the two texts fit; a classifier has one
+ * for each label. They are as the head gives them: no sigmoid, no softmax. Of options (NULL: none)
+ * only truncate and n_rows (1 each) count. Returns n, or an error as slm_embed(), SLM_EUNSUPPORTED
+ * when there is no head. */
 SLM_API int64_t slm_score(slm_ctx *ctx, const slm_input *inputs, size_t n,
                           const slm_embed_options *options, float *out, size_t cap);
 

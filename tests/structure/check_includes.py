@@ -1,4 +1,5 @@
-"""Who may include whom: the arrows of docs/design.md, held against the sources.
+"""Who may include whom: the arrows of docs/design.md, held against the sources; and that the public headers, which people
+read as a manual, fit into 100 columns.
 
 usage: check_includes.py SOURCE_ROOT
 """
@@ -53,6 +54,10 @@ def complaints(root):
             match = re.match(r'\s*#\s*include\s+"([^"/]+)/', line)
             if match and match[1] != "base":
                 yield f"{path.relative_to(root)}:{number}: examples include <slm/...> and base/ only"
+    for path in sorted((root / "include").rglob("*.h")):
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            if len(line) > 100:
+                yield f"{path.relative_to(root)}:{number}: {len(line)} columns; 100 are allowed"
     families = re.compile(r"llama|mistral|qwen|gemma|\bphi\b|smollm|gpt.?2|gpt.?neox|gpt.?j|pythia|bloom|falcon|"
                           r"\bmpt\b|\bopt\b|starcoder|stablelm|olmo|granite|cohere|command.?r|exaone|openelm|mixtral|gpt.?oss",
                           re.I)
