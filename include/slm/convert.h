@@ -89,7 +89,8 @@ typedef struct slm_convert_options {
 
     /* Not 0: tokenizer and chat template alone, into a small file that slm_tokenize() and
      * slm_chat_format() work with. `in` is then a GGUF file with or without weights, a directory
-     * that need not have any, or a tokenizer's file. `type` and `head_type` change nothing. */
+     * that need not have any, a checkpoint, or a tokenizer's file. `type` and `head_type` change
+     * nothing. */
     int vocabulary;
 } slm_convert_options;
 

@@ -19,8 +19,6 @@
 
 /* ------------------------------------------------------------------------- detect --- */
 
-enum { LLAMA2C_HEADER = 28 };
-
 static bool exists(const char *directory, const char *name)
 {
     struct slm_buf path = {.allocator = NULL};
@@ -29,21 +27,6 @@ static bool exists(const char *directory, const char *name)
                  slm_import_exists((const char *)path.data);
     slm_buf_free(&path);
     return found;
-}
-
-/* Seven small integers; the exact length of the file is checked by the importer. */
-static bool looks_like_llama2c(const uint8_t *head, size_t n)
-{
-    if (n < LLAMA2C_HEADER)
-        return false;
-    for (int i = 0; i < 7; i++) {
-        int32_t value = (int32_t)slm_load_u32(head + 4 * i);
-        if (i == 5 && value < 0) /* a negative vocabulary: the head is separate */
-            value = value == INT32_MIN ? 0 : -value;
-        if (value < 1 || value > 1 << 24)
-            return false;
-    }
-    return true;
 }
 
 const char *slm_import_foreign(const uint8_t *head, size_t n)
@@ -67,7 +50,7 @@ static int detect_bytes(const char *path, const uint8_t *head, size_t n)
 {
     if (n >= 4 && memcmp(head, "GGUF", 4) == 0)
         return SLM_CONVERT_GGUF;
-    if (looks_like_llama2c(head, n))
+    if (slm_import_is_llama2c(head, n))
         return SLM_CONVERT_LLAMA2C;
     const char *what = slm_import_foreign(head, n);
     if (!what && n >= 4 && slm_load_u32(head) == 0x616B3432)

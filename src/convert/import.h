@@ -48,8 +48,9 @@ struct slm_import {
 int slm_import_gguf(struct slm_import *import);
 int slm_import_hf(struct slm_import *import);
 int slm_import_llama2c(struct slm_import *import);
-/* A tokenizer without a model: a GGUF file, with or without weights, a directory, or a tokenizer's
- * file, of which standard names (tokenizer.json...) stand for the directory that they are in. */
+/* A tokenizer without a model: a GGUF file, with or without weights, a directory, a checkpoint with
+ * its tokenizer beside it, or a tokenizer's file, of which standard names (tokenizer.json...) stand
+ * for the directory that they are in. */
 int slm_import_vocabulary(struct slm_import *import);
 /* What sentence-transformers has put beside a Hugging Face model: pooling, unit length, how long
  * texts may be. Nothing changes where there is none of it. */
@@ -63,6 +64,9 @@ int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section);
 /* What a file is that can't be read here, by its first bytes ("is a PyTorch archive; save..."), for a
  * message; NULL: nobody knows. */
 const char *slm_import_foreign(const uint8_t *head, size_t n);
+
+/* Do the first bytes of a file look like a llama2.c checkpoint? */
+bool slm_import_is_llama2c(const uint8_t *head, size_t n);
 
 /* The files of a folder that a tokenizer is looked for in, in that order. */
 const char *slm_import_tokenizer_name(size_t i); /* NULL past the last */

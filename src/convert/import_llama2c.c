@@ -14,6 +14,21 @@
 
 enum { HEADER = 28, ROPE_TABLES = 0 };
 
+/* Seven small integers; the exact length of the file is checked below. */
+bool slm_import_is_llama2c(const uint8_t *head, size_t n)
+{
+    if (n < HEADER)
+        return false;
+    for (int i = 0; i < 7; i++) {
+        int32_t value = (int32_t)slm_load_u32(head + 4 * i);
+        if (i == 5 && value < 0) /* a negative vocabulary: the head is separate */
+            value = value == INT32_MIN ? 0 : -value;
+        if (value < 1 || value > 1 << 24)
+            return false;
+    }
+    return true;
+}
+
 /* The order of the tensors in the file, by role. */
 static const uint32_t order[] = {
     SLM_ROLE_EMBEDDING,  SLM_ROLE_ATTN_NORM, SLM_ROLE_ATTN_Q,   SLM_ROLE_ATTN_K,   SLM_ROLE_ATTN_V,

@@ -101,7 +101,12 @@ static int read_any(struct slm_import *import, struct slm_vocab *vocab, const st
     const char *foreign = slm_import_foreign(data, n);
     if (foreign)
         return slm_fail(SLM_EUNSUPPORTED, "%s", foreign);
-    if (n >= 4 && slm_load_u32(data) < 256)
+    bool is_llama2c = n >= 4 && slm_load_u32(data) < 256;
+    if (is_llama2c && import->config.n_vocab == 0)
+        return slm_fail(SLM_EUNSUPPORTED,
+                        "seems to be llama2.c's tokenizer.bin, which does not say how "
+                        "many tokens it has: give the checkpoint that it lies beside");
+    if (is_llama2c)
         return slm_vocab_from_llama2c(vocab, data, n, import->config.n_vocab);
     if (n >= 3 && data[0] == '\n' && data[2] == '\n') /* a piece, and its text */
         return slm_vocab_from_sentencepiece(vocab, data, n, &json);
@@ -264,7 +269,8 @@ int slm_import_tokenizer(struct slm_import *import, struct slm_buf *section)
     if (err == 0 && import->vocabulary)
         err = import->directory
                   ? fail_without(SLM_EUNSUPPORTED, import->path)
-                  : slm_fail(SLM_EUNSUPPORTED, "%s: there is no tokenizer in it", import->path);
+                  : slm_fail(SLM_EUNSUPPORTED, "%s: there is no tokenizer in it or beside it",
+                             import->path);
     else if (err == 0)
         slm_import_warn(import, "no tokenizer: the model will only take token ids");
     int lowered = err > 0 && import->config.lower_case ? lower_first(&vocab) : SLM_OK;

@@ -2,6 +2,7 @@
  * import_vocabulary.c - a tokenizer and its chat template without a model: what text can be counted,
  * cut and rendered with while the weights are elsewhere.
  */
+#include "base/bits.h"
 #include "convert/import.h"
 
 #include <errno.h>
@@ -9,13 +10,22 @@
 #include <sys/stat.h>
 
 /* Weights may be there, of any architecture: nobody looks at them. */
-static int import_gguf(struct slm_import *import)
+static int import_gguf(struct slm_import *import, struct slm_import_file *file)
 {
-    struct slm_import_file *file = &import->files[0];
     int err = slm_gguf_open(&file->gguf, file->map.data, (size_t)file->map.length, import->allocator);
-    if (!err)
-        slm_import_gguf_texts(import);
-    return err;
+    if (err)
+        return slm_fail_in(err, "%s", import->path);
+    slm_import_gguf_texts(import);
+    return SLM_OK;
+}
+
+/* A checkpoint: how many tokens the file beside it has stands in its header, perhaps with a minus.
+ */
+static int import_llama2c(struct slm_import *import, const struct slm_import_file *file)
+{
+    int32_t n = (int32_t)slm_load_u32((const uint8_t *)file->map.data + 20);
+    import->config.n_vocab = (uint32_t)(n < 0 ? -n : n);
+    return SLM_OK;
 }
 
 /* Files that belong to a whole folder, by their names. */
@@ -29,7 +39,7 @@ static bool is_of_folder(const char *name)
 }
 
 /* A tokenizer's file; slm_import_tokenizer() finds out which. */
-static int import_file(struct slm_import *import)
+static int import_tokenizer(struct slm_import *import)
 {
     const char *slash = strrchr(import->path, '/');
     if (!import->tokenizer_path)
@@ -45,27 +55,29 @@ static int import_file(struct slm_import *import)
     return slm_buf_ok(&import->folder);
 }
 
+static int import_file(struct slm_import *import)
+{
+    struct slm_import_file *file;
+    int err = slm_import_files(import, 1);
+    if (err || (err = slm_import_map(import, NULL, &file)))
+        return err;
+    size_t n = (size_t)file->map.length;
+    if (n >= 4 && memcmp(file->map.data, "GGUF", 4) == 0)
+        return import_gguf(import, file);
+    if (slm_import_is_llama2c(file->map.data, n))
+        return import_llama2c(import, file);
+    return import_tokenizer(import);
+}
+
 int slm_import_vocabulary(struct slm_import *import)
 {
     struct stat info;
     if (stat(import->path, &info) != 0)
         return slm_fail(SLM_EIO, "%s: %s", import->path, strerror(errno));
-    int err = SLM_OK;
-    if (S_ISDIR(info.st_mode)) {
-        import->directory = true;
-    } else {
-        struct slm_import_file *file;
-        err = slm_import_files(import, 1);
-        if (!err)
-            err = slm_import_map(import, NULL, &file);
-        if (!err && file->map.length >= 4 && memcmp(file->map.data, "GGUF", 4) == 0)
-            err = import_gguf(import);
-        else if (!err)
-            err = import_file(import);
-    }
-    if (!err && import->directory) {
-        slm_import_name(import);
-        err = slm_import_template_file(import);
-    }
-    return err ? slm_fail_in(err, "%s", import->path) : SLM_OK;
+    import->directory = S_ISDIR(info.st_mode);
+    int err = import->directory ? SLM_OK : import_file(import);
+    if (err || !import->directory)
+        return err;
+    slm_import_name(import);
+    return slm_import_template_file(import);
 }

@@ -95,8 +95,20 @@ class Vocabularies(CliTest):
         garbage.write_bytes(bytes(range(1, 250)))
         self.bad(1, "garbage.bin", "tokenize", garbage, "-p", "x")
         self.bad(1, "No such file", "tokenize", "nowhere.json", "-p", "x")
-        # A checkpoint's vocabulary size is needed to read tokenizer.bin.
-        self.bad(1, "llama2.c", "tokenize", STORIES / "tok512.bin", "-p", "x")
+        for name, words in (("empty", "the file is empty"), ("/dev/null", "not a regular file")):
+            (self.folder / "empty").write_bytes(b"")
+            for command in (("tokenize", name, "x"), ("convert", "--vocabulary", name, "-o", "x.slm")):
+                self.bad(1, f"slm: {name}: {words}", *command)
+
+    def test_llama2c(self):
+        # How many tokens there are stands in the checkpoint alone.
+        self.bad(1, "tok512.bin: seems to be llama2.c's tokenizer.bin", "tokenize", STORIES / "tok512.bin", "-p", "x")
+        ids = self.good("tokenize", self.model, "-p", "Once upon", "--ids").out
+        self.assertEqual(self.good("tokenize", STORIES / "stories260K.bin", "-p", "Once upon", "--ids").out, ids)
+        shutil.copy(STORIES / "stories260K.bin", self.folder / "alone.bin")
+        self.bad(1, "alone.bin: there is no tokenizer in it or beside it", "tokenize", "alone.bin", "x")
+        self.good("convert", "--vocabulary", "alone.bin", "-o", "words.slm", "--tokenizer", STORIES / "tok512.bin")
+        self.assertEqual(self.good("tokenize", "words.slm", "-p", "Once upon", "--ids").out, ids)
 
 
 class Template(CliTest):
