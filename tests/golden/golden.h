@@ -20,6 +20,8 @@
 
 #include <cmocka.h>
 
+#include "support/models.h"
+
 enum { PATH_SIZE = 1024 };
 
 /* ------------------------------------------------------------------------- files --- */
@@ -32,6 +34,15 @@ static inline void data_path(char out[PATH_SIZE], const char *folder, const char
     assert_non_null(absolute);
     assert_true(snprintf(out, PATH_SIZE, "%s/%s/%s", absolute, folder, file) < PATH_SIZE);
     free(absolute);
+}
+
+/* Where a test's converted model goes. It is removed at exit. */
+static inline const char *model_path(void)
+{
+    static char path[PATH_SIZE];
+    if (!*path)
+        snprintf(path, sizeof path, "%s", temporary_path("model.slm"));
+    return path;
 }
 
 /* Free it. One NUL follows, which *n does not count. */

@@ -12,8 +12,6 @@ static const double CLOSE = 1e-4;
 static const char *const names[] = {"bert-mean", "bert-pairs", "roberta-pairs", "qwen3-embedding",
                                     "qwen3-classifier"};
 
-static char model_path[] = "/tmp/slm-embeddings-XXXXXX";
-
 struct model {
     slm_model *model;
     slm_info info;
@@ -28,8 +26,8 @@ static void open_model(struct model *m, const char *name)
     size_t length;
     snprintf(folder, sizeof folder, "embeddings/%s", name);
     data_path(path, folder, "");
-    convert(path, model_path, "f32");
-    assert_int_equal(slm_model_open(&m->model, model_path, NULL), SLM_OK);
+    convert(path, model_path(), "f32");
+    assert_int_equal(slm_model_open(&m->model, model_path(), NULL), SLM_OK);
     m->info = (slm_info){.size = sizeof m->info};
     assert_int_equal(slm_model_info(m->model, &m->info), SLM_OK);
     data_path(path, folder, "texts.json");
@@ -190,19 +188,6 @@ static void some_room_is_needed(void **state)
     close_model(&m);
 }
 
-static int make_path(void **state)
-{
-    (void)state;
-    int fd = mkstemp(model_path);
-    return fd < 0 || close(fd);
-}
-
-static int remove_path(void **state)
-{
-    (void)state;
-    return unlink(model_path);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,5 +195,5 @@ int main(void)
         cmocka_unit_test(rows_tell_their_input),
         cmocka_unit_test(some_room_is_needed),
     };
-    return cmocka_run_group_tests(tests, make_path, remove_path);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

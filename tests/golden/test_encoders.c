@@ -17,26 +17,15 @@ enum { N_MODELS = 10, N_GGUF = 6, MAX_TEXTS = 8, MAX_TOKENS = 64 };
 
 static const double CLOSE = 1e-4, CLOSE_Q8 = 0.01, FAR = 1e-2;
 
-static char folder[] = "/tmp/slm-encoders-XXXXXX";
-static char model_path[PATH_SIZE], changed[PATH_SIZE], pooling_folder[PATH_SIZE];
+static char changed[PATH_SIZE], pooling_folder[PATH_SIZE];
 static int n_models, n_gguf;
 
 static int make_folder(void **state)
 {
     (void)state;
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(model_path, sizeof model_path, "%s/model.slm", folder);
-    snprintf(changed, sizeof changed, "%s/changed", folder);
-    snprintf(pooling_folder, sizeof pooling_folder, "%s/changed/1_Pooling", folder);
+    snprintf(changed, sizeof changed, "%s", temporary_path("changed"));
+    snprintf(pooling_folder, sizeof pooling_folder, "%s", temporary_path("changed/1_Pooling"));
     return mkdir(changed, 0700) || mkdir(pooling_folder, 0700);
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink(model_path);
-    return rmdir(pooling_folder) || rmdir(changed) || rmdir(folder);
 }
 
 /* ------------------------------------------------------------------------- texts --- */
@@ -69,14 +58,14 @@ static void load_texts(struct texts *t, const char *name)
     free(text);
 }
 
-/* What the model in model_path makes of them, [n][width]; free() it. */
+/* What the model in model_path() makes of them, [n][width]; free() it. */
 static float *compute_by(struct texts *t, slm_ctx_options options, size_t *width)
 {
     slm_model *model;
     slm_ctx *ctx;
     slm_info info = {.size = sizeof info};
     options.size = sizeof options;
-    if (slm_model_open(&model, model_path, NULL) || slm_ctx_new(&ctx, model, &options))
+    if (slm_model_open(&model, model_path(), NULL) || slm_ctx_new(&ctx, model, &options))
         fail_msg("%s", slm_last_error());
     slm_model_info(model, &info);
     assert_int_equal(info.is_encoder, 1);
@@ -137,7 +126,7 @@ static void each_model(void (*check)(const char *name, const char *path))
 
 static void check_f32(const char *name, const char *path)
 {
-    convert(path, model_path, "f32");
+    convert(path, model_path(), "f32");
     double by = difference_from(name, "vectors.f32");
     print_message("%-24s %.2g\n", name, by);
     if (!(by < CLOSE))
@@ -154,7 +143,7 @@ static void vectors_equal_pytorch(void **state)
 
 static void check_q8(const char *name, const char *path)
 {
-    convert(path, model_path, "q8");
+    convert(path, model_path(), "q8");
     double by = difference_from(name, "vectors.q8.f32");
     print_message("%-24s %.2g\n", name, by);
     if (!(by < CLOSE_Q8))
@@ -173,7 +162,7 @@ static void check_bits(const char *name, const char *path)
     struct texts t;
     size_t n;
     load_texts(&t, name);
-    convert(path, model_path, "q8");
+    convert(path, model_path(), "q8");
     float *truth = compute_by(&t, (slm_ctx_options){.n_threads = 1, .cpu = SLM_CPU_C, .max_seqs = 1}, &n);
     for (uint32_t tier = 1; tier <= slm_cpu_tiers(); tier <<= 1)
         for (int32_t threads = 1; threads <= 3 && slm_cpu_tiers() & tier; threads++) {
@@ -199,11 +188,11 @@ static void check_gguf(const char *name, const char *path)
     assert_true(snprintf(file, sizeof file, "%s/model.gguf", path) < PATH_SIZE);
     if (access(file, R_OK) != 0)
         return;
-    convert(file, model_path, "f32");
+    convert(file, model_path(), "f32");
     struct texts t;
     load_texts(&t, name);
     float *theirs = compute(&t, &n[0]);
-    convert(path, model_path, "f32");
+    convert(path, model_path(), "f32");
     float *ours = compute(&t, &n[1]);
     assert_int_equal(n[0], n[1]);
     if (memcmp(ours, theirs, t.n * n[0] * sizeof *ours) != 0)
@@ -308,7 +297,7 @@ static void changed_models_differ(void **state)
         data_path(path, where, c->file);
         char *text = read_data(path, &n), *other = replaced(text, c->from, c->to);
         lay_out(c->model, c->file, other, strlen(other));
-        int rc = slm_convert(changed, model_path, &options);
+        int rc = slm_convert(changed, model_path(), &options);
         double by = rc == SLM_OK ? difference_from(c->model, "vectors.f32") : 0;
         bool good = c->refused ? rc < 0 && strstr(slm_last_error(), c->refused) : rc == SLM_OK && by > FAR;
         print_message("%s %-20s %s -> %s: %.2g%s\n", good ? "  " : "!!", c->model, c->from, c->to, by,
@@ -343,7 +332,7 @@ static void check_tensors(const char *name, const char *path)
         memcpy(copy, data, n);
         memset(copy + from, 0, to - from);
         lay_out(name, "model.safetensors", copy, n);
-        convert(changed, model_path, "f32");
+        convert(changed, model_path(), "f32");
         double by = difference_from(name, "vectors.f32");
         clean_up();
         /* A bias of keys moves all scores of a position alike. */
@@ -371,5 +360,5 @@ int main(void)
         cmocka_unit_test(bits_are_the_same_everywhere), cmocka_unit_test(gguf_gives_the_same_model),
         cmocka_unit_test(changed_models_differ),     cmocka_unit_test(every_tensor_matters),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, NULL);
 }

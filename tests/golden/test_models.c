@@ -24,26 +24,14 @@ enum {
 static const double CLOSE = 1e-4;
 static const double FAR = 1e-2; /* what a changed model must differ by */
 
-static char folder[] = "/tmp/slm-golden-XXXXXX";
-static char model_path[PATH_SIZE];
 static char changed[PATH_SIZE]; /* a folder with a changed model */
 static int n_gguf;
 
 static int make_folder(void **state)
 {
     (void)state;
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(model_path, sizeof model_path, "%s/model.slm", folder);
-    snprintf(changed, sizeof changed, "%s/changed", folder);
+    snprintf(changed, sizeof changed, "%s", temporary_path("changed"));
     return mkdir(changed, 0700);
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink(model_path);
-    return rmdir(changed) || rmdir(folder);
 }
 
 /* ------------------------------------------------------------------------- models --- */
@@ -102,7 +90,7 @@ static struct dirent **list_models(int *n)
 /* In two pieces, so that the second attends to pages of the first. */
 static struct difference measure(const struct model *m, double margin)
 {
-    float *ours = evaluate(model_path, &m->golden, m->golden.n * 3 / 5, SLM_KV_F32);
+    float *ours = evaluate(model_path(), &m->golden, m->golden.n * 3 / 5, SLM_KV_F32);
     struct difference d = compare(&m->golden, ours, margin);
     free(ours);
     return d;
@@ -124,7 +112,7 @@ static void for_each_model(void (*check)(const struct model *m))
 
 static void check_f32(const struct model *m)
 {
-    convert(m->path, model_path, "f32");
+    convert(m->path, model_path(), "f32");
     struct difference d = measure(m, 1e-3);
     print_message("%-22s f32: largest difference %.2g\n", m->name, d.largest);
     if (!(d.largest < CLOSE) || d.other_top != 0)
@@ -147,8 +135,8 @@ static void check_q8(const struct model *m)
     struct golden first;
     golden_load(&first, m->folder, "ids.txt", "logits.q8.f32", m->golden.n_vocab, N_QUANTIZED);
     assert_int_equal(first.n_rows, N_QUANTIZED);
-    convert(m->path, model_path, "q8");
-    float *ours = evaluate(model_path, &first, 0, SLM_KV_F32);
+    convert(m->path, model_path(), "q8");
+    float *ours = evaluate(model_path(), &first, 0, SLM_KV_F32);
     struct difference d = compare(&first, ours, 0.01), all = measure(m, 0.1);
     free(ours);
     golden_free(&first);
@@ -205,18 +193,18 @@ static void check_gguf_file(const struct model *m, const char *file)
     if (access(in, F_OK) != 0)
         return;
     n_gguf++;
-    assert_true(snprintf(other_path, sizeof other_path, "%s/gguf.slm", folder) < PATH_SIZE);
-    convert(m->path, model_path, "keep");
+    snprintf(other_path, sizeof other_path, "%s", temporary_path("gguf.slm"));
+    convert(m->path, model_path(), "keep");
     convert(in, other_path, "keep");
     slm_model *a, *b;
-    assert_int_equal(slm_model_open(&a, model_path, NULL), SLM_OK);
+    assert_int_equal(slm_model_open(&a, model_path(), NULL), SLM_OK);
     assert_int_equal(slm_model_open(&b, other_path, NULL), SLM_OK);
     size_t n = compare_tensors(a, b, m->name);
     slm_model_unref(a);
     slm_model_unref(b);
 
     /* Equal traits as well: what the tensors don't show, logits do. */
-    float *ours = evaluate(model_path, &m->golden, 0, SLM_KV_F32);
+    float *ours = evaluate(model_path(), &m->golden, 0, SLM_KV_F32);
     float *theirs = evaluate(other_path, &m->golden, 0, SLM_KV_F32);
     size_t bytes = m->golden.n_rows * m->golden.n_vocab * sizeof *ours;
     print_message("%-22s from GGUF: %zu tensors, logits %s\n", m->name, n,
@@ -276,7 +264,7 @@ static void empty_changed(void)
 static int try_changed(const struct model *m, double *largest)
 {
     slm_convert_options options = {.size = sizeof options, .type = "f32"};
-    int code = slm_convert(changed, model_path, &options);
+    int code = slm_convert(changed, model_path(), &options);
     *largest = code == SLM_OK ? measure(m, 0).largest : 0;
     return code;
 }
@@ -720,5 +708,5 @@ int main(void)
         cmocka_unit_test(changed_configurations_have_their_effect),
         cmocka_unit_test(every_tensor_matters),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, NULL);
 }

@@ -5,6 +5,8 @@
 #include <slm/convert.h>
 #include <slm/slm.h>
 
+#include "support/models.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +22,6 @@ static const char prompt[] = "Once upon a time";
 
 static slm_model *model;
 static char expected[8192]; /* the published continuation of the prompt */
-static char path[] = "/tmp/slm-test-generate-XXXXXX";
 
 /* What a callback saw. */
 struct seen {
@@ -463,10 +464,7 @@ static int open_model(void **state)
     while (n > 0 && expected[n - 1] == '\n')
         expected[--n] = '\0';
     memmove(expected, expected + strlen(prompt), n - strlen(prompt) + 1);
-    int fd = mkstemp(path);
-    if (fd < 0)
-        return -1;
-    close(fd);
+    const char *path = temporary_path("model.slm");
     if (slm_convert(source, path, NULL) < 0) {
         fprintf(stderr, "%s\n", slm_last_error());
         return -1;
@@ -478,7 +476,6 @@ static int close_model(void **state)
 {
     (void)state;
     slm_model_unref(model);
-    unlink(path);
     return 0;
 }
 
