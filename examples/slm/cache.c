@@ -143,6 +143,13 @@ static void remove_old(const char *folder, const char *prefix, const char *keep)
         closedir(directory);
 }
 
+/* Does a message begin with this path, which it is about? */
+static bool is_about(const char *message, const char *path)
+{
+    size_t n = strlen(path);
+    return strncmp(message, path, n) == 0 && strncmp(message + n, ": ", 2) == 0;
+}
+
 static int convert_into_cache(const char *source, const char *path, bool vocabulary)
 {
     cli_catch_signals(NULL); /* a half file would stay for ever: nobody looks into a cache */
@@ -165,7 +172,7 @@ static int convert_into_cache(const char *source, const char *path, bool vocabul
         return CLI_INTERRUPTED;
     if (code < 0)
         cli_fail("%s", slm_last_error());
-    if (code == SLM_EIO)
+    if (code == SLM_EIO && is_about(slm_last_error(), path))
         cli_note(
             "set XDG_CACHE_HOME to another place, or run 'slm convert' and give the .slm file");
     return code < 0 ? CLI_FAILED : CLI_OK;
@@ -187,7 +194,9 @@ static bool is_slm_file(const char *path)
 static int fail_unknown(const char *model)
 {
     const char *text = slm_last_error();
-    return cli_fail("%s is no .slm file and can't be converted: %s", model, text);
+    bool named = is_about(text, model);
+    return cli_fail("%s is no .slm file and can't be converted: %s%s", model, named ? "it " : "",
+                    named ? text + strlen(model) + 2 : text);
 }
 
 static bool opens(const char *path)

@@ -279,7 +279,7 @@ class Run(CliTest):
         self.bad(1, "No such file", "info", "nowhere.slm")
         self.bad(1, "a model can't come from standard input", "info", "-")
         self.bad(1, "can't be converted", "info", folder)
-        self.bad(1, "noise.slm is no .slm file and can't be converted", "info", noise)
+        self.bad(1, f"slm: {noise} is no .slm file and can't be converted: it is none of GGUF, ", "info", noise)
         whole = self.model.read_bytes()
         for part in (10, 100, 1000, len(whole) // 2, len(whole) - 1):
             cut = self.folder / "cut.slm"
@@ -402,6 +402,12 @@ class Cache(CliTest):
             self.bad(1, "set HOME or XDG_CACHE_HOME", "info", source)
         finally:
             Cache.environment = kept
+        # Where the cache is full another place helps, and nothing does where the source is no file.
+        limited = ["sh", "-c", 'ulimit -f 8; exec "$0" "$@"', SLM, "info", source]
+        environment = {**kept, "XDG_CACHE_HOME": str(self.folder / "full")}
+        done = subprocess.run(limited, capture_output=True, text=True, env=environment)
+        self.assertRegex(done.stderr, "File too large\nslm: set XDG_CACHE_HOME to another place")
+        self.assertEqual(self.bad(1, "not a regular file", "tokenize", "/dev/full", "x").err.count("\n"), 1)
 
 
 class Tokenize(CliTest):
