@@ -208,12 +208,19 @@ static bool opens(const char *path)
     return true;
 }
 
+int cli_check_model(const char *name)
+{
+    if (strcmp(name, "-") != 0)
+        return CLI_OK;
+    return cli_fail(
+        "a model can't come from standard input: give the file, which is mapped and not read");
+}
+
 int cli_cache_resolve(const char *model, bool vocabulary, char **path)
 {
     struct stat st;
-    if (strcmp(model, "-") == 0)
-        return cli_fail(
-            "a model can't come from standard input: give the file, which is mapped and not read");
+    if (cli_check_model(model) != CLI_OK)
+        return CLI_FAILED;
     bool there = stat(model, &st) == 0;
     if (!there || (!S_ISDIR(st.st_mode) && is_slm_file(model))) {
         *path = strdup(model);

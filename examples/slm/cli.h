@@ -144,7 +144,7 @@ void cli_options_free(const struct cli_command *command, struct cli_settings *se
 /* The nearest of n names if it is near enough to have been meant, else NULL. */
 const char *cli_did_you_mean(const char *word, const char *const *names, size_t n);
 
-/* One whole number that fills the text; false otherwise. */
+/* One whole number that fills the text, cut to 64 bits; false otherwise. */
 bool cli_parse_int(const char *text, int64_t *value);
 
 #endif

@@ -215,6 +215,9 @@ static int run(const struct cli_settings *s)
     if (named && strcmp(named, "-") == 0)
         return cli_usage_error("convert", "a .slm file is not written in one go, so it needs a "
                                           "name and can't be standard output");
+    int code = cli_check_model(in);
+    if (code != CLI_OK)
+        return code;
     int kind = s->vocabulary ? 0 : slm_convert_detect(in);
     if (kind < 0)
         return cli_fail("%s", slm_last_error());
@@ -249,7 +252,6 @@ static int run(const struct cli_settings *s)
     cli_release_interrupt();
     cli_progress_end(&report.progress);
 
-    int code = CLI_OK;
     struct stat st = {0};
     if (rc == SLM_EINTR)
         code = CLI_INTERRUPTED;

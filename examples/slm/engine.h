@@ -39,6 +39,8 @@ void cli_engine_close(struct cli_engine *engine);
 /* cache.c: the .slm file to open for what the user named, in *path (the caller frees it); converts
  * when that has to be, tokenizer and template alone if that is all that is needed. */
 int cli_cache_resolve(const char *model, bool vocabulary, char **path);
+/* A model's name, unless it is "-". */
+int cli_check_model(const char *name);
 
 /* A sampler as the command's options say. *seed gets the seed that is used: without --seed one that
  * changes from run to run. */

@@ -66,10 +66,8 @@ const char *cli_did_you_mean(const char *word, const char *const *names, size_t 
 bool cli_parse_int(const char *text, int64_t *value)
 {
     char *end;
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    *value = v;
-    return end != text && *end == '\0' && errno == 0;
+    *value = strtoll(text, &end, 10);
+    return end != text && *end == '\0';
 }
 
 static int bad_value(const struct cli_command *c, const struct cli_option *o, const char *text,
@@ -78,13 +76,14 @@ static int bad_value(const struct cli_command *c, const struct cli_option *o, co
     return cli_usage_error(c->name, "--%s: '%s' is not %s", o->name, text, wanted);
 }
 
-static int out_of_range(const struct cli_command *c, const struct cli_option *o, const char *text)
+static int out_of_range(const struct cli_command *c, const struct cli_option *o, const char *text,
+                        double value)
 {
-    /* %.9g writes every limit that stands in a table as people do: 16777216, 0.5. */
-    if (o->most >= 1e9)
-        return cli_usage_error(c->name, "--%s: %s is not allowed, it must be %.9g or more", o->name,
-                               text, o->least);
-    return cli_usage_error(c->name, "--%s: %s is not allowed, it must be from %.9g to %.9g",
+    /* %.10g writes every limit that stands in a table as people do: 2147483647, 0.5. */
+    if (value < o->least && o->most >= 1e9)
+        return cli_usage_error(c->name, "--%s: %s is not allowed, it must be %.10g or more",
+                               o->name, text, o->least);
+    return cli_usage_error(c->name, "--%s: %s is not allowed, it must be from %.10g to %.10g",
                            o->name, text, o->least, o->most);
 }
 
@@ -132,7 +131,7 @@ static int set_value(const struct cli_command *c, const struct cli_option *o, co
         if (!cli_parse_int(text, &whole))
             return bad_value(c, o, text, "a whole number");
         if ((double)whole < o->least || (double)whole > o->most)
-            return out_of_range(c, o, text);
+            return out_of_range(c, o, text, (double)whole);
         *(int32_t *)field = (int32_t)whole;
         return CLI_OK;
     case CLI_FLOAT: {
@@ -140,7 +139,7 @@ static int set_value(const struct cli_command *c, const struct cli_option *o, co
         if (end == text || *end || !isfinite(v))
             return bad_value(c, o, text, "a number");
         if (v < o->least || v > o->most)
-            return out_of_range(c, o, text);
+            return out_of_range(c, o, text, v);
         *(float *)field = (float)v;
         return CLI_OK;
     }

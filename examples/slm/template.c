@@ -39,6 +39,11 @@ static const struct cli_group groups[] = {{"Options", options}, {NULL, NULL}};
 
 /* ---------------------------------------------------------------------- variables --- */
 
+static const char *name_of(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
 /* A whole file, which ends with NUL and has no other. */
 static int read_text(const char *path, struct slm_buf *text)
 {
@@ -47,7 +52,8 @@ static int read_text(const char *path, struct slm_buf *text)
         return code;
     const char *nul = text->length ? memchr(text->data, 0, text->length) : NULL;
     if (nul)
-        return cli_fail("%s: byte %zu is NUL", path, (size_t)(nul - (const char *)text->data));
+        return cli_fail("%s is no text: byte %zu is NUL", name_of(path),
+                        (size_t)(nul - (const char *)text->data));
     slm_buf_byte(text, 0);
     return slm_buf_ok(text) < 0 ? cli_fail("out of memory") : CLI_OK;
 }
@@ -91,7 +97,7 @@ static int put_messages(struct slm_buf *json, const char *path)
 {
     struct slm_buf text = {0};
     struct slm_json *doc = NULL;
-    const char *name = strcmp(path, "-") == 0 ? "standard input" : path;
+    const char *name = name_of(path);
     int code = read_text(path, &text);
     const char *start = code == CLI_OK ? start_of(&text) : "";
     if (code == CLI_OK && slm_json_parse(&doc, start, strlen(start), NULL) < 0)

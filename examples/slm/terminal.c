@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/utf8.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -160,7 +161,8 @@ int cli_finish_output(void)
 void cli_print_help(const struct cli_command *c)
 {
     const char *bold = cli_style(stdout, CLI_BOLD), *plain = cli_style(stdout, CLI_PLAIN);
-    printf("%sslm %s%s %s\n\n%s.\n", bold, c->name, plain, c->usage, c->summary);
+    printf("%sslm %s%s %s\n\n%c%s.\n", bold, c->name, plain, c->usage, toupper(c->summary[0]),
+           c->summary + 1);
     if (c->details)
         printf("\n%s\n", c->details);
 

@@ -72,6 +72,8 @@ class Help(CliTest):
         self.bad(2, "--tokens: '12x' is not a whole number", *run, "-n", "12x")
         self.bad(2, "--tokens: -1 is not allowed, it must be 0 or more", *run, "-n", "-1")
         self.bad(2, "--context: 16777217 is not allowed, it must be from 1 to 16777216", *run, "-c", "16777217")
+        for n in ("1000000001", "9" * 30):
+            self.bad(2, f"--tokens: {n} is not allowed, it must be from 0 to 1000000000\n", *run, "-n", n)
         self.bad(2, "--threads: 0 is not allowed, it must be from 1 to 256", *run, "-t0")
         self.bad(2, "--kv: 'f8' is not one of f16, q8, f32", *run, "--kv=f8")
         self.bad(2, "--seed: '-1' is not a whole number of 0 or more", *run, "--seed", "-1")
@@ -724,6 +726,7 @@ class Convert(CliTest):
         source = STORIES / "stories260K.bin"
         self.bad(2, "--output: the value is empty", "convert", source, "-o", "")
         self.bad(2, "can't be standard output", "convert", source, "-o", "-")
+        self.bad(1, "a model can't come from standard input", "convert", "-", "-o", "x.slm")
         self.bad(2, "OUT stands there twice: 'a.slm' and -o 'b.slm'", "convert", source, "a.slm", "-o", "b.slm")
         self.bad(2, "unexpected argument 'b.slm': slm convert IN", "convert", source, "a.slm", "b.slm")
         (self.folder / "config.json").write_text("{}")
