@@ -98,48 +98,72 @@ static uint32_t type_of(const struct slm_weight *w, const struct slm_plan_types 
     return wanted >= 0 ? (uint32_t)wanted : slm_weight_source_type(w)->keep;
 }
 
-/* Which rows of the source: those of one of three in a fused matrix, of heads in another order...
- */
+/* Where a role stands in a fused matrix: of q, k and v, or of gate and up. */
+static uint32_t place_of(uint32_t role)
+{
+    switch (role) {
+    case SLM_ROLE_ATTN_K:
+    case SLM_ROLE_ATTN_K_BIAS:
+    case SLM_ROLE_FFN_UP:
+    case SLM_ROLE_FFN_UP_BIAS:
+    case SLM_ROLE_EXPERTS_UP:
+    case SLM_ROLE_EXPERTS_UP_BIAS: return 1;
+    case SLM_ROLE_ATTN_V:
+    case SLM_ROLE_ATTN_V_BIAS: return 2;
+    }
+    return 0;
+}
+
+/* q, k and v in one matrix: first all heads of q, or group by group those that belong together. */
+static void map_fused_heads(struct slm_weight *w, const struct slm_layer_traits *l, bool grouped)
+{
+    uint32_t groups = grouped ? l->n_kv_heads : 1, place = place_of(w->role);
+    uint32_t q = l->n_heads / groups, kv = l->n_kv_heads / groups; /* heads in a group */
+    w->head_dim = l->head_dim;
+    w->source_rows = (l->n_heads + 2 * l->n_kv_heads) * l->head_dim;
+    w->run = place == 0 ? q : kv;
+    w->base = place == 0 ? 0 : q + (place - 1) * kv;
+    w->stride = q + 2 * kv;
+}
+
+/* Gate and up in one matrix: one below the other, or row by row in turns. */
+static void map_fused_gate(struct slm_weight *w, bool turns)
+{
+    w->first_row = place_of(w->role) * (turns ? 1 : w->source_rows);
+    w->row_step = turns ? 2 : 1;
+    w->source_rows *= 2;
+}
+
+static bool is_of_heads(uint32_t role)
+{
+    return role == SLM_ROLE_ATTN_Q || role == SLM_ROLE_ATTN_Q_BIAS || role == SLM_ROLE_ATTN_K ||
+           role == SLM_ROLE_ATTN_K_BIAS || role == SLM_ROLE_ATTN_V || role == SLM_ROLE_ATTN_V_BIAS;
+}
+
+/* Which rows of the source, and how many it has. */
 static void map_rows(struct slm_weight *w, const struct slm_config *config, uint32_t how)
 {
-    bool q = w->role == SLM_ROLE_ATTN_Q || w->role == SLM_ROLE_ATTN_Q_BIAS;
-    bool k = w->role == SLM_ROLE_ATTN_K || w->role == SLM_ROLE_ATTN_K_BIAS;
-    bool v = w->role == SLM_ROLE_ATTN_V || w->role == SLM_ROLE_ATTN_V_BIAS;
-    const struct slm_layer_traits *l = w->layer == SLM_NO_LAYER ? NULL : &config->layers[w->layer];
     w->source_rows = w->n_experts ? w->expert_rows : w->matrix ? w->rows : w->cols;
     w->row_step = 1;
     if (how & SLM_HOW_OFFSET_2) {
         w->first_row = 2;
         w->source_rows += 2;
     }
-    if (!l)
+    if (w->layer == SLM_NO_LAYER)
         return;
-    uint32_t group = l->n_heads / l->n_kv_heads;
+    const struct slm_layer_traits *l = &config->layers[w->layer];
     w->run = l->n_heads; /* all heads one after another */
     if (how & SLM_HOW_ROTATES && config->neighbours && config->n_ropes) {
         w->head_dim = l->head_dim; /* in layers that don't rotate, too: it changes nothing there */
         w->rotating = config->rope_traits[0].dims;
     }
-    if (how & SLM_HOW_BY_HEAD) {
+    if (how & (SLM_HOW_BY_HEAD | SLM_HOW_REPEATED)) { /* a tensor has one head's */
         w->head_dim = w->source_rows = l->head_dim;
-    } else if (how & SLM_HOW_REPEATED) { /* every head is the source's first */
-        w->head_dim = w->source_rows = l->head_dim;
-        w->run = 1;
-    } else if (how & SLM_HOW_FUSED && (q || k || v)) {
-        w->head_dim = l->head_dim;
-        w->source_rows = (l->n_heads + 2 * l->n_kv_heads) * l->head_dim;
-        w->base = q ? 0 : k ? l->n_heads : l->n_heads + l->n_kv_heads;
-        if (how & SLM_HOW_GROUPED) {
-            w->run = q ? group : 1;
-            w->stride = group + 2;
-            w->base = q ? 0 : k ? group : group + 1;
-        }
+        w->run = how & SLM_HOW_REPEATED ? 1 : l->n_heads; /* every head is the source's first */
+    } else if (how & SLM_HOW_FUSED && is_of_heads(w->role)) {
+        map_fused_heads(w, l, how & SLM_HOW_GROUPED);
     } else if (how & SLM_HOW_FUSED) {
-        bool up = w->role == SLM_ROLE_FFN_UP || w->role == SLM_ROLE_FFN_UP_BIAS ||
-                  w->role == SLM_ROLE_EXPERTS_UP || w->role == SLM_ROLE_EXPERTS_UP_BIAS;
-        w->row_step = how & SLM_HOW_TURNS ? 2 : 1;
-        w->first_row = !up ? 0 : how & SLM_HOW_TURNS ? 1 : w->source_rows;
-        w->source_rows *= 2;
+        map_fused_gate(w, how & SLM_HOW_TURNS);
     }
 }
 
