@@ -96,6 +96,14 @@ int slm_family_unknown_gguf(const char *name, size_t n)
     return unknown(name, n, true);
 }
 
+const struct slm_family_tensor *slm_family_tensor_of(const struct slm_family *family, uint32_t role)
+{
+    for (const struct slm_family_tensor *t = family->tensors; t->role; t++)
+        if (t->role == role)
+            return t;
+    return NULL;
+}
+
 /* llama.cpp has one name a role, whatever the family. */
 static const char *gguf_name(const struct slm_family_tensor *t, bool fused)
 {

@@ -154,6 +154,10 @@ struct slm_family_names {
 void slm_family_name(const struct slm_family_names *names, const struct slm_family_tensor *tensor,
                      uint32_t layer, uint32_t piece, bool bias, char *out);
 
+/* The first row of the family's tensors with that role; NULL: there is none. */
+const struct slm_family_tensor *slm_family_tensor_of(const struct slm_family *family,
+                                                     uint32_t role);
+
 /* Whether each expert, or head, has a tensor of its own. */
 bool slm_family_pieces(const struct slm_family_names *names, const struct slm_family_tensor *tensor);
 

@@ -158,14 +158,6 @@ static void parts_from_tensors(struct slm_import *import, uint32_t unknown)
     import->config.parts |= seen & ~missing & unknown;
 }
 
-static const struct slm_family_tensor *embedding_of(const struct slm_family *family)
-{
-    const struct slm_family_tensor *t = family->tensors;
-    while (t->role != SLM_ROLE_EMBEDDING)
-        t++;
-    return t;
-}
-
 /* Rows of a tensor of the model; 0: it has none. */
 static uint32_t rows_of(const struct slm_import *import, uint32_t role)
 {
@@ -197,7 +189,8 @@ static void counts_from_tensors(struct slm_import *import)
 static int vocab_from_tensors(struct slm_import *import)
 {
     char name[SLM_FAMILY_NAME];
-    slm_family_name(&import->names, embedding_of(import->config.family), 0, 0, false, name);
+    slm_family_name(&import->names, slm_family_tensor_of(import->config.family, SLM_ROLE_EMBEDDING),
+                    0, 0, false, name);
     const struct slm_source_tensor *embedding = slm_source_find(&import->source, name);
     if (!embedding)
         return slm_fail(SLM_EFORMAT, "tensor '%s' is missing", name);
@@ -210,7 +203,8 @@ static int vocab_from_tensors(struct slm_import *import)
 /* Files of a base model, and old ones, leave out "model." or "transformer.". */
 static void find_prefix(struct slm_import *import)
 {
-    const struct slm_family_tensor *t = embedding_of(import->config.family);
+    const struct slm_family_tensor *t =
+        slm_family_tensor_of(import->config.family, SLM_ROLE_EMBEDDING);
     bool there = has(import, t, false);
     import->names.bare = true;
     import->names.bare = !there && has(import, t, false);

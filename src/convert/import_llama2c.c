@@ -109,14 +109,6 @@ static int check_length(const struct slm_config *config, uint64_t length)
     return SLM_OK;
 }
 
-static const struct slm_family_tensor *tensor_of(const struct slm_family *family, uint32_t role)
-{
-    const struct slm_family_tensor *t = family->tensors;
-    while (t->role != role)
-        t++;
-    return t;
-}
-
 static int add_tensors(struct slm_import *import, const uint8_t *data)
 {
     const struct slm_config *config = &import->config;
@@ -130,8 +122,8 @@ static int add_tensors(struct slm_import *import, const uint8_t *data)
         for (uint32_t layer = 0; layer < times; layer++, data += bytes) {
             if (order[i] == ROPE_TABLES)
                 continue;
-            slm_family_name(&import->names, tensor_of(config->family, order[i]), layer, 0, false,
-                            names);
+            slm_family_name(&import->names, slm_family_tensor_of(config->family, order[i]), layer,
+                            0, false, names);
             struct slm_source_tensor tensor = {.name = names,
                                                .name_length = strlen(names),
                                                .type = SLM_SOURCE_F32,

@@ -253,10 +253,7 @@ static const struct slm_family_tensor *named_by(const struct slm_config *config,
 {
     if (tensor->role != SLM_ROLE_HEAD || bias || !config->head_copies)
         return tensor;
-    const struct slm_family_tensor *t = config->family->tensors;
-    while (t->role != SLM_ROLE_EMBEDDING)
-        t++;
-    return t;
+    return slm_family_tensor_of(config->family, SLM_ROLE_EMBEDDING);
 }
 
 /* The next line of the plan: a tensor of the family's table, or its bias, in one layer. */
@@ -345,31 +342,29 @@ static int add_all(struct slm_plan *plan, struct slm_import *import, uint32_t la
 static int check_unused(struct slm_import *import)
 {
     /* With a shared head the copy of the embedding that some files have is not read. */
-    char name[SLM_FAMILY_NAME];
-    if (!(import->config.parts & SLM_PART_HEAD))
-        for (const struct slm_family_tensor *t = import->config.family->tensors; t->role; t++)
-            if (t->role == SLM_ROLE_HEAD) {
-                slm_family_name(&import->names, t, 0, 0, false, name);
-                slm_source_take(&import->source, name);
-            }
-    const struct slm_source_tensor *extra = slm_source_unused(&import->source, import->config.family);
+    const struct slm_family *family = import->config.family;
+    const struct slm_family_tensor *head = slm_family_tensor_of(family, SLM_ROLE_HEAD);
+    if (head && !(import->config.parts & SLM_PART_HEAD)) {
+        char name[SLM_FAMILY_NAME];
+        slm_family_name(&import->names, head, 0, 0, false, name);
+        slm_source_take(&import->source, name);
+    }
+    const struct slm_source_tensor *extra = slm_source_unused(&import->source, family);
     if (!extra)
         return SLM_OK;
-    return slm_fail(SLM_EUNSUPPORTED,
-                    "tensor %s (%s) is not part of a '%s' model with this configuration",
-                    slm_quote(extra->name, extra->name_length).text, shape_text(extra).text,
-                    import->config.family->name);
+    return slm_fail(
+        SLM_EUNSUPPORTED, "tensor %s (%s) is not part of a '%s' model with this configuration",
+        slm_quote(extra->name, extra->name_length).text, shape_text(extra).text, family->name);
 }
 
 static const struct slm_source_tensor *find_role(struct slm_import *import, uint32_t role)
 {
     char name[SLM_FAMILY_NAME];
-    for (const struct slm_family_tensor *t = import->config.family->tensors; t->role; t++)
-        if (t->role == role) {
-            slm_family_name(&import->names, t, 0, 0, false, name);
-            return slm_source_find(&import->source, name);
-        }
-    return NULL;
+    const struct slm_family_tensor *t = slm_family_tensor_of(import->config.family, role);
+    if (!t)
+        return NULL;
+    slm_family_name(&import->names, t, 0, 0, false, name);
+    return slm_source_find(&import->source, name);
 }
 
 /* A configuration may call the head shared while the file has one that is not the embedding: the
@@ -395,18 +390,15 @@ static void keep_own_head(struct slm_import *import)
 static void copy_head(struct slm_import *import)
 {
     struct slm_config *config = &import->config;
+    const struct slm_family_tensor *head = slm_family_tensor_of(config->family, SLM_ROLE_HEAD);
     char name[SLM_FAMILY_NAME];
-    if (config->parts & SLM_PART_HEAD || !(config->parts & SLM_PART_HEAD_BIAS) || config->headless)
+    if (!head || config->parts & SLM_PART_HEAD || !(config->parts & SLM_PART_HEAD_BIAS) ||
+        config->headless)
         return;
-    for (const struct slm_family_tensor *t = config->family->tensors; t->role; t++) {
-        if (t->role != SLM_ROLE_HEAD)
-            continue;
-        slm_family_name(&import->names, t, 0, 0, true, name);
-        if (slm_source_find(&import->source, name))
-            config->parts |= SLM_PART_HEAD;
-        slm_family_name(&import->names, t, 0, 0, false, name);
-        config->head_copies = !slm_source_find(&import->source, name);
-    }
+    slm_family_name(&import->names, head, 0, 0, true, name);
+    if (slm_source_find(&import->source, name))
+        config->parts |= SLM_PART_HEAD;
+    config->head_copies = !find_role(import, SLM_ROLE_HEAD);
 }
 
 static size_t count_tensors(const struct slm_family *family)
