@@ -2,6 +2,7 @@
  * families_encoders.c - the table of encoders: models for embeddings and rerankers. As families.c.
  */
 #include "convert/config.h"
+#include "convert/families.h"
 
 #include "format/format.h"
 
@@ -11,8 +12,6 @@
 
 /* clang-format off */
 
-#define ALWAYS SLM_PART_ALWAYS
-#define END {0, 0, 0, 0, NULL, NULL}
 #define TYPES SLM_PART_TOKEN_TYPES
 #define SCORE SLM_PART_SCORE
 #define OWN SLM_HOW_OWN_NAME

@@ -2,22 +2,11 @@
  * families_experts.c - the families whose layers have experts; see families.c.
  */
 #include "convert/config.h"
+#include "convert/families.h"
 
 #include "format/format.h"
 
 /* clang-format off */
-
-#define END {0, 0, 0, 0, NULL, NULL}
-#define EMBEDDING {SLM_ROLE_EMBEDDING, 0, 0, 0, "embed_tokens", NULL}
-#define NORM(role, name) {SLM_ROLE_##role, 0, 0, 0, name, NULL}
-#define ATTENTION(qk_norm)                                                                         \
-    {SLM_ROLE_ATTN_Q, 0, SLM_PART_QKV_BIAS, SLM_HOW_ROTATES, "layers.{}.self_attn.q_proj", NULL},  \
-    {SLM_ROLE_ATTN_K, 0, SLM_PART_QKV_BIAS, SLM_HOW_ROTATES, "layers.{}.self_attn.k_proj", NULL},  \
-    {SLM_ROLE_ATTN_V, 0, SLM_PART_QKV_BIAS, 0, "layers.{}.self_attn.v_proj", NULL},                \
-    {SLM_ROLE_ATTN_Q_NORM, SLM_PART_QK_NORM, 0, qk_norm, "layers.{}.self_attn.q_norm", NULL},      \
-    {SLM_ROLE_ATTN_K_NORM, SLM_PART_QK_NORM, 0, qk_norm, "layers.{}.self_attn.k_norm", NULL},      \
-    {SLM_ROLE_ATTN_OUT, 0, SLM_PART_OUT_BIAS, 0, "layers.{}.self_attn.o_proj", NULL}
-#define HEAD {SLM_ROLE_HEAD, SLM_PART_HEAD, 0, 0, "lm_head", NULL}
 
 #define DENSE SLM_PART_DENSE
 #define SHARED SLM_PART_SHARED
@@ -25,21 +14,23 @@
 
 static const struct slm_family_tensor mixtral_tensors[] = {
     EMBEDDING,
-    NORM(ATTN_NORM, "layers.{}.input_layernorm"),
-    ATTENTION(0),
-    NORM(FFN_NORM, "layers.{}.post_attention_layernorm"),
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    QKV,
+    QK_NORMS(0),
+    OUT,
+    NORM(FFN_NORM, "layers.{}.post_attention_layernorm", 0),
     {SLM_ROLE_ROUTER, EXPERTS, 0, 0, "layers.{}.block_sparse_moe.gate", NULL},
     {SLM_ROLE_EXPERTS_GATE, EXPERTS, 0, 0, "layers.{}.block_sparse_moe.experts.{}.w1", NULL},
     {SLM_ROLE_EXPERTS_UP, EXPERTS, 0, 0, "layers.{}.block_sparse_moe.experts.{}.w3", NULL},
     {SLM_ROLE_EXPERTS_DOWN, EXPERTS, 0, 0, "layers.{}.block_sparse_moe.experts.{}.w2", NULL},
-    NORM(FINAL_NORM, "norm"),
+    NORM(FINAL_NORM, "norm", 0),
     HEAD,
     END,
 };
 
 /* Qwen's, and OLMoE's, which has neither dense layers nor a block beside the experts. */
 #define QWEN_EXPERTS                                                                               \
-    NORM(FFN_NORM, "layers.{}.post_attention_layernorm"),                                          \
+    NORM(FFN_NORM, "layers.{}.post_attention_layernorm", 0),                                       \
     {SLM_ROLE_FFN_GATE, DENSE, 0, 0, "layers.{}.mlp.gate_proj", NULL},                             \
     {SLM_ROLE_FFN_UP, DENSE, 0, 0, "layers.{}.mlp.up_proj", NULL},                                 \
     {SLM_ROLE_FFN_DOWN, DENSE, 0, 0, "layers.{}.mlp.down_proj", NULL},                             \
@@ -56,20 +47,24 @@ static const struct slm_family_tensor mixtral_tensors[] = {
 
 static const struct slm_family_tensor qwen_tensors[] = {
     EMBEDDING,
-    NORM(ATTN_NORM, "layers.{}.input_layernorm"),
-    ATTENTION(SLM_HOW_REPEATED),
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    QKV,
+    QK_NORMS(SLM_HOW_REPEATED),
+    OUT,
     QWEN_EXPERTS,
-    NORM(FINAL_NORM, "norm"),
+    NORM(FINAL_NORM, "norm", 0),
     HEAD,
     END,
 };
 
 static const struct slm_family_tensor olmoe_tensors[] = {
     EMBEDDING,
-    NORM(ATTN_NORM, "layers.{}.input_layernorm"),
-    ATTENTION(0),
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    QKV,
+    QK_NORMS(0),
+    OUT,
     QWEN_EXPERTS,
-    NORM(FINAL_NORM, "norm"),
+    NORM(FINAL_NORM, "norm", 0),
     HEAD,
     END,
 };
@@ -78,9 +73,11 @@ static const struct slm_family_tensor olmoe_tensors[] = {
 
 static const struct slm_family_tensor granite_tensors[] = {
     EMBEDDING,
-    NORM(ATTN_NORM, "layers.{}.input_layernorm"),
-    ATTENTION(0),
-    NORM(FFN_NORM, "layers.{}.post_attention_layernorm"),
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    QKV,
+    QK_NORMS(0),
+    OUT,
+    NORM(FFN_NORM, "layers.{}.post_attention_layernorm", 0),
     {SLM_ROLE_ROUTER, EXPERTS, 0, 0, "layers.{}.block_sparse_moe.router.layer", NULL},
     {SLM_ROLE_FFN_GATE, SHARED, 0, FUSED, "layers.{}.shared_mlp.input_linear", "blk.{}.ffn_gate_shexp"},
     {SLM_ROLE_FFN_UP, SHARED, 0, FUSED, "layers.{}.shared_mlp.input_linear", "blk.{}.ffn_up_shexp"},
@@ -88,7 +85,7 @@ static const struct slm_family_tensor granite_tensors[] = {
     {SLM_ROLE_EXPERTS_GATE, EXPERTS, 0, FUSED, "layers.{}.block_sparse_moe.input_linear", NULL},
     {SLM_ROLE_EXPERTS_UP, EXPERTS, 0, FUSED, "layers.{}.block_sparse_moe.input_linear", NULL},
     {SLM_ROLE_EXPERTS_DOWN, EXPERTS, 0, 0, "layers.{}.block_sparse_moe.output_linear", NULL},
-    NORM(FINAL_NORM, "norm"),
+    NORM(FINAL_NORM, "norm", 0),
     HEAD,
     END,
 };
@@ -98,8 +95,10 @@ static const struct slm_family_tensor granite_tensors[] = {
 
 static const struct slm_family_tensor gpt_oss_tensors[] = {
     EMBEDDING,
-    NORM(ATTN_NORM, "layers.{}.input_layernorm"),
-    ATTENTION(0),
+    NORM(ATTN_NORM, "layers.{}.input_layernorm", 0),
+    QKV,
+    QK_NORMS(0),
+    OUT,
     {SLM_ROLE_ATTN_SINKS, 0, 0, PLAIN, "layers.{}.self_attn.sinks", NULL},
     {SLM_ROLE_FFN_NORM, 0, 0, 0, "layers.{}.post_attention_layernorm", "blk.{}.post_attention_norm"},
     {SLM_ROLE_ROUTER, EXPERTS, EXPERTS, 0, "layers.{}.mlp.router", NULL},
@@ -107,7 +106,7 @@ static const struct slm_family_tensor gpt_oss_tensors[] = {
     {SLM_ROLE_EXPERTS_UP, EXPERTS, EXPERTS, TURNS, "layers.{}.mlp.experts.gate_up_proj", NULL},
     {SLM_ROLE_EXPERTS_DOWN, EXPERTS, EXPERTS, PLAIN | SLM_HOW_TRANSPOSED,
      "layers.{}.mlp.experts.down_proj", NULL},
-    NORM(FINAL_NORM, "norm"),
+    NORM(FINAL_NORM, "norm", 0),
     HEAD,
     END,
 };
@@ -153,8 +152,6 @@ static int gpt_oss_rule(struct slm_config *config, const struct slm_keys *keys)
 }
 
 /* -------------------------------------------------------------------------- table --- */
-
-#define ATTENTION_BIAS (SLM_PART_QKV_BIAS | SLM_PART_OUT_BIAS)
 
 const struct slm_family slm_mixtures[] = {
     {

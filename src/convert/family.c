@@ -16,7 +16,8 @@ static bool is_one_of(const char *const *names, const char *name, size_t n)
 
 const struct slm_family *slm_family_at(size_t i)
 {
-    static const struct slm_family *const tables[] = {slm_families, slm_mixtures, slm_encoders};
+    static const struct slm_family *const tables[] = {slm_families, slm_gpts, slm_mixtures,
+                                                     slm_encoders};
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
         for (const struct slm_family *f = tables[t]; f->name; f++)
             if (i-- == 0)

@@ -126,8 +126,9 @@ struct slm_family {
     const struct slm_family_tensor *tensors;                             /* ends with role 0 */
 };
 
-/* The tables (families.c, families_experts.c and families_encoders.c); each ends with name NULL. */
-extern const struct slm_family slm_families[], slm_mixtures[], slm_encoders[];
+/* The tables (families.c, families_gpt.c, families_experts.c and families_encoders.c); each ends
+ * with name NULL. */
+extern const struct slm_family slm_families[], slm_gpts[], slm_mixtures[], slm_encoders[];
 
 /* The family with that class or architecture (n bytes), or NULL. Of a decoder the class without a
  * head is known too, and that with a score head: "Qwen3Model", "Qwen3ForSequenceClassification". */
