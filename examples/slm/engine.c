@@ -50,6 +50,10 @@ int cli_engine_model(struct cli_engine *engine, const struct cli_settings *setti
 int cli_engine_decoder(struct cli_engine *engine, const struct cli_settings *settings)
 {
     int code = open_model(engine, settings, false);
+    if (code == CLI_OK && engine->info.n_layers == 0)
+        code = cli_fail(
+            "%s is a vocabulary, no weights: 'slm tokenize' and 'slm template' work with it",
+            settings->arguments[0]);
     if (code == CLI_OK && engine->info.is_encoder)
         code = cli_fail(
             "%s is an encoder, which can't continue a text: 'slm embed' makes vectors with it",

@@ -86,7 +86,8 @@ class Vocabularies(CliTest):
             self.assertNotRegex(text, r"(?m)parameters|layers|architecture +-|tensors|layer +role|^\w.* 0$")
         self.assertRegex(self.good("info", out).out, "weights +none: this is a vocabulary, for 'slm tokenize'")
         self.assertEqual(self.good("info", out, "--short").out, "{ vocabulary 264, no weights }\n")
-        self.bad(1, "vocabulary, no weights", "run", out, "--raw", "-p", "x")
+        done = self.bad(1, "words.slm is a vocabulary, no weights: 'slm tokenize'", "run", out, "-p", "x")
+        self.assertEqual(done.err.count("\n"), 1)
         self.bad(1, "vocabulary, no weights", "logits", out, "--ids", "1", "-o", "x.f32")
         self.bad(1, "vocabulary, no weights", "embed", out, "-p", "x")
 
