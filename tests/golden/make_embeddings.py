@@ -8,11 +8,13 @@ sentence-transformers puts beside them. The tokenizers are real ones, trained on
 Face's library. texts.json lists texts, or pairs of them, and to how many tokens they are cut (0: not at
 all), which the same library does ("longest_first"); vectors.f32 has a row of little-endian float32 for each, by PyTorch.
 """
+import copy
 import json
 import math
 import os
 import shutil
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -87,6 +89,13 @@ CASES = {
                          lambda: byte_level(["<|endoftext|>", "<|pad|>"], processors.TemplateProcessing(
                              single="$A <|endoftext|>", pair="$A $B <|endoftext|>", special_tokens=[("<|endoftext|>", 0)])),
                          None, False, TEXTS),
+    "qwen3-moe-classifier": ("Qwen3MoeForSequenceClassification",
+                             {**QWEN3, "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
+                              "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [],
+                              "id2label": {"0": "A", "1": "B"}, "label2id": {"A": 0, "B": 1}},
+                             lambda: byte_level(["<|endoftext|>"], processors.TemplateProcessing(
+                                 single="$A <|endoftext|>", pair="$A $B <|endoftext|>", special_tokens=[("<|endoftext|>", 0)])),
+                             None, False, TEXTS),
 }
 
 
@@ -118,7 +127,12 @@ def make(name):
         if key.endswith("embed_tokens.weight"):
             tensors[key] = (tensors[key].float() * 1.5 * math.sqrt(tensors[key].shape[-1])).to(torch.bfloat16)
     model.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    if config["model_type"] == "qwen3_moe":  # transformers takes its experts apart again, as they are published
+        with tempfile.TemporaryDirectory() as saved:
+            copy.deepcopy(model).to(torch.bfloat16).save_pretrained(saved)
+            shutil.copy(Path(saved) / "model.safetensors", folder)
+    else:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     if pooling:
         write_sentence(folder, pooling, lower)
     rows = []

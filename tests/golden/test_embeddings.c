@@ -9,8 +9,8 @@
 #include "base/json.h"
 
 static const double CLOSE = 1e-4;
-static const char *const names[] = {"bert-mean", "bert-pairs", "roberta-pairs", "qwen3-embedding",
-                                    "qwen3-classifier"};
+static const char *const names[] = {"bert-mean",       "bert-pairs",       "roberta-pairs",
+                                    "qwen3-embedding", "qwen3-classifier", "qwen3-moe-classifier"};
 
 struct model {
     slm_model *model;
@@ -118,7 +118,7 @@ static void check_model(const char *name)
             fail_msg("%s: text %zu differs from its tokens", name, i);
         slm_ctx_free(ctx);
     }
-    print_message("%-18s %zu texts, %zu cut: largest difference %.2g\n", name, m.n, n_cut, largest);
+    print_message("%-20s %zu texts, %zu cut: largest difference %.2g\n", name, m.n, n_cut, largest);
     assert_true(largest < CLOSE);
     assert_true(n_cut >= 3);
     close_model(&m);
