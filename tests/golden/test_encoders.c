@@ -62,7 +62,7 @@ static void load_texts(struct texts *t, const char *name)
 static float *compute_by(struct texts *t, slm_ctx_options options, size_t *width)
 {
     slm_model *model;
-    slm_ctx *ctx;
+    slm_ctx *ctx = NULL;
     slm_info info = {.size = sizeof info};
     options.size = sizeof options;
     if (slm_model_open(&model, model_path(), NULL) || slm_ctx_new(&ctx, model, &options))
