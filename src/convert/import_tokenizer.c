@@ -56,19 +56,16 @@ static struct slm_vocab_json as_json(const struct texts *t)
 /* BERT's vocab.txt: text, with the unknown token on a line of its own. */
 static bool is_wordlist(const uint8_t *data, size_t n)
 {
-    static const char UNKNOWN[] = "\n[UNK]";
+    static const char UNKNOWN[] = "[UNK]";
+    const size_t length = sizeof UNKNOWN - 1;
+    const uint8_t *end = data + n, *line = data;
     if (n == 0 || data[0] < ' ' || memchr(data, 0, n))
         return false;
-    while (n > sizeof UNKNOWN) {
-        const uint8_t *at = memchr(data, '\n', n - sizeof UNKNOWN);
-        if (!at)
-            return false;
-        n -= (size_t)(at - data);
-        data = at;
-        if (memcmp(data, UNKNOWN, sizeof UNKNOWN - 1) == 0)
-            return data[sizeof UNKNOWN - 1] == '\r' || data[sizeof UNKNOWN - 1] == '\n';
-        data++;
-        n--;
+    while (line && (size_t)(end - line) > length) {
+        if (memcmp(line, UNKNOWN, length) == 0)
+            return line[length] == '\r' || line[length] == '\n';
+        line = memchr(line, '\n', (size_t)(end - line));
+        line = line ? line + 1 : NULL;
     }
     return false;
 }
@@ -80,7 +77,8 @@ static int read_any(struct slm_import *import, struct slm_vocab *vocab, const st
 {
     const uint8_t *data = t->maps[TOKENIZER].data;
     size_t n = (size_t)t->maps[TOKENIZER].length;
-    size_t at = n >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0; /* a byte order mark */
+    size_t mark = n >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0; /* a byte order mark */
+    size_t at = mark;
     while (at < n && (data[at] == ' ' || (data[at] >= '\t' && data[at] <= '\r')))
         at++;
     struct slm_vocab_json json = as_json(t);
@@ -94,10 +92,11 @@ static int read_any(struct slm_import *import, struct slm_vocab *vocab, const st
         slm_gguf_free(gguf);
         return err;
     }
-    if (slm_vocab_are_ranks(data, n))
-        return slm_vocab_from_tiktoken(vocab, (const char *)data, n, &json);
-    if (is_wordlist(data, n))
-        return slm_vocab_from_wordlist(vocab, (const char *)data, n, &json);
+    const char *text = (const char *)data + mark;
+    if (slm_vocab_are_ranks(text, n - mark))
+        return slm_vocab_from_tiktoken(vocab, text, n - mark, &json);
+    if (is_wordlist(data + mark, n - mark))
+        return slm_vocab_from_wordlist(vocab, text, n - mark, &json);
     const char *foreign = slm_import_foreign(data, n);
     if (foreign)
         return slm_fail(SLM_EUNSUPPORTED, "%s", foreign);

@@ -9,6 +9,7 @@
 #include "vocab/json.h"
 
 #include "base/number.h"
+#include "source/quote.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -202,9 +203,15 @@ static int read_model(struct importer *im)
     if (!bpe)
         return unsupported("model", type_of(im, model), "BPE, WordPiece, Unigram");
     const char *affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
-    for (int i = 0; i < 2; i++)
-        if (slm_json_string(im->doc, member(im, model, affixes[i]), &n) && n > 0)
-            return unsupported("model option", affixes[i], "BPE without it");
+    for (int i = 0; i < 2; i++) {
+        const char *affix = slm_json_string(im->doc, member(im, model, affixes[i]), &n);
+        if (affix && n > 0)
+            return slm_fail(
+                SLM_EUNSUPPORTED,
+                "tokenizer.json: model.%s is %s: tokens of BPE that mark the %s of a word "
+                "(as CLIP's do) are not supported",
+                affixes[i], slm_quote(affix, n).text, i ? "end" : "inside");
+    }
     int rc = read_vocabulary(im, model);
     if (rc < 0 || (rc = slm_vocab_index_init(&im->index, v, false)) < 0)
         return rc;

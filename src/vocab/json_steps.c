@@ -4,12 +4,13 @@
  */
 #include "vocab/json.h"
 
+#include "source/quote.h"
 #include "vocab/unicode.h"
 
 #define META SLM_META_SPACE
 #define NORMALIZERS                                                                                \
-    "NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, BertNormalizer, Precompiled, Strip, Prepend, " \
-    "Replace of a text or of two and more spaces, Sequence"
+    "NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Nmt, BertNormalizer, Precompiled, Strip, "     \
+    "Prepend, Replace, Sequence"
 
 /* -------------------------------------------------------------------------- normalizers --- */
 
@@ -31,11 +32,11 @@ static int add_meta_space(struct importer *im, uint32_t flags)
     return slm_vocab_add_normal(im->v, SLM_NORMAL_REPLACE, flags, META, " ");
 }
 
-static int add_map(struct importer *im, enum slm_unicode_mapping which)
+static int add_map(struct importer *im, enum slm_unicode_mapping which, uint32_t flags)
 {
     struct slm_buf rows = {.allocator = im->v->allocator};
     slm_unicode_mapping(&rows, which);
-    return slm_vocab_add_map(im->v, 0, &rows);
+    return slm_vocab_add_map(im->v, flags, &rows);
 }
 
 /* SentencePiece's table of characters, in base64. */
@@ -55,6 +56,35 @@ static int read_charsmap(struct importer *im, slm_json_node node)
         rc = slm_vocab_add_charsmap(im->v, bytes.data, bytes.length, true);
     slm_buf_free(&bytes);
     return rc;
+}
+
+/* A text by another; or of patterns those that make one space, or U+2581, which is a space to us,
+ * of several, or of any white space. */
+static int read_replace(struct importer *im, slm_json_node node)
+{
+    slm_json_node pattern = member(im, node, "pattern"), regex = member(im, pattern, "Regex");
+    const char *from = slm_json_string(im->doc, member(im, pattern, "String"), NULL);
+    const char *to = slm_json_string(im->doc, member(im, node, "content"), NULL);
+    bool white = is_text(im->doc, regex, "\\s+"),
+         space = to && (!strcmp(to, " ") || !strcmp(to, META));
+    if (space && (white || is_text(im->doc, regex, " {2,}") || is_text(im->doc, regex, " +"))) {
+        int rc = white ? add_map(im, SLM_MAP_WHITE, 0) : SLM_OK;
+        return rc < 0 ? rc
+                      : slm_vocab_add_normal(im->v, SLM_NORMAL_SQUEEZE, SLM_SQUEEZE_INSIDE, "", "");
+    }
+    const char *unknown = slm_json_string(im->doc, regex, NULL);
+    if (unknown)
+        return slm_fail(
+            SLM_EUNSUPPORTED,
+            "tokenizer.json: normalizer Replace with the pattern %s is not supported; known are "
+            "\"\\s+\", \" +\" and \" {2,}\" by a space",
+            slm_quote(unknown, strlen(unknown)).text);
+    if (!from || !*from || !to)
+        return slm_fail(SLM_EFORMAT,
+                        "tokenizer.json: normalizer Replace lacks its pattern or its content");
+    if (strcmp(from, " ") == 0 && strcmp(to, META) == 0)
+        return add_meta_space(im, 0);
+    return add_normal(im, SLM_NORMAL_REPLACE, 0, from, to);
 }
 
 /* Each is a step; writing spaces as U+2581 becomes its opposite. */
@@ -78,9 +108,11 @@ static int read_normalizer(struct importer *im, slm_json_node node)
         if (is_type(im, node, FORMS[i].name))
             return slm_vocab_add_normal(im->v, SLM_NORMAL_FORM, FORMS[i].flags, "", "");
     if (is_type(im, node, "Lowercase"))
-        return add_map(im, SLM_MAP_LOWER);
+        return add_map(im, SLM_MAP_LOWER, 0);
     if (is_type(im, node, "StripAccents"))
-        return add_map(im, SLM_MAP_NO_MARKS);
+        return add_map(im, SLM_MAP_NO_MARKS, 0);
+    if (is_type(im, node, "Nmt"))
+        return add_map(im, SLM_MAP_NMT, 0);
     if (is_type(im, node, "BertNormalizer")) {
         bool lower = flag(im, node, "lowercase", true);
         return slm_vocab_bert_normal(im->v, flag(im, node, "clean_text", true),
@@ -95,20 +127,8 @@ static int read_normalizer(struct importer *im, slm_json_node node)
                                                           : "",
                           "");
     }
-    if (is_type(im, node, "Replace")) {
-        slm_json_node pattern = member(im, member(im, node, "pattern"), "String");
-        const char *from = slm_json_string(im->doc, pattern, NULL);
-        const char *to = slm_json_string(im->doc, member(im, node, "content"), NULL);
-        pattern = member(im, member(im, node, "pattern"), "Regex");
-        /* Spaces in a row become one, or U+2581, which is a space to us. */
-        if (is_text(im->doc, pattern, " {2,}") && to && (!strcmp(to, " ") || !strcmp(to, META)))
-            return slm_vocab_add_normal(im->v, SLM_NORMAL_SQUEEZE, SLM_SQUEEZE_INSIDE, "", "");
-        if (!from || !*from || !to)
-            return unsupported("normalizer", "Replace with a pattern", NORMALIZERS);
-        if (strcmp(from, " ") == 0 && strcmp(to, META) == 0)
-            return add_meta_space(im, 0);
-        return add_normal(im, SLM_NORMAL_REPLACE, 0, from, to);
-    }
+    if (is_type(im, node, "Replace"))
+        return read_replace(im, node);
     return unsupported("normalizer", type_of(im, node), NORMALIZERS);
 }
 
@@ -217,14 +237,9 @@ static int read_byte_level(struct importer *im, slm_json_node node)
  * single spaces, one is put first, and those that a U+2581 follows vanish. */
 static int read_metaspace_words(struct importer *im, slm_json_node node)
 {
-    static const uint32_t SPACE[] = {' '};
-    struct slm_buf rows = {.allocator = im->v->allocator};
-    for (uint32_t c = 0; c <= 0x3000; c++)
-        if (slm_is_white_space(c))
-            slm_unicode_map_row(&rows, c, c, 1, SPACE);
     im->v->n_steps = 0;
     im->v->meta_space = true;
-    int rc = slm_vocab_add_map(im->v, SLM_NORMAL_LATE, &rows);
+    int rc = add_map(im, SLM_MAP_WHITE, SLM_NORMAL_LATE);
     if (rc == SLM_OK)
         rc = slm_vocab_add_normal(im->v, SLM_NORMAL_SQUEEZE, SLM_NORMAL_LATE, "", "");
     if (rc == SLM_OK)

@@ -394,6 +394,13 @@ void slm_unicode_mapping(struct slm_buf *rows, enum slm_unicode_mapping which)
     static const uint32_t CHINESE[] = {0x4E00,  0x9FFF,  0x3400,  0x4DBF,  0x20000,
                                        0x2A6DF, 0x2A700, 0x2B81F, 0x2B920, 0x2CEAF,
                                        0xF900,  0xFAFF,  0x2F800, 0x2FA1F};
+    static const uint32_t WHITE[] = {9,      13,     0x85,   0x85,   0xA0,   0xA0,
+                                     0x1680, 0x1680, 0x2000, 0x200A, 0x2028, 0x2029,
+                                     0x202F, 0x202F, 0x205F, 0x205F, 0x3000, 0x3000};
+    static const uint32_t NMT_SPACES[] = {9,      10,     12,     13,     0x1680, 0x1680,
+                                          0x200B, 0x200F, 0x2028, 0x2029, 0x2581, 0x2581,
+                                          0xFEFF, 0xFEFF, 0xFFFD, 0xFFFD};
+    static const uint32_t NMT_NONE[] = {1, 8, 11, 11, 14, 0x1F, 0x7F, 0x7F, 0x8F, 0x8F, 0x9F, 0x9F};
     switch (which) {
     case SLM_MAP_LOWER:
         for (size_t i = 0; i < COUNT(LOWERCASE); i += 1 + (LOWERCASE[i] & 0xFF))
@@ -408,6 +415,11 @@ void slm_unicode_mapping(struct slm_buf *rows, enum slm_unicode_mapping which)
         map_ranges(rows, SPACES + COUNT(SPACES) - 2, 2, 0, NULL); /* U+FFFD vanishes */
         break;
     case SLM_MAP_SPACE_CHINESE: map_ranges(rows, CHINESE, COUNT(CHINESE), 3, AROUND); break;
+    case SLM_MAP_WHITE: map_ranges(rows, WHITE, COUNT(WHITE), 1, SPACE); break;
+    case SLM_MAP_NMT:
+        map_ranges(rows, NMT_SPACES, COUNT(NMT_SPACES), 1, SPACE);
+        map_ranges(rows, NMT_NONE, COUNT(NMT_NONE), 0, NULL);
+        break;
     }
 }
 

@@ -51,11 +51,13 @@ int slm_unicode_normal_tables(struct slm_buf *out, bool compatible, bool decompo
 /* Mappings of characters are rows of u32: first, last, n, then the n characters that each of those
  * becomes (SLM_NFC_SELF: itself). A later row counts more. The second makes a table of them. */
 enum slm_unicode_mapping {
-    SLM_MAP_LOWER,        /* lower case, without regard to neighbours */
-    SLM_MAP_NO_ACCENTS,   /* what BERT calls accents vanishes: nonspacing marks */
-    SLM_MAP_NO_MARKS,     /* all marks vanish */
-    SLM_MAP_CLEAN,        /* BERT: white space to spaces, control characters vanish */
-    SLM_MAP_SPACE_CHINESE /* BERT: spaces around Chinese characters */
+    SLM_MAP_LOWER,         /* lower case, without regard to neighbours */
+    SLM_MAP_NO_ACCENTS,    /* what BERT calls accents vanishes: nonspacing marks */
+    SLM_MAP_NO_MARKS,      /* all marks vanish */
+    SLM_MAP_CLEAN,         /* BERT: white space to spaces, control characters vanish */
+    SLM_MAP_SPACE_CHINESE, /* BERT: spaces around Chinese characters */
+    SLM_MAP_WHITE,         /* all white space to spaces */
+    SLM_MAP_NMT /* SentencePiece's nmt: some white space to spaces, some controls vanish */
 };
 void slm_unicode_mapping(struct slm_buf *rows, enum slm_unicode_mapping which);
 void slm_unicode_map_row(struct slm_buf *rows, uint32_t first, uint32_t last, uint32_t n,

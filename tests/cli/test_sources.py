@@ -40,6 +40,21 @@ class Sources(CliTest):
             path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
         self.check("gpt2-prefix", folder, "--parse-special")
 
+    def test_word_lists(self):
+        """BERT's vocab.txt with a byte order mark, with Windows' ends of lines, and with [UNK] in its first line."""
+        words = (TOKENIZERS / "bert.vocab.txt").read_text("utf-8")
+        ids = {}
+        for name, text in {"plain": words, "mark": "\ufeff" + words, "windows": words.replace("\n", "\r\n"),
+                           "both": "\ufeff" + words.replace("\n", "\r\n")}.items():
+            (self.folder / name).mkdir()
+            (self.folder / name / "vocab.txt").write_bytes(text.encode())
+            ids[name] = [self.ids(self.folder / name, x, "--add-special") for x in sources.TEXTS]
+            self.assertEqual(ids[name], ids["plain"])
+        self.assertEqual(self.ids(TOKENIZERS / "bert.json", sources.TEXTS[2], "--add-special"), ids["plain"][2])
+        first = "\ufeff[UNK]\n" + words.replace("[UNK]\n", "")
+        (self.folder / "vocab.txt").write_text(first, "utf-8")
+        self.assertEqual(self.ids(self.folder / "vocab.txt", "\u2603"), [0])
+
     def test_tekken(self):
         sources.write_tekken(TOKENIZERS, self.folder / "tekken.json")
         self.check("tekken", self.folder / "tekken.json")

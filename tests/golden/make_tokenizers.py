@@ -352,6 +352,13 @@ def tokenizers():
     for text in (META, META + "a", "a", "aaa", "aaaa", "b", "ab", "aab", META * 3, ".", "...", "....", "=", "!", "!!"):
         few.append((text, struct.unpack("<f", struct.pack("<f", -5 - 5 * r.random() - len(text) / 2))[0]))
     yield "unigram-read", unigram(few, None, dict(always, split=False), always)
+    # As SentencePieceUnigramTokenizer of tokenizers has it; and all white space as single spaces.
+    with open(os.path.join(OUT, "unigram.json"), encoding="utf-8") as f:
+        short = [p for p in json.load(f)["model"]["vocab"] if len(p[0]) < 3 or p[1] == 0]
+    spaces = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+    yield "unigram-nmt", unigram(short, {"type": "Sequence", "normalizers": [{"type": "Nmt"}, {"type": "NFKC"}, spaces]}, always, always)
+    yield "unigram-white", unigram(short, {"type": "Sequence", "normalizers": [
+        {"type": "NFC"}, dict(spaces, pattern={"Regex": r"\s+"}), {"type": "Lowercase"}]}, dict(always, prepend_scheme="never"), always)
     yield "unigram-bytes", unigram(pieces + [(f"<0x{b:02X}>", 0.0) for b in range(256)], None, dict(always, split=False),
                                    {"type": "Sequence", "decoders": META_DECODER + [
                                        {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}, byte_fallback=True)

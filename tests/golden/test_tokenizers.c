@@ -239,6 +239,8 @@ int main(void)
         JSON("unigram-strip"),
         JSON("unigram-bytes"),
         JSON("unigram-read"),
+        JSON("unigram-nmt"),
+        JSON("unigram-white"),
         JSON("mistral"),
         JSON("gemma"),
         JSON("metaspace"),

@@ -617,11 +617,19 @@ static void test_json_refused(void **state)
          SLM_EFORMAT, "merge 0 joins tokens 0 and 0"},
         {"{\"model\":{\"type\":\"BPE\",\"vocab\":{}}}", SLM_EFORMAT, "no tokens"},
         {"{\"model\":{\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\"," VOCAB "}}",
-         SLM_EUNSUPPORTED, "end_of_word_suffix"},
+         SLM_EUNSUPPORTED,
+         "model.end_of_word_suffix is '</w>': tokens of BPE that mark the end of a word"},
         {"{\"added_tokens\":[{\"content\":\"x\"}],\"model\":{\"type\":\"BPE\"," VOCAB "}}",
          SLM_EFORMAT, "added token lacks"},
-        {"{\"normalizer\":{\"type\":\"Nmt\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
-         SLM_EUNSUPPORTED, "normalizer \"Nmt\""},
+        {"{\"normalizer\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
+         SLM_EUNSUPPORTED, "normalizer \"ByteLevel\""},
+        {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\\\\s{2,}|["
+         "\\\\n\\\\r\\\\t]\"},"
+         "\"content\":\" \"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
+         SLM_EUNSUPPORTED, "the pattern '\\s{2,}|[\\n\\r\\t]' is not supported"},
+        {"{\"normalizer\":{\"type\":\"Replace\",\"content\":\" "
+         "\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
+         SLM_EFORMAT, "lacks its pattern"},
         {"{\"pre_tokenizer\":{\"type\":\"FixedLength\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
          SLM_EUNSUPPORTED, "\"FixedLength\""},
         {"{\"pre_tokenizer\":{\"type\":\"Split\"},\"model\":{\"type\":\"BPE\"," VOCAB "}}",
