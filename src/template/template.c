@@ -23,8 +23,12 @@ static int copy_source(struct slm_template *t, const char *source, size_t n)
     for (size_t i = 0; i < n;) {
         uint32_t c;
         size_t bytes = slm_utf8_decode(source + i, n - i, &c);
-        if (bytes == 0)
-            return slm_fail(SLM_EFORMAT, "chat template: byte %zu is not valid UTF-8", i);
+        if (bytes == 0) {
+            t->memory.source = copy;
+            t->memory.source_length = t->memory.position = length;
+            slm_work_fail(&t->memory, SLM_EFORMAT, "a byte that is not valid UTF-8");
+            return t->memory.code;
+        }
         if (c == '\r') {
             copy[length++] = '\n';
             i += i + 1 < n && source[i + 1] == '\n' ? 2 : 1;

@@ -33,6 +33,12 @@ static int read_vocabulary(struct importer *im, slm_json_node model)
                             "tokenizer.json: model.vocab: the id of \"%.40s\" is no "
                             "number from 0 to %d",
                             text, SLM_LIMIT_VOCAB - 1);
+        const struct slm_vocab_token *other = id < im->v->n_tokens ? &im->v->tokens[id] : NULL;
+        if (other && other->kind != 0 &&
+            (other->length != n || memcmp(im->v->pool.data + other->text, text, n) != 0))
+            return slm_fail(SLM_EFORMAT,
+                            "tokenizer.json: model.vocab: %s and another token have the id %u",
+                            slm_quote(text, n).text, (unsigned)id);
         int rc = slm_vocab_set(im->v, id, text, n, SLM_TOKEN_NORMAL);
         if (rc < 0)
             return rc;

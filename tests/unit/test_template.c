@@ -516,7 +516,9 @@ static void test_errors(void **state)
         {"{{ 1", SLM_EFORMAT, "the template ends inside a tag"},
         {"{% set x = %}", SLM_EFORMAT, "line 1, column 12: an expression should be here"},
         {"{% for x in y recursive %}{% endfor %}", SLM_EFORMAT, "not supported"},
-        {"\xFF", SLM_EFORMAT, "byte 0 is not valid UTF-8"},
+        {"\xFF", SLM_EFORMAT, "line 1, column 1: a byte that is not valid UTF-8"},
+        {"a\r\n\xC3\xA9 \xED\xA0\x80", SLM_EFORMAT,
+         "line 2, column 3: a byte that is not valid UTF-8"},
         {"{{ 9223372036854775807 + 1 }}", SLM_ELIMIT, "does not fit 64 bits"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
