@@ -257,6 +257,30 @@ static int read_meta_space(struct importer *im, bool prefix, bool squeeze)
     return rc < 0 ? rc : slm_vocab_add_spaces(v, prefix, squeeze);
 }
 
+/* Phi 3's tokenizer.json takes white space away behind nearly all of its special tokens, so the end
+ * of the line behind <|user|> is no part of the prompt. A GGUF can't say so; the model's name does.
+ */
+static int strip_behind_special(struct importer *im)
+{
+    static const char *const OTHERS[] = {"<unk>", "<s>", "<|endoftext|>"};
+    const char *family = "";
+    size_t n = 0;
+    int rc = slm_gguf_text(im->gguf, "general.architecture", &family, &n);
+    if (rc < 0 || n != 4 || memcmp(family, "phi3", 4) != 0)
+        return rc < 0 ? rc : SLM_OK;
+    for (uint32_t i = 0; i < im->v->n_tokens; i++) {
+        struct slm_vocab_token *token = &im->v->tokens[i];
+        const uint8_t *text = im->v->pool.data + token->pattern;
+        bool other = !token->added;
+        for (int k = 0; k < 3 && !other; k++)
+            other = token->pattern_length == strlen(OTHERS[k]) &&
+                    memcmp(text, OTHERS[k], token->pattern_length) == 0;
+        if (!other)
+            token->flags |= SLM_ADDED_STRIP_RIGHT;
+    }
+    return SLM_OK;
+}
+
 /* The ids that SentencePiece has by default. */
 static int read_scored(struct importer *im)
 {
@@ -265,6 +289,8 @@ static int read_scored(struct importer *im)
     im->v->bos = 1;
     im->v->eos = 2;
     int rc = read_meta_space(im, true, false);
+    if (rc >= 0)
+        rc = strip_behind_special(im);
     return rc < 0 ? rc : read_special(im, true);
 }
 

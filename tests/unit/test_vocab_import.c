@@ -352,6 +352,62 @@ static void test_gguf_spaces(void **state)
     tokenizer_free(&t);
 }
 
+/* Behind Phi 3's special tokens white space vanishes, as in its tokenizer.json; in other families'
+ * not. */
+static void test_gguf_phi3(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t kind;
+    } TOKENS[] = {
+        {"<unk>", 2},         {"<s>", 3},          {"</s>", 4}, {"<|user|>", 3},
+        {"<|endoftext|>", 3}, {SLM_META_SPACE, 1}, {"a", 1},    {"<0x0A>", 6},
+    };
+    static const struct {
+        const char *text;
+        slm_token phi[6], other[6];
+        int n_phi, n_other;
+    } CASES[] = {
+        {"<|user|>\n\n a", {3, 6}, {3, 7, 7, 5, 6}, 2, 5},
+        {"</s>\xE3\x80\x80 a", {2, 6}, {2, 0, 5, 6}, 2, 4},
+        {"<s>\na", {1, 7, 6}, {1, 7, 6}, 3, 3},
+        {"<|endoftext|> a", {4, 5, 6}, {4, 5, 6}, 3, 3},
+        {"a <|user|>", {6, 5, 3}, {6, 5, 3}, 3, 3},
+    };
+    enum { N = sizeof TOKENS / sizeof TOKENS[0] };
+    (void)state;
+    for (int phi = 0; phi < 2; phi++) {
+        struct gguf_builder g = {.version = 3};
+        struct tokenizer t;
+        struct slm_vocab v;
+        gguf_text(&g, "general.architecture", phi ? "phi3" : "llama");
+        gguf_text(&g, "tokenizer.ggml.model", "llama");
+        gguf_array(&g, "tokenizer.ggml.tokens", SLM_GGUF_STRING, N);
+        for (int i = 0; i < N; i++)
+            put_text(&g.keys, TOKENS[i].text);
+        gguf_array(&g, "tokenizer.ggml.token_type", SLM_GGUF_I32, N);
+        for (int i = 0; i < N; i++)
+            slm_buf_u32(&g.keys, TOKENS[i].kind);
+        gguf_key(&g, "tokenizer.ggml.add_space_prefix", SLM_GGUF_BOOL);
+        slm_buf_byte(&g.keys, 0);
+        struct slm_buf file = gguf_finish(&g);
+        slm_vocab_init(&v, NULL);
+        tokenizer_build(&t, &v, from_gguf(&v, &file));
+        for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+            slm_token ids[16];
+            const char *text = CASES[i].text;
+            const slm_token *expected = phi ? CASES[i].phi : CASES[i].other;
+            int64_t n = slm_text_encode(&t.text, text, strlen(text), SLM_TEXT_PARSE_SPECIAL, NULL,
+                                        0, ids, 16, NULL);
+            if (n != (phi ? CASES[i].n_phi : CASES[i].n_other) ||
+                memcmp(ids, expected, (size_t)n * sizeof *ids) != 0)
+                fail_msg("%d, '%s': %d tokens, %d %d %d", phi, text, (int)n, (int)ids[0],
+                         (int)ids[1], (int)ids[2]);
+        }
+        tokenizer_free(&t);
+    }
+}
+
 /* The same text as ids, whichever form. */
 static void same_ids(const struct slm_text *a, const struct slm_text *b, const char *text)
 {
@@ -878,6 +934,7 @@ int main(void)
         cmocka_unit_test(test_gguf_special),
         cmocka_unit_test(test_gguf_scores),
         cmocka_unit_test(test_gguf_spaces),
+        cmocka_unit_test(test_gguf_phi3),
         cmocka_unit_test(test_order_of_scores),
         cmocka_unit_test(test_gguf_refused),
         cmocka_unit_test(test_gguf_bert),
