@@ -166,7 +166,8 @@ INLINED void panel_tokens(const struct slm_gemm *g, size_t panel, size_t t, cons
     for (int i = 0; i < tokens; i++)
         acc[i] = vf_set(0);
     for (size_t index = 0; index < g->n_tiles; index++, p += tile_bytes) {
-        read_ahead(p, tile_bytes, tokens);
+        if (t == 0) /* later tokens find the panel in the cache */
+            read_ahead(p, tile_bytes, tokens);
         tile_of_type(p, index, g, t, acc, tokens, type);
     }
     UNROLLED
