@@ -96,10 +96,12 @@ class Tools:
 
     def llama_batched(self, model, batch, prompt, generate):
         context = batch * (prompt + generate)
-        line = self.measure(self.get.llama("llama-batched-bench"), "-m", model, "-t", self.threads,
-                            "-npp", prompt, "-ntg", generate, "-npl", batch, "-c", context,
-                            "--output-format", "jsonl").strip().splitlines()[-1]
-        return {"decode": json.loads(line)["speed_tg"]}
+        lines = self.measure(self.get.llama("llama-batched-bench"), "-m", model, "-t", self.threads,
+                             "-npp", prompt, "-ntg", generate, "-npl", batch, "-c", context,
+                             "--output-format", "jsonl").strip().splitlines()
+        if not lines:
+            raise Missing("llama-batched-bench printed nothing")
+        return {"decode": json.loads(lines[-1])["speed_tg"]}
 
     def bandwidth(self):
         """What mere reading reaches, in GB/s; bench_kernels has a column for each number of threads."""

@@ -325,8 +325,8 @@ typedef struct slm_chat_options {
     const char *variables_json;
 
     /* The conversation as JSON, for tools and multi-part content: an array of message objects as
-     * in the OpenAI API, each with its role if the template reads that. When given, `messages` must
-     * be NULL. NULL: none. A byte order mark at the start of any of these texts is skipped. */
+     * in the OpenAI API, each with its role if the template has that word. When given, `messages`
+     * must be NULL. NULL: none. A byte order mark at the start of any of these texts is skipped. */
     const char *messages_json;
     const char *tools_json; /* an array of tool definitions, or NULL */
 

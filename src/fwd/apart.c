@@ -1,10 +1,11 @@
 /*
  * apart.c - texts dealt to threads, which take them through all steps each by itself.
  *
- * Rows of different texts have nothing to do with each other. With enough of them nobody needs to wait
- * for anybody: a step's rows are in the cache of the thread that reads them next. The price is that
- * every thread reads all weights. A thread with n rows reads some 100 / n GB/s, so there have to be
- * more rows for more threads; and threads have to end at about the same time.
+ * Rows of different texts have nothing to do with each other. With enough of them nobody needs to
+ * wait for anybody: a step's rows are in the cache of the thread that reads them next. The price is
+ * that every thread reads all weights (one after the other, where one CPU does all parts). A thread
+ * with n rows reads some 100 / n GB/s, so there have to be more rows for more threads; and threads
+ * have to end at about the same time.
  *
  * A thread's view of the pass is the pass itself with every pointer to rows advanced. What a row
  * becomes depends on that row alone, so this changes no bit.

@@ -1,7 +1,7 @@
 /*
  * embed.c - the first stage: each row starts as its token's embedding, with that of its position
  * and of its token's type where the model has learned any. A row that begins a KV page clears it:
- * the first step is done before any key is stored.
+ * the first step is done before any key of its text is stored.
  */
 #include "fwd/fwd.h"
 

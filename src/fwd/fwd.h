@@ -6,8 +6,8 @@
  * row buffers are padded to 32 floats with zeros.
  *
  * A plan is made once for a context from the model's traits. A step is done in as many parts as the
- * team has threads, or as a single one when it has little to do (forward.c); all are done before the
- * next step begins.
+ * team has threads, or as a single one when it has little to do (forward.c); all are done before
+ * the next step begins. Or each thread goes through all steps with texts of its own (apart.c).
  */
 #ifndef SLM_FWD_FWD_H
 #define SLM_FWD_FWD_H
@@ -85,9 +85,10 @@ struct slm_fwd {
     struct slm_step *score_plan; /* [n_score_steps] from pooled vectors in x to scores */
     size_t n_score_steps;
 
+    bool pass_by; /* the weights are more than SLM_LAST_CACHE */
     size_t max_rows, n_rows;
     struct slm_row *rows;  /* [max_rows] */
-    bool is_apart;         /* in this pass each thread has texts of its own (apart.c) */
+    bool is_apart;         /* in this pass each thread has texts of its own (apart.c); for tests */
     struct slm_fwd *apart; /* [threads] the same with these texts' rows */
     size_t first_row; /* of all rows: pointers of steps, which know only all, are advanced so far */
 
@@ -154,6 +155,10 @@ enum { SLM_INTERRUPT_WORK = 1 << 21 };
 /* Bytes of rows that a product takes through all its panels together: with the weights of a panel
  * they stay in a level 2 cache of half a megabyte. */
 enum { SLM_CACHED_ROWS = 3 << 17 };
+
+/* What the last cache of a machine holds, at most: between two tokens, smaller models stay there.
+ */
+enum { SLM_LAST_CACHE = 1 << 25 };
 
 /* Floats of ffn.c's scratch for each of its two matrices. */
 enum { SLM_FFN_PIECE = 1 << 14 };

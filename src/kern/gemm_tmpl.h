@@ -141,19 +141,21 @@ static __attribute__((noinline)) void store_panel(const struct slm_gemm *g, size
 }
 
 /*
- * What is asked for while a tile is multiplied. A single token reads weights as fast as memory gives
- * them, and won't read them again before all others: two lines ahead is enough. More tokens share a
- * panel, and take so long over a page of weights that the CPU stops looking ahead at its end: they ask
- * for every line, a page before.
+ * What is asked for while a tile is multiplied. A single token reads weights as fast as memory
+ * gives them. More tokens share a panel, and take so long over a page of weights that the CPU stops
+ * looking ahead at its end: they ask for every line, a page before.
  */
-INLINED void read_ahead(const uint8_t *tile, const size_t tile_bytes, const int tokens)
+INLINED void read_ahead(const struct slm_gemm *g, const uint8_t *tile, const size_t tile_bytes,
+                        const int tokens)
 {
     enum { PAGE = 4096, LINE = 64 };
-    if (tokens == 1)
-        ask_once(tile + 2 * LINE, tile_bytes);
-    else
+    if (tokens > 1)
         for (size_t i = 0; i < tile_bytes; i += LINE)
             __builtin_prefetch(tile + PAGE + i);
+    else if (g->pass_by)
+        ask_once(tile + 2 * LINE, tile_bytes);
+    else if (((uintptr_t)tile + PAGE / 2) % PAGE < tile_bytes) /* once a page, in its middle */
+        show_next_page(tile);
 }
 
 /* One panel for `tokens` tokens from t on; they share every load of weights. */
@@ -167,7 +169,7 @@ INLINED void panel_tokens(const struct slm_gemm *g, size_t panel, size_t t, cons
         acc[i] = vf_set(0);
     for (size_t index = 0; index < g->n_tiles; index++, p += tile_bytes) {
         if (t == 0) /* later tokens find the panel in the cache */
-            read_ahead(p, tile_bytes, tokens);
+            read_ahead(g, p, tile_bytes, tokens);
         tile_of_type(p, index, g, t, acc, tokens, type);
     }
     UNROLLED

@@ -132,10 +132,10 @@ INLINED void show_next_page(const uint8_t *stream)
  * Asking for memory before it is read: n bytes from p on, line by line. Addresses beyond the end of
  * what is there do no harm.
  *
- * ask_once   what is read once and not again for long, just before it is read: it stays out of the
- *            last cache, whose lines go on being of use. The CPU sees a stream in the requests, as in
- *            reads, and looks ahead itself.
- * ask_soon   what the next piece of work reads, into the level 2 cache.
+ * ask_once   what won't be read again before the caches are full of other things, just before it is
+ *            read: it stays out of the last cache. The CPU sees a stream in the requests, as in
+ * reads, and looks ahead itself. ask_soon   what the next piece of work reads, into the level 2
+ * cache.
  */
 INLINED void ask_once(const void *p, size_t n)
 {

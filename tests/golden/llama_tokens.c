@@ -2,8 +2,7 @@
  * llama_tokens.c - texts to tokens and back by llama.cpp, for compare_tokenizers.py. It is no part
  * of the build: where llama.cpp was built, with LLAMA as its folder,
  *
- *     cc -I LLAMA/include -I LLAMA/ggml/include tests/golden/llama_tokens.c -o llama_tokens -l
- * llama
+ *     cc -I LLAMA/include -I LLAMA/ggml/include tests/golden/llama_tokens.c -lllama -o llama_tokens
  *
  *     llama_tokens MODEL.gguf encode|encode-special|decode|decode-special < blocks > blocks
  *

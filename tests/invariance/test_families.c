@@ -66,31 +66,40 @@ static void side_by_side(const struct subject *s)
     slm_ctx_free(ctx);
 }
 
-/* The text in many sequences at once, which threads take apart. */
-static void many_together(const struct subject *s, int32_t threads)
+/* The text in many sequences at once, which threads take apart; every other one has become a fork.
+ */
+static void many_together(const struct subject *s, int32_t threads, int32_t kv_type)
 {
     enum { TEXTS = 9, CHUNK = 11 };
     size_t n = s->golden.n, n_vocab = s->golden.n_vocab;
-    struct way way = {.max_batch = TEXTS * CHUNK, .threads = threads};
-    slm_ctx *ctx = make_context(s->model, &way, TEXTS * n, TEXTS);
+    struct way way = {.max_batch = TEXTS * CHUNK, .threads = threads, .kv_type = kv_type};
+    struct way alone = {.cpu = SLM_CPU_C, .threads = 1, .kv_type = kv_type};
+    float *truth = text_logits(s->model, &alone, s->golden.ids, n);
+    slm_ctx *ctx = make_context(s->model, &way, TEXTS * (n + SLM_PAGE), TEXTS);
     slm_seq *seqs[TEXTS];
     for (int i = 0; i < TEXTS; i++)
         must(slm_seq_new(&seqs[i], ctx));
     for (size_t at = 0; at < n; at += CHUNK) {
         size_t count = CHUNK < n - at ? CHUNK : n - at;
         slm_span spans[TEXTS];
-        for (int i = 0; i < TEXTS; i++)
+        for (int i = 0; i < TEXTS; i++) {
+            if (at == CHUNK && i % 2) {
+                slm_seq_free(seqs[i]);
+                must(slm_seq_fork(&seqs[i], seqs[i - 1]));
+            }
             spans[i] = (slm_span){sizeof *spans, seqs[i], s->golden.ids + at, count, count};
+        }
         must(slm_eval(ctx, spans, TEXTS));
         if (count == CHUNK)
             assert_int_equal(ctx->fwd.is_apart, ctx->fwd.most_experts == 0);
         for (size_t i = 0; i < TEXTS * count; i++)
-            same_logits(slm_logits(ctx, i / count, i % count),
-                        s->truth + (at + i % count) * n_vocab, 1, n_vocab, "one of many");
+            same_logits(slm_logits(ctx, i / count, i % count), truth + (at + i % count) * n_vocab,
+                        1, n_vocab, "one of many");
     }
     for (int i = 0; i < TEXTS; i++)
         slm_seq_free(seqs[i]);
     slm_ctx_free(ctx);
+    free(truth);
 }
 
 /* The context of two texts is twice as large, which models with two RoPE tables notice. */
@@ -115,8 +124,8 @@ static void check_model(const char *name)
         every_way(&s);
         if (!depends_on_context(name)) {
             side_by_side(&s);
-            many_together(&s, 2);
-            many_together(&s, 3);
+            many_together(&s, 2, SLM_KV_Q8);
+            many_together(&s, 3, SLM_KV_F16);
         }
         free(s.truth);
     }
