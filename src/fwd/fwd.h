@@ -85,7 +85,6 @@ struct slm_fwd {
     struct slm_step *score_plan; /* [n_score_steps] from pooled vectors in x to scores */
     size_t n_score_steps;
 
-    bool pass_by; /* the weights are more than SLM_LAST_CACHE */
     size_t max_rows, n_rows;
     struct slm_row *rows;  /* [max_rows] */
     bool is_apart;         /* in this pass each thread has texts of its own (apart.c); for tests */
@@ -155,10 +154,6 @@ enum { SLM_INTERRUPT_WORK = 1 << 21 };
 /* Bytes of rows that a product takes through all its panels together: with the weights of a panel
  * they stay in a level 2 cache of half a megabyte. */
 enum { SLM_CACHED_ROWS = 3 << 17 };
-
-/* What the last cache of a machine holds, at most: between two tokens, smaller models stay there.
- */
-enum { SLM_LAST_CACHE = 1 << 25 };
 
 /* Floats of ffn.c's scratch for each of its two matrices. */
 enum { SLM_FFN_PIECE = 1 << 14 };

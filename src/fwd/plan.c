@@ -285,7 +285,6 @@ int slm_fwd_init(struct slm_fwd *f, const struct slm_model *model, const struct 
     f->kern = kern;
     f->kv = kv;
     f->max_rows = max_rows;
-    f->pass_by = model->file.length > SLM_LAST_CACHE;
 
     bool blocks = false, float_down = false, float_experts = false;
     size_t query = 0, key = 0, ffn = 0, expert = 0, head = 0, heads = 0, kv_heads = SIZE_MAX;

@@ -60,7 +60,6 @@ static void panels_of(struct slm_fwd *f, const struct slm_product *p, const stru
             struct slm_operand from = slm_operand_from(in, row);
             const struct slm_gemm gemm = {
                 .panels = w->panels,
-                .pass_by = f->pass_by,
                 .n_tiles = w->n_tiles,
                 .rows = w->rows,
                 .bias = w->bias,

@@ -142,20 +142,19 @@ static __attribute__((noinline)) void store_panel(const struct slm_gemm *g, size
 
 /*
  * What is asked for while a tile is multiplied. A single token reads weights as fast as memory
- * gives them. More tokens share a panel, and take so long over a page of weights that the CPU stops
- * looking ahead at its end: they ask for every line, a page before.
+ * gives them, and most models are larger than the last cache, so nothing is lost when they pass it
+ * by: one of 16 MB decodes 0 to 5 % slower, larger ones 3 to 20 % faster. More tokens share a
+ * panel, and take so long over a page of weights that the CPU stops looking ahead at its end: the
+ * first of them ask for every line, a page before, and the others find the panel in the cache.
  */
-INLINED void read_ahead(const struct slm_gemm *g, const uint8_t *tile, const size_t tile_bytes,
-                        const int tokens)
+INLINED void read_ahead(const uint8_t *tile, const size_t tile_bytes, const int tokens, size_t t)
 {
     enum { PAGE = 4096, LINE = 64 };
-    if (tokens > 1)
+    if (tokens == 1)
+        ask_once(tile + 2 * LINE, tile_bytes);
+    else if (t == 0)
         for (size_t i = 0; i < tile_bytes; i += LINE)
             __builtin_prefetch(tile + PAGE + i);
-    else if (g->pass_by)
-        ask_once(tile + 2 * LINE, tile_bytes);
-    else if (((uintptr_t)tile + PAGE / 2) % PAGE < tile_bytes) /* once a page, in its middle */
-        show_next_page(tile);
 }
 
 /* One panel for `tokens` tokens from t on; they share every load of weights. */
@@ -168,8 +167,7 @@ INLINED void panel_tokens(const struct slm_gemm *g, size_t panel, size_t t, cons
     for (int i = 0; i < tokens; i++)
         acc[i] = vf_set(0);
     for (size_t index = 0; index < g->n_tiles; index++, p += tile_bytes) {
-        if (t == 0) /* later tokens find the panel in the cache */
-            read_ahead(g, p, tile_bytes, tokens);
+        read_ahead(p, tile_bytes, tokens, t);
         tile_of_type(p, index, g, t, acc, tokens, type);
     }
     UNROLLED

@@ -35,7 +35,6 @@ struct slm_acts {
 /* y[t][r] = sum over c of w[r][c] * x[t][c] (+ bias[r]) (+ what was in y[t][r]) */
 struct slm_gemm {
     const uint8_t *panels;  /* as in quant/quant.h */
-    bool pass_by; /* until they are read again, other weights will have filled the caches */
     size_t n_tiles;         /* of a panel: cols / 32 */
     size_t rows;            /* true number of rows; y is written up to a multiple of 16 */
     const float *bias;      /* [rows] or NULL */

@@ -139,6 +139,7 @@ INLINED void show_next_page(const uint8_t *stream)
  */
 INLINED void ask_once(const void *p, size_t n)
 {
+    UNROLLED
     for (size_t i = 0; i < n; i += 64)
         __builtin_prefetch((const char *)p + i, 0, 0);
 }
