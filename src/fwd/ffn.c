@@ -44,20 +44,29 @@ static void hold(const struct slm_layer_traits *t, float *gate, float *up, size_
         up[i] += 1;
 }
 
-/* act(gate) * up, or act(up), to where the next matrix reads it. */
+/* The block's last columns, which no row of its matrices stands for: 0, and so after the
+ * activation. */
+static void clear_behind(float *rows, const struct piece *piece, size_t width)
+{
+    size_t col = piece->first * SLM_TILE_COLS, n = piece->stride;
+    for (size_t row = 0; row < piece->n && width - col < n; row++)
+        memset(rows + row * n + (width - col), 0, (n - (width - col)) * sizeof *rows);
+}
+
+/* act(gate) * up, or act(up), to where the next matrix reads it. A piece's rows lie side by side in
+ * scratch: activated as one, since a call for each, of 32 numbers, would mostly wait for itself. */
 static void activate(struct slm_fwd *f, const struct slm_ffn *ffn, const struct piece *piece,
                      float *gate, float *up, const struct slm_operand *out)
 {
-    size_t width = ffn->up->rows;
     size_t col = piece->first * SLM_TILE_COLS, n = piece->stride;
-    size_t used = n < width - col ? n : width - col;
-    for (size_t row = 0; row < piece->n; row++, gate += n, up = up ? up + n : NULL) {
+    clear_behind(gate, piece, ffn->up->rows);
+    if (up) {
+        clear_behind(up, piece, ffn->up->rows);
+        hold(ffn->traits, gate, up, piece->n * n);
+    }
+    f->kern->activate[f->model->traits->activation](gate, up, piece->n * n);
+    for (size_t row = 0; row < piece->n; row++, gate += n) {
         struct slm_operand to = slm_operand_from(out, row);
-        if (up)
-            hold(ffn->traits, gate, up, n);
-        f->kern->activate[f->model->traits->activation](gate, up,
-                                                        slm_round_up(used, SLM_PANEL_ROWS));
-        memset(gate + used, 0, (n - used) * sizeof *gate);
         if (ffn->down->quant->integer)
             f->kern->quantize(gate, n, to.acts.q + col, to.acts.blocks + piece->first);
         else
