@@ -25,7 +25,8 @@ class Piece(Structure):  # slm_piece
 
 
 PieceFunction = ctypes.CFUNCTYPE(c_int, c_void_p, POINTER(Piece))
-ADD_SPECIAL, EUNSUPPORTED = 1, -10
+ADD_SPECIAL, EINVAL, EUNSUPPORTED = 1, -1, -10
+SYSTEM = b"You are a helpful AI assistant."  # small models tend to loop without one
 
 
 def load():
@@ -56,8 +57,10 @@ def answer(slm, path, text):
         return code
 
     def prompt(ids, room):
-        message = Message(sizeof(Message), b"user", text)
-        n = slm.slm_chat_tokenize(model, message, 1, None, ids, room)
+        system, user = (Message(sizeof(Message), role, said) for role, said in ((b"system", SYSTEM), (b"user", text)))
+        n = slm.slm_chat_tokenize(model, (Message * 2)(system, user), 2, None, ids, room)
+        if n == EINVAL:  # some templates refuse a system message
+            n = slm.slm_chat_tokenize(model, user, 1, None, ids, room)
         return n if n != EUNSUPPORTED else slm.slm_tokenize(model, text, len(text), ADD_SPECIAL, ids, room)
 
     @PieceFunction
