@@ -72,6 +72,19 @@ static void put_key(struct slm_buf *json, const char *key, size_t n)
     slm_buf_byte(json, ':');
 }
 
+/* What a document is, in the words of JSON. */
+static const char *kind_of(const struct slm_json *doc)
+{
+    switch (slm_json_type(doc, 0)) {
+    case JSON_ARRAY: return "an array";
+    case JSON_OBJECT: return "an object";
+    case JSON_STRING: return "a string";
+    case JSON_NUMBER: return "a number";
+    case JSON_NULL: return "null";
+    default: return "true or false";
+    }
+}
+
 /* The file's array under a name. */
 static int put_array(struct slm_buf *json, const char *name, const char *path)
 {
@@ -83,7 +96,7 @@ static int put_array(struct slm_buf *json, const char *name, const char *path)
         if (slm_json_parse(&doc, array, strlen(array), NULL) < 0)
             code = cli_fail("%s: %s", path, slm_last_error());
         else if (slm_json_type(doc, 0) != JSON_ARRAY)
-            code = cli_fail("%s: %s are a JSON array", path, name);
+            code = cli_fail("%s: %s must be a JSON array, this is %s", path, name, kind_of(doc));
         put_key(json, name, strlen(name));
         slm_buf_text(json, array);
     }
@@ -110,7 +123,9 @@ static int put_messages(struct slm_buf *json, const char *path)
         const char *open = strchr(start, '{') + 1, *close = strrchr(start, '}');
         slm_buf_append(json, open, (size_t)(close - open));
     } else if (code == CLI_OK) {
-        code = cli_fail("%s: messages are a JSON array, or \"messages\" of a JSON object", name);
+        bool is_object = slm_json_type(doc, 0) == JSON_OBJECT;
+        code = cli_fail("%s: messages must be a JSON array, or \"messages\" of an object; this is %s%s", name,
+                        kind_of(doc), is_object ? " without them" : "");
     }
     slm_json_free(doc);
     slm_buf_free(&text);

@@ -185,15 +185,16 @@ class Template(CliTest):
         self.bad(2, "'mode' is not NAME=VALUE", *base, "-f", "two.json", "--set", "mode")
         for value in ('{"a": 1,}', "[1, 2", '"a'):  # JSON that is broken is no text
             self.bad(2, f"--set mode={value}: JSON", *base, "-f", "two.json", "--set", "mode=" + value)
-        self.bad(1, "messages are a JSON array", *base, stdin='{"role": "user"}')
-        self.bad(1, "messages are a JSON array", *base, stdin='"Hi"')
+        for stdin, words in (('{"role": "user"}', "an object without them"), ('"Hi"', "a string"), ("3", "a number"),
+                             ("null", "null"), ("true", "true or false"), ('{"messages": {}}', "an object without them")):
+            self.bad(1, f'messages must be a JSON array, or "messages" of an object; this is {words}\n', *base, stdin=stdin)
         self.bad(1, "line 2, column 3", *base, stdin="[\n  x]")
         self.bad(1, "slm: messages[1] has no role", *base, stdin='[{"role": "user"}, {"rol": "user", "content": "x"}]')
         self.bad(1, "slm: messages[0] is no object", "template", self.chat_model, stdin='["Hi"]')
         self.bad(1, "slm: standard input is no text: byte 1 is NUL", *base, stdin="[\0]")
         self.bad(1, "stories.slm is no text: byte ", "template", "--template", self.model, stdin="[]")
         (self.folder / "object.json").write_text("{}")
-        self.bad(1, "object.json: tools are a JSON array", *base, "-f", "two.json", "--tools", "object.json")
+        self.bad(1, "object.json: tools must be a JSON array, this is an object", *base, "-f", "two.json", "--tools", "object.json")
         (self.folder / "bad.jinja").write_text("Hello\n  {% iff %}")
         done = self.bad(1, "bad.jinja: ", "template", "--template", "bad.jinja", "-f", "two.json")
         self.assertIn("line 2, column", done.err)
