@@ -252,7 +252,7 @@ static void show_help(void)
           "  /save FILE       write the conversation to a file (JSON)\n"
           "  /load FILE       go on with a conversation from a file\n"
           "  /stats           speeds, memory, and how full the context is\n"
-          "  /exit            leave (as Ctrl-D does)\n"
+          "  /exit, /quit     leave (as Ctrl-D does)\n"
           "A line that ends with \\ goes on below; \"\"\" begins and ends a text of many lines.\n"
           "Ctrl-C stops an answer.\n",
           stderr);
@@ -320,8 +320,8 @@ static int unknown_command(const char *line, size_t n, const char *const *names,
 static int do_command(struct chat *chat, const char *line)
 {
     static const char *const names[] = {"/help", "/clear", "/system", "/save",
-                                        "/load", "/stats", "/exit"};
-    enum { HELP, CLEAR, SYSTEM, SAVE, LOAD, STATS, EXIT, N_NAMES };
+                                        "/load", "/stats", "/exit", "/quit"};
+    enum { HELP, CLEAR, SYSTEM, SAVE, LOAD, STATS, EXIT, QUIT, N_NAMES };
     size_t n = strcspn(line, BLANK), which = 0;
     while (which < N_NAMES && (strlen(names[which]) != n || memcmp(names[which], line, n) != 0))
         which++;
@@ -337,7 +337,8 @@ static int do_command(struct chat *chat, const char *line)
     case SAVE: return do_file(chat, true, rest);
     case LOAD: return do_file(chat, false, rest);
     case STATS: show_stats(chat); return CLI_OK;
-    case EXIT: chat->leaving = true; return CLI_OK;
+    case EXIT:
+    case QUIT: chat->leaving = true; return CLI_OK;
     default: return unknown_command(line, n, names, N_NAMES);
     }
 }
@@ -428,10 +429,12 @@ static enum input read_message(struct chat *chat, struct slm_buf *text)
     }
     if (got == INPUT_END && text->length > 0 && !chat->interactive)
         got = INPUT_TEXT; /* a script that ends in the middle of a message */
-    if (got == INPUT_TEXT && block) {
-        size_t end = closed ? text->length - 3 : text->length;
-        memmove(text->data, text->data + 3, end - 3);
-        text->length = end - 3;
+    if (got == INPUT_TEXT && block) { /* a newline next to the quotes is theirs */
+        size_t start = 3, end = closed ? text->length - 3 : text->length;
+        start += start < end && text->data[start] == '\n';
+        end -= end > start && text->data[end - 1] == '\n';
+        memmove(text->data, text->data + start, end - start);
+        text->length = end - start;
     }
     return got == INPUT_TEXT ? end_message(text) : got;
 }
@@ -490,7 +493,7 @@ static int run(const struct cli_settings *s)
     if (code == CLI_OK)
         code = cli_engine_decoder(&chat.engine, s);
     if (code == CLI_OK && !chat.engine.info.has_template)
-        code = cli_fail("this model has no chat template; 'slm run --raw' continues texts with it");
+        code = cli_fail("this model has no chat template; 'slm run' continues texts with it");
     if (code == CLI_OK)
         code = cli_engine_sampler("chat", &chat.engine, s, &chat.sampler, &seed);
     if (code == CLI_OK) {

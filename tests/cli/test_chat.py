@@ -53,11 +53,16 @@ class Piped(CliTest):
         self.chat('one \\\ntwo\n"""three\nfour"""\n/save m.json\n')
         saved = json.loads((self.folder / "m.json").read_text())
         self.assertEqual([m["content"] for m in saved if m["role"] == "user"], ["one \ntwo", "three\nfour"])
+        # A newline next to the quotes is not the text's; a second one is.
+        self.chat('"""\none\ntwo\n"""\n"""\n\nthree\n\n"""\n"""four\n"""\n"""\n"""\n/save n.json\n')
+        saved = json.loads((self.folder / "n.json").read_text())
+        self.assertEqual([m["content"] for m in saved if m["role"] == "user"], ["one\ntwo", "\nthree\n", "four"])
 
     def test_commands(self):
-        done = self.chat("/help\n\n   \n/exit\nnever sent\n")
-        self.assertEqual(done.out, "")
-        self.assertIn("/clear", done.err)
+        for leave in ("/exit", "/quit"):
+            done = self.chat(f"/help\n\n   \n{leave}\nnever sent\n")
+            self.assertEqual(done.out, "")
+            self.assertIn("/clear", done.err)
 
     def test_error_ends_it(self):
         """A script can't see that something went wrong: what follows is not done."""

@@ -122,7 +122,7 @@ class Run(CliTest):
         self.assertIn("has no chat template", done.err)
         self.bad(1, "--system needs a chat template", "run", self.model, "-p", "x", "--system", "y")
         self.bad(2, "--system is a message of the chat template", "run", self.model, "--raw", "-p", "x", "--system", "y")
-        self.bad(1, "this model has no chat template", "chat", self.model)
+        self.bad(1, "this model has no chat template; 'slm run' continues", "chat", self.model)
 
     def test_template(self):
         done = self.good("run", self.chat_model, "-p", "Hi", "--system", "Be kind", "-n", "8", "--json")
