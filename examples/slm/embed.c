@@ -38,6 +38,8 @@ static const struct cli_option options[] = {
      "make one vector of a text so (default: as the model\nwas trained); none: print one for each "
      "token",
      0, 0, poolings},
+    {'c', "context", CLI_INT, FIELD(context), "N",
+     "tokens of the longest line (default: the model's, at most\n4096)", 1, 16777216, NULL},
     {0, "truncate", CLI_FLAG, FIELD(truncate), NULL,
      "leave out the end of lines that are too long; of a pair,\nof the longer text first", 0, 0,
      NULL},
@@ -51,6 +53,7 @@ static const struct cli_group groups[] = {
 struct job {
     const struct cli_settings *s;
     struct cli_engine engine;
+    int32_t context; /* tokens that it holds */
     struct slm_buf text;
     size_t at;          /* bytes of it that are done */
     size_t done;        /* lines that are */
@@ -162,10 +165,13 @@ static int fail_input(const struct job *job, int rc, bool is_query)
     if (!is_query)
         snprintf(line, sizeof line, ", line %zu", job->done + i + 1);
     text += begin;
+    int32_t trained = job->engine.info.max_context;
+    const char *help = rc != SLM_ELIMIT || job->s->truncate ? ""
+                       : trained == 0 || job->context < trained
+                           ? "; a larger -c takes all of it, --truncate its beginning"
+                           : "; --truncate takes its beginning";
     return cli_fail("%s%s: %.*s%s", is_query ? "--query" : cli_prompt_source(job->s), line,
-                    (int)(hint ? (size_t)(hint - text) : strlen(text)), text,
-                    rc == SLM_ELIMIT && !job->s->truncate ? "; --truncate takes its beginning"
-                                                          : "");
+                    (int)(hint ? (size_t)(hint - text) : strlen(text)), text, help);
 }
 
 static int do_lines(struct job *job, slm_embed_options *o)
@@ -257,8 +263,11 @@ static int run(const struct cli_settings *s)
     int code = cli_read_prompt("embed", s, CLI_CORPUS_LIMIT, &job->text);
     if (code == CLI_OK)
         code = cli_engine_model(&job->engine, s);
-    if (code == CLI_OK)
-        code = cli_engine_context(&job->engine, s, &(struct cli_wants){.max_seqs = TOGETHER / 2});
+    if (code == CLI_OK) {
+        job->context = cli_engine_context_length(&job->engine, s);
+        const struct cli_wants wants = {.max_tokens = job->context, .max_seqs = TOGETHER / 2};
+        code = cli_engine_context(&job->engine, s, &wants);
+    }
     if (code == CLI_OK)
         code = compute(job);
     for (size_t i = 0; i < TOGETHER; i++)

@@ -120,6 +120,24 @@ class Embed(CliTest):
         done = self.run_slm("embed", "no-special.slm", "--pooling", "last", stdin="a\n\nb\n")
         self.assertEqual((done.code, done.err), (1, "slm: standard input, line 2: it has no tokens\n"))
 
+    def test_context(self):
+        """-c is the longest line; without it 4096 tokens, or fewer of a model that was trained for fewer."""
+        folder = self.folder / "long"
+        shutil.copytree(EMBEDDINGS / "qwen3-embedding", folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 8192}))
+        (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 8192}')
+        self.good("convert", folder, "-o", "long.slm")
+        ids = "1 " * 4100
+        self.bad(1, "is 4096; a larger -c takes all of it, --truncate its beginning\n", "embed", "long.slm", "--ids", ids)
+        self.assertEqual(len(numbers(self.good("embed", "long.slm", "--ids", ids, "-c", "4100").out)), 1)
+        self.bad(1, "is 4099; a larger -c", "embed", "long.slm", "--ids", ids, "-c", "4099")
+        short = self.good("embed", "bert-mean.slm", LINES[0]).out
+        done = self.good("embed", "bert-mean.slm", LINES[0], "-c", "100")
+        self.assertEqual(done.out, short)
+        self.assertIn("more than the 50 tokens", done.err)
+        self.bad(1, "is 60; --truncate takes", "embed", "bert-mean.slm", "word " * 100, "-c", "100")
+
     def test_errors(self):
         self.bad(2, "--scores is for single texts", "embed", "bert-pairs.slm", "-q", "a", "--scores", "b")
         self.bad(2, "--query takes text", "embed", "bert-mean.slm", "-q", "a", "--ids", "1 2")
