@@ -320,7 +320,7 @@ static int unknown_command(const char *line, size_t n, const char *const *names,
 static int do_command(struct chat *chat, const char *line)
 {
     static const char *const names[] = {"/help", "/clear", "/system", "/save",
-                                        "/load", "/stats", "/exit", "/quit"};
+                                        "/load", "/stats", "/exit",   "/quit"};
     enum { HELP, CLEAR, SYSTEM, SAVE, LOAD, STATS, EXIT, QUIT, N_NAMES };
     size_t n = strcspn(line, BLANK), which = 0;
     while (which < N_NAMES && (strlen(names[which]) != n || memcmp(names[which], line, n) != 0))

@@ -124,8 +124,9 @@ static int put_messages(struct slm_buf *json, const char *path)
         slm_buf_append(json, open, (size_t)(close - open));
     } else if (code == CLI_OK) {
         bool is_object = slm_json_type(doc, 0) == JSON_OBJECT;
-        code = cli_fail("%s: messages must be a JSON array, or \"messages\" of an object; this is %s%s", name,
-                        kind_of(doc), is_object ? " without them" : "");
+        code = cli_fail(
+            "%s: messages must be a JSON array, or \"messages\" of an object; this is %s%s", name,
+            kind_of(doc), is_object ? " without them" : "");
     }
     slm_json_free(doc);
     slm_buf_free(&text);
