@@ -213,7 +213,7 @@ if [ -f "$model" ] || get_model; then
     answer "$model" --system "You are a helpful AI assistant." -p "$question"
     [ -z "$first" ] ||
         say "to go on: $build/examples/slm/slm chat $model --system 'You are a helpful AI assistant.'" \
-            "--temp 0.2 --repeat-penalty 1.1" # without these two a model of this size often loops
+            "--temp 0.5 --repeat-penalty 1.1" # without these two a model of this size often loops
 else
     say "the model could not be had (no package registry in reach?)"
     say "a tiny model that only knows stories goes on with one instead; it can't answer questions"

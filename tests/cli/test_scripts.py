@@ -88,7 +88,7 @@ esac""",
                  "converting it (a second or two)"]
         self.assertEqual(err, "".join(f"quickstart: {s}\nquickstart:   done in 0 s\n" for s in steps)
                          + f"quickstart: to go on: {self.folder}/build/quickstart/examples/slm/slm chat {model} "
-                           "--system 'You are a helpful AI assistant.' --temp 0.2 --repeat-penalty 1.1\n")
+                           "--system 'You are a helpful AI assistant.' --temp 0.5 --repeat-penalty 1.1\n")
         self.assertEqual([p.name for p in model.parent.iterdir()], [model.name], "what it was made from is gone")
         self.assertEqual(self.start("Who?"), (answer, ""))
 
