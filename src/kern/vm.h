@@ -139,9 +139,15 @@ INLINED void show_next_page(const uint8_t *stream)
  */
 INLINED void ask_once(const void *p, size_t n)
 {
-    UNROLLED
-    for (size_t i = 0; i < n; i += 64)
-        __builtin_prefetch((const char *)p + i, 0, 0);
+    if (__builtin_constant_p(n)) { /* else it would be unrolled with tests for every length */
+        UNROLLED
+        for (size_t i = 0; i < n; i += 64)
+            __builtin_prefetch((const char *)p + i, 0, 0);
+    } else {
+        ROLLED
+        for (size_t i = 0; i < n; i += 64)
+            __builtin_prefetch((const char *)p + i, 0, 0);
+    }
 }
 
 INLINED void ask_soon(const void *p, size_t n)
