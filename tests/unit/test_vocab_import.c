@@ -286,6 +286,16 @@ static void test_gguf_scores(void **state)
     same_section("tok512", &a, &b);
 }
 
+/* The tokenizer of a GGUF file that is complete but for the switch for a space in front: off. */
+static void build_without_prefix(struct gguf_builder *g, struct tokenizer *t, struct slm_vocab *v)
+{
+    gguf_key(g, "tokenizer.ggml.add_space_prefix", SLM_GGUF_BOOL);
+    slm_buf_byte(&g->keys, 0);
+    struct slm_buf file = gguf_finish(g);
+    slm_vocab_init(v, NULL);
+    tokenizer_build(t, v, from_gguf(v, &file));
+}
+
 /* Runs of spaces that the user defined, as converters from SentencePiece write them: found in the
  * text as it is, but no piece that U+2581 in the text could merge to. The ids are llama.cpp's. */
 static void test_gguf_spaces(void **state)
@@ -337,11 +347,7 @@ static void test_gguf_spaces(void **state)
     gguf_array(&g, "tokenizer.ggml.token_type", SLM_GGUF_I32, N);
     for (int i = 0; i < N; i++)
         slm_buf_u32(&g.keys, TOKENS[i].kind);
-    gguf_key(&g, "tokenizer.ggml.add_space_prefix", SLM_GGUF_BOOL);
-    slm_buf_byte(&g.keys, 0);
-    struct slm_buf file = gguf_finish(&g);
-    slm_vocab_init(&v, NULL);
-    tokenizer_build(&t, &v, from_gguf(&v, &file));
+    build_without_prefix(&g, &t, &v);
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
         slm_token ids[8];
         const char *text = CASES[i].text;
@@ -388,11 +394,7 @@ static void test_gguf_phi3(void **state)
         gguf_array(&g, "tokenizer.ggml.token_type", SLM_GGUF_I32, N);
         for (int i = 0; i < N; i++)
             slm_buf_u32(&g.keys, TOKENS[i].kind);
-        gguf_key(&g, "tokenizer.ggml.add_space_prefix", SLM_GGUF_BOOL);
-        slm_buf_byte(&g.keys, 0);
-        struct slm_buf file = gguf_finish(&g);
-        slm_vocab_init(&v, NULL);
-        tokenizer_build(&t, &v, from_gguf(&v, &file));
+        build_without_prefix(&g, &t, &v);
         for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
             slm_token ids[16];
             const char *text = CASES[i].text;
